@@ -1,0 +1,29 @@
+"""Trains the network that labels muscle, subcutaneous and visceral fat on CT slices."""
+
+from bodycomp_jax import checkpoint, cli
+from bodycomp_jax.config import RunConfig, SegmentationConfig, to_json
+from bodycomp_jax.data.segmentation import open_sets
+from bodycomp_jax.training import loop, segmentation
+
+
+def main(argv):
+    run, config = cli.parse(argv, __doc__, RunConfig, SegmentationConfig)
+    run_dir = cli.run_folder(run)
+    devices = cli.local_devices(run.num_gpus, config.batch_size)
+    cli.keep_compiled_programs(devices)
+    train_set, val_set = open_sets(run.data_dir, config)
+    steps_per_epoch = len(train_set) // config.batch_size
+    loop.train(
+        segmentation.task(config, devices=devices, steps_per_epoch=steps_per_epoch),
+        config,
+        train_set,
+        val_set,
+        run_dir,
+        devices,
+        args=to_json(run),
+        variables=checkpoint.starting_weights(run_dir, config),
+    )
+
+
+if __name__ == '__main__':
+    cli.run(main)

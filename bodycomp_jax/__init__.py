@@ -1,0 +1,1 @@
+"""Training of CT body-composition networks in JAX."""

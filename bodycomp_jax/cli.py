@@ -1,0 +1,210 @@
+"""The command line: flags made from config dataclasses, and the start-up of every program."""
+
+import dataclasses
+import datetime
+import os
+import sys
+import textwrap
+
+import jax
+from absl import flags
+
+from bodycomp_jax import config as configs
+from bodycomp_jax.errors import InputError, WorkError
+
+HELP_FLAGS = ('--help', '-h', '-?', '--helpfull', '--helpshort')
+HELP_WIDTH = 96
+DEFAULT_NAME = 'untitled_model_%Y_%m_%d_%H_%M_%S'
+
+
+def run(main):
+    """Runs a program and ends the process; messages instead of tracebacks for its own errors.
+
+    Exit codes: 0 all done, 1 failed work, 2 wrong usage or input, 130 interrupted.
+    """
+    try:
+        main(sys.argv)
+    except (InputError, WorkError) as error:
+        print(f'{os.path.basename(sys.argv[0])}: {error}', file=sys.stderr)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+    except KeyboardInterrupt:
+        print('interrupted', file=sys.stderr)
+        sys.exit(130)
+
+
+def parse(argv, description, *config_classes):
+    """Reads the command line into one value of each config class.
+
+    Fields whose metadata say so may be given by position instead of by flag. `--help` prints
+    every flag and ends the process. Raises InputError for wrong usage.
+    """
+    fields = [
+        field for config_class in config_classes for field in dataclasses.fields(config_class)
+    ]
+    if any(argument in HELP_FLAGS for argument in argv[1:]):
+        print(_help(argv[0], description, fields))
+        sys.exit(0)
+    values = flags.FlagValues()
+    for field in fields:
+        _define(field, values)
+    try:
+        positional = values(argv)[1:]
+    except flags.Error as error:
+        raise InputError(f'{error}. --help lists all flags') from error
+    given = {field.name: getattr(values, field.name) for field in fields}
+    given |= _by_position([f.name for f in fields if f.metadata['positional']], positional, given)
+    return [
+        config_class(
+            **{field.name: given[field.name] for field in dataclasses.fields(config_class)}
+        )
+        for config_class in config_classes
+    ]
+
+
+def run_folder(run_config):
+    """The folder of the run, not made yet: MODEL_OUTPUT_DIR/NAME. Raises InputError."""
+    output_dir, name = run_config.model_output_dir, run_config.name
+    if name is None:
+        name = datetime.datetime.now().strftime(DEFAULT_NAME)
+    if name in ('', '.', '..') or not name.isprintable() or set(name) & {'/', '\\'}:
+        raise InputError(f'--name: {name!r} is not a plain folder name; use one without / or \\')
+    run_dir = os.path.join(output_dir, name)
+    _refuse_unwritable(run_dir)
+    if os.path.isdir(run_dir) and os.listdir(run_dir) and not _is_run(run_dir):
+        raise InputError(
+            f'{run_dir}: this folder has other things in it, not a run; choose another --name'
+        )
+    return run_dir
+
+
+def local_devices(num_gpus, batch_size):
+    """The devices to train on. Raises InputError if there are too few or the batch does not fit."""
+    try:
+        devices = jax.local_devices()
+    except RuntimeError as error:
+        raise InputError(f'JAX found no device to compute on: {error}') from error
+    D = len(devices) if num_gpus is None else num_gpus
+    if not 1 <= D <= len(devices):
+        kind = devices[0].device_kind
+        raise InputError(
+            f'--num_gpus: {D} devices asked for, but this machine has {len(devices)} ({kind}); '
+            f'use a number in 1..{len(devices)}'
+        )
+    if batch_size % D:
+        raise InputError(
+            f'--batch_size: {batch_size} images do not divide over {D} devices; use a multiple of '
+            f'{D}, or other --num_gpus'
+        )
+    return devices[:D]
+
+
+def keep_compiled_programs(devices):
+    """Keeps what is compiled for GPU and TPU in the user's cache folder, for the next start."""
+    if devices[0].platform == 'cpu' or jax.config.jax_compilation_cache_dir:
+        return
+    cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+    jax.config.update('jax_compilation_cache_dir', os.path.join(cache, 'bodycomp_jax'))
+
+
+class _IntegersParser(flags.ArgumentParser):
+    """'16,32,64' to (16, 32, 64)."""
+
+    def parse(self, argument):
+        if isinstance(argument, tuple):
+            return argument
+        try:
+            return tuple(int(number) for number in argument.split(','))
+        except ValueError:
+            raise ValueError('use whole numbers separated by commas, such as 16,32,64') from None
+
+
+def _define(field, values):
+    metadata = field.metadata
+    options = {
+        'flag_values': values,
+        'short_name': metadata['short'],
+        'allow_overwrite': False,  # a flag given twice is a mistake
+    }
+    define = {
+        bool: flags.DEFINE_boolean,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+    }
+    if metadata['choices'] is not None:
+        flags.DEFINE_enum(
+            field.name, field.default, metadata['choices'], metadata['help'], **options
+        )
+    elif configs.field_type(field) in define:
+        define[configs.field_type(field)](field.name, field.default, metadata['help'], **options)
+    else:
+        flags.DEFINE(_IntegersParser(), field.name, field.default, metadata['help'], **options)
+
+
+def _by_position(names, positional, given):
+    """{name: value} for the positional arguments; each name must be given exactly once."""
+    if len(positional) > len(names):
+        raise InputError(
+            f'{positional[len(names)]!r}: one argument too many; expected '
+            + ' '.join(names).upper()
+        )
+    free = [name for name in names if given[name] is None]
+    if len(positional) > len(free):
+        twice = next(name for name in names if given[name] is not None)
+        raise InputError(
+            f'{twice.upper()} is given twice, by position and as --{twice}; give it once'
+        )
+    missing = free[len(positional) :]
+    if missing:
+        raise InputError(f'{missing[0].upper()} is missing. --help shows what to give')
+    return dict(zip(free, positional, strict=False))
+
+
+def _help(program, description, fields):
+    positional = ' '.join(field.name.upper() for field in fields if field.metadata['positional'])
+    lines = [f'python {program} {positional} [flags]', '', *_wrap(description, 0)]
+    for group in dict.fromkeys(field.metadata['group'] for field in fields):
+        lines += ['', group]
+        for field in fields:
+            if field.metadata['group'] == group:
+                lines += _help_on(field)
+    return '\n'.join(lines)
+
+
+def _help_on(field):
+    metadata = field.metadata
+    short = f'-{metadata["short"]}, ' if metadata['short'] else '    '
+    if field.type is bool:
+        head = f'{short}--[no]{field.name}'
+    elif metadata['choices'] is not None:
+        head = f'{short}--{field.name} {"|".join(metadata["choices"])}'
+    else:
+        kind = {int: 'N', float: 'X', str: 'TEXT'}.get(configs.field_type(field), 'N,N,...')
+        head = f'{short}--{field.name} {kind}'
+    text = metadata['help']
+    if field.default is not None:
+        text += f' (default: {configs.as_flag(field.default)})'
+    return [*_wrap(head, 2), *_wrap(text, 10)]
+
+
+def _wrap(text, indent):
+    return textwrap.wrap(
+        text, HELP_WIDTH, initial_indent=' ' * indent, subsequent_indent=' ' * indent
+    )
+
+
+def _refuse_unwritable(folder):
+    """Raises InputError if the folder is not writable or cannot be made."""
+    existing = os.path.abspath(folder)
+    while not os.path.lexists(existing):
+        existing = os.path.dirname(existing)
+    if not os.path.isdir(existing):
+        raise InputError(f'{folder}: {existing} is not a folder; choose another output folder')
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(
+            f'{folder}: {existing} is not writable for this user; choose another output folder'
+        )
+
+
+def _is_run(folder):
+    return os.path.exists(os.path.join(folder, 'args.json'))

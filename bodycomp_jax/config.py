@@ -1,0 +1,228 @@
+"""What can be set: hyper-parameters of each trainer, and where a run lives.
+
+Every default and every help text is written here once; `cli.py` makes the flags from it.
+"""
+
+import dataclasses
+import json
+import types
+import typing
+
+from bodycomp_jax import ct
+from bodycomp_jax.errors import InputError
+
+ACTIVATIONS = (
+    'relu', 'elu', 'selu', 'leaky_relu', 'gelu', 'silu', 'softplus', 'tanh', 'sigmoid',
+)  # fmt: skip
+
+
+def option(default, help, *, group, short=None, choices=None, positional=False):
+    """A dataclass field that is also a flag, and if `positional` an argument without a name."""
+    metadata = {
+        'help': help,
+        'group': group,
+        'short': short,
+        'choices': choices,
+        'positional': positional,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Where a run reads, writes and computes; none of it changes the result."""
+
+    data_dir: str | None = option(
+        None,
+        'folder that holds the training data; also the first positional argument',
+        group='Input and output',
+        positional=True,
+    )
+    model_output_dir: str | None = option(
+        None,
+        'folder in which the folder of the run is made; also the second positional argument',
+        group='Input and output',
+        positional=True,
+    )
+    name: str | None = option(
+        None,
+        'name of the run and of its folder; a run that exists there continues '
+        '(default: untitled_model_%Y_%m_%d_%H_%M_%S)',
+        group='Input and output',
+        short='a',
+    )
+    num_gpus: int | None = option(
+        None,
+        'number of local devices to train on; on TPU and CPU it counts those (default: all)',
+        group='Devices',
+        short='g',
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SegmentationConfig:
+    """Hyper-parameters of the segmentation trainer; raises InputError where they do not fit."""
+
+    thoracic_model: bool = option(
+        False,
+        'labels are 0 background, 1 muscle, 2 subcutaneous fat; no visceral fat',
+        group='Network',
+        short='t',
+    )
+    compression_channels: tuple[int, ...] = option(
+        (16, 32, 64, 128, 256, 512),
+        'channels of each level on the way down, the lowest last',
+        group='Network',
+        short='C',
+    )
+    decompression_channels: tuple[int, ...] = option(
+        (256, 128, 64, 32, 16),
+        'channels of each level on the way up, one fewer than on the way down',
+        group='Network',
+        short='M',
+    )
+    num_convs: int = option(1, 'convolutions on each level', group='Network', short='N')
+    activation: str = option(
+        'relu',
+        'activation after each batch norm',
+        group='Network',
+        short='A',
+        choices=ACTIVATIONS,
+    )
+    apply_window_function: bool = option(
+        True,
+        'map HU to grey values by the window 40/400; switch off only for images that already '
+        'are grey values in 0..255',
+        group='Data',
+        short='p',
+    )
+    augment: bool = option(
+        True,
+        'rotate (up to 5 degrees) and shift (up to 5 % of each side) the training slices',
+        group='Data',
+    )
+    learning_rate: float = option(
+        0.003, 'initial learning rate of Adam', group='Training', short='l'
+    )
+    batch_size: int = option(
+        16, 'slices a step, over all devices together', group='Training', short='b'
+    )
+    epochs: int = option(
+        100,
+        'passes over the training set; may be raised to continue a finished run',
+        group='Training',
+        short='e',
+    )
+    loss: str = option(
+        'dice',
+        'minus the sum of the soft Dice of each tissue over the batch, alone or plus the '
+        'mean cross-entropy',
+        group='Training',
+        choices=('dice', 'dice_ce'),
+    )
+    schedule: str = option(
+        'step',
+        'learning rate: step is x 0.1 after half of the epochs and x 0.01 after three quarters; '
+        'cosine rises over the first 5 % of the steps, then falls to 0',
+        group='Training',
+        choices=('step', 'cosine'),
+    )
+    load_weights: str | None = option(
+        None,
+        'start from the weights of this run folder, checkpoint or final_model folder',
+        group='Training',
+        short='w',
+    )
+    seed: int = option(
+        0, 'seed of the initial weights, the order and the augmentation', group='Training'
+    )
+    precision: str = option(
+        'auto',
+        'arithmetic inside the network: auto is bfloat16 on GPU and TPU, float32 on CPU; '
+        'weights, batch statistics and loss are always float32',
+        group='Devices',
+        choices=('auto', 'float32', 'bfloat16'),
+    )
+
+    def __post_init__(self):
+        _check_choices(self)
+        for name in ('num_convs', 'batch_size', 'epochs', 'learning_rate'):
+            _check(getattr(self, name) > 0, name, getattr(self, name), 'use a number above 0')
+        _check(self.learning_rate < float('inf'), 'learning_rate', 'inf', 'use a finite number')
+        _check(0 <= self.seed < 2**32, 'seed', self.seed, 'use a whole number in 0..4294967295')
+        for name in ('compression_channels', 'decompression_channels'):
+            channels = getattr(self, name)
+            _check(min(channels, default=1) > 0, name, channels, 'every number must be above 0')
+        down, up = len(self.compression_channels), len(self.decompression_channels)
+        if up != down - 1:
+            raise InputError(
+                f'--compression_channels has {down} levels and --decompression_channels {up}; '
+                'the way up needs exactly one level fewer than the way down, for example '
+                '-C 16,32,64 -M 32,16'
+            )
+
+    @property
+    def tissues(self):
+        """Names of the labels 1, 2, ..."""
+        return ct.tissues(self.thoracic_model)
+
+    @property
+    def num_classes(self):
+        """Tissues and background."""
+        return 1 + len(self.tissues)
+
+    @property
+    def size_divisor(self):
+        """The network halves the sides this often; they must be divisible by it."""
+        return 2 ** len(self.decompression_channels)
+
+
+def _check(holds, name, value, remedy):
+    if not holds:
+        raise InputError(f'--{name}: {value!r} is not possible; {remedy}')
+
+
+def _check_choices(config):
+    for field in dataclasses.fields(config):
+        choices = field.metadata['choices']
+        value = getattr(config, field.name)
+        if choices is not None:
+            _check(value in choices, field.name, value, 'choose from ' + ', '.join(choices))
+
+
+def field_type(field):
+    """The type of a field's values, without the `| None` of a field that may be unset."""
+    if isinstance(field.type, types.UnionType):
+        return next(t for t in typing.get_args(field.type) if t is not type(None))
+    return field.type
+
+
+def to_json(config):
+    """The fields as a dict of plain JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_json(config_class, fields):
+    """The inverse of `to_json`; fields that `config_class` does not have are ignored."""
+    values = {}
+    for field in dataclasses.fields(config_class):
+        value = fields[field.name]
+        values[field.name] = tuple(value) if isinstance(value, list) else value
+    return config_class(**values)
+
+
+def as_flag(value):
+    """A value as one would write it after its flag."""
+    if isinstance(value, bool):
+        return 'on' if value else 'off'
+    return ','.join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def differences(one, other, *, group=None):
+    """Names of the fields in which two configs of one class differ, of one group or of all."""
+    return [
+        field.name
+        for field in dataclasses.fields(one)
+        if group in (None, field.metadata['group'])
+        and getattr(one, field.name) != getattr(other, field.name)
+    ]

@@ -1,0 +1,1 @@
+"""The host side: files, order and read-ahead, in numpy alone."""

@@ -1,0 +1,1 @@
+"""The networks: `[B, H, W, C]` in, nothing known of training."""

@@ -1,0 +1,139 @@
+"""The segmentation network: a 2D U-Net with batch norm (Ronneberger et al. 2015)."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from bodycomp_jax import ct
+
+BATCH_NORM_EPSILON = 1e-3
+BATCH_NORM_MOMENTUM = 0.9  # 0.99 leaves the running statistics far behind on small sets
+
+
+class ConvBlock(nn.Module):
+    """`num_convs` x [3x3 convolution, batch norm, activation]; `[B, H, W, C]` in and out."""
+
+    channels: int
+    num_convs: int
+    activation: Callable
+    dtype: jnp.dtype
+    axis_name: str | None
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        for i in range(self.num_convs):
+            # No bias: the batch norm that follows would cancel it.
+            x = nn.Conv(
+                self.channels,
+                (3, 3),
+                use_bias=False,
+                kernel_init=nn.initializers.glorot_uniform(),
+                dtype=self.dtype,
+                precision=jax.lax.Precision.HIGHEST,
+                name=f'conv_{i}',
+            )(x)
+            x = nn.BatchNorm(
+                use_running_average=not train,
+                momentum=BATCH_NORM_MOMENTUM,
+                epsilon=BATCH_NORM_EPSILON,
+                axis_name=self.axis_name,
+                dtype=self.dtype,
+                name=f'norm_{i}',
+            )(x)
+            x = self.activation(x)
+        return x
+
+
+class UNet(nn.Module):
+    """Class logits for every pixel.
+
+    A level is a `ConvBlock`; 2x2 max pooling leads down; nearest-neighbour upsampling, joined
+    with the features of the same level on the way down, leads up; a 1x1 convolution ends it.
+
+    Attributes:
+      num_classes: tissues and background.
+      compression_channels: channels of each level on the way down, the lowest last.
+      decompression_channels: channels of each level on the way up, one fewer.
+      num_convs: convolutions a level.
+      activation: elementwise function after each batch norm.
+      dtype: precision of the arithmetic; parameters and statistics are float32.
+      axis_name: the mapped axis over which batch statistics are taken in training, if any.
+    """
+
+    num_classes: int = 4
+    compression_channels: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
+    decompression_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
+    num_convs: int = 1
+    activation: Callable = nn.relu
+    dtype: jnp.dtype = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images, *, train=False):
+        """Args:
+          images: `[B, H, W, 1]` grey values in 0..255; H and W divisible by two to the number
+            of levels on the way up.
+          train: normalise by the statistics of this batch and update the running ones.
+
+        Returns:
+          `[B, H, W, num_classes]` float32 logits.
+        """
+
+        def block(channels, name):
+            return ConvBlock(
+                channels, self.num_convs, self.activation, self.dtype, self.axis_name, name=name
+            )
+
+        x = images.astype(self.dtype)
+        skips = []
+        for i, channels in enumerate(self.compression_channels[:-1]):
+            x = block(channels, f'compression_{i}')(x, train=train)
+            skips.append(x)
+            x = max_pool(x)
+        x = block(self.compression_channels[-1], 'compression_center')(x, train=train)
+        for i, channels in enumerate(self.decompression_channels):
+            x = jnp.concatenate([upsample(x), skips.pop()], axis=-1)
+            x = block(channels, f'decompression_{i}')(x, train=train)
+        logits = nn.Conv(
+            self.num_classes,
+            (1, 1),
+            kernel_init=nn.initializers.glorot_uniform(),
+            dtype=self.dtype,
+            precision=jax.lax.Precision.HIGHEST,
+            name='final_conv',
+        )(x)
+        return logits.astype(jnp.float32)
+
+
+def max_pool(x):
+    """2x2 maximum with stride 2: `[B, H, W, C]` to `[B, H/2, W/2, C]`."""
+    B, H, W, C = x.shape
+    return x.reshape(B, H // 2, 2, W // 2, 2, C).max((2, 4))
+
+
+def upsample(x):
+    """Nearest-neighbour doubling: `[B, H, W, C]` to `[B, 2H, 2W, C]`."""
+    B, H, W, C = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None, :], (B, H, 2, W, 2, C))
+    return x.reshape(B, 2 * H, 2 * W, C)
+
+
+def from_config(config, *, dtype=jnp.float32, axis_name=None):
+    """The network that a `SegmentationConfig` describes."""
+    return UNet(
+        num_classes=config.num_classes,
+        compression_channels=config.compression_channels,
+        decompression_channels=config.decompression_channels,
+        num_convs=config.num_convs,
+        activation=getattr(jax.nn, config.activation),
+        dtype=dtype,
+        axis_name=axis_name,
+    )
+
+
+def inputs(images, *, apply_window):
+    """HU, or grey values, `[B, H, W]`, as the network takes them: `[B, H, W, 1]` in 0..255."""
+    images = images.astype(jnp.float32)
+    return (ct.window(images) if apply_window else images)[..., None]

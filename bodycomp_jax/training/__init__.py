@@ -1,0 +1,1 @@
+"""The device side: losses, metrics, augmentation, the step and the loop."""

@@ -1,0 +1,61 @@
+"""Random rotation and shift, applied alike to a slice and its labels."""
+
+import jax
+import jax.numpy as jnp
+
+MAX_ROTATION = 5.0  # degrees
+MAX_SHIFT = 0.05  # of each side
+
+
+def rotate_and_shift(key, example):
+    """One random affine map for the slice and its labels.
+
+    The slice is interpolated linearly, in HU, as partial volume is; the labels take the nearest
+    label, so that no label appears that was not there. Outside, the nearest edge pixel repeats.
+
+    Args:
+      key: of jax.random.
+      example: 'image' `[H, W]` of any real dtype, 'mask' `[H, W]` integers, and more.
+
+    Returns:
+      The example with 'image' float32 and 'mask' in its own dtype.
+    """
+    H, W = example['mask'].shape
+    y, x = _source(key, H, W)
+    return {
+        **example,
+        'image': _linear(example['image'], y, x),
+        'mask': _nearest(example['mask'], y, x),
+    }
+
+
+def _source(key, H, W):
+    """Where each output pixel comes from: two `[H, W]` arrays of rows and columns."""
+    u = jax.random.uniform(key, (3,), minval=-1.0, maxval=1.0)
+    angle = u[0] * jnp.deg2rad(MAX_ROTATION)
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    middle_y, middle_x = (H - 1) / 2, (W - 1) / 2
+    y = jnp.arange(H)[:, None] - middle_y
+    x = jnp.arange(W)[None, :] - middle_x
+    source_y = cos * y - sin * x + (middle_y + u[1] * MAX_SHIFT * H)
+    source_x = sin * y + cos * x + (middle_x + u[2] * MAX_SHIFT * W)
+    return source_y.clip(0, H - 1), source_x.clip(0, W - 1)
+
+
+def _nearest(image, y, x):
+    return image[jnp.round(y).astype(jnp.int32), jnp.round(x).astype(jnp.int32)]
+
+
+def _linear(image, y, x):
+    H, W = image.shape
+    y0 = jnp.floor(y).astype(jnp.int32)
+    x0 = jnp.floor(x).astype(jnp.int32)
+    y1, x1 = jnp.minimum(y0 + 1, H - 1), jnp.minimum(x0 + 1, W - 1)
+    fy, fx = y - y0, x - x0
+
+    def at(rows, columns):
+        return image[rows, columns].astype(jnp.float32)
+
+    top = at(y0, x0) * (1 - fx) + at(y0, x1) * fx
+    bottom = at(y1, x0) * (1 - fx) + at(y1, x1) * fx
+    return top * (1 - fy) + bottom * fy
