@@ -24,7 +24,7 @@ def run(main):
     """
     try:
         main(sys.argv)
-    except (InputError, WorkError) as error:
+    except (InputError, WorkError, OSError) as error:
         print(f'{os.path.basename(sys.argv[0])}: {error}', file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
     except KeyboardInterrupt:
@@ -163,7 +163,7 @@ def _by_position(names, positional, given):
 def _help(program, description, fields):
     positional = ' '.join(field.name.upper() for field in fields if field.metadata['positional'])
     lines = [f'python {program} {positional} [flags]', '', *_wrap(description, 0)]
-    for group in dict.fromkeys(field.metadata['group'] for field in fields):
+    for group in configs.GROUPS:
         lines += ['', group]
         for field in fields:
             if field.metadata['group'] == group:

@@ -11,6 +11,7 @@ import typing
 from bodycomp_jax import ct
 from bodycomp_jax.errors import InputError
 
+GROUPS = ('Input and output', 'Data', 'Network', 'Training', 'Devices')  # as --help shows them
 ACTIVATIONS = (
     'relu', 'elu', 'selu', 'leaky_relu', 'gelu', 'silu', 'softplus', 'tanh', 'sigmoid',
 )  # fmt: skip
@@ -148,7 +149,9 @@ class SegmentationConfig:
         _check_choices(self)
         for name in ('num_convs', 'batch_size', 'epochs', 'learning_rate'):
             _check(getattr(self, name) > 0, name, getattr(self, name), 'use a number above 0')
-        _check(self.learning_rate < float('inf'), 'learning_rate', 'inf', 'use a finite number')
+        _check(
+            self.learning_rate < float('inf'), 'learning_rate', float('inf'), 'use a finite number'
+        )
         _check(0 <= self.seed < 2**32, 'seed', self.seed, 'use a whole number in 0..4294967295')
         for name in ('compression_channels', 'decompression_channels'):
             channels = getattr(self, name)

@@ -7,6 +7,7 @@ this process's memory, and a file cut short under a run is an error, not a bus e
 import math
 import os
 import tempfile
+import weakref
 
 import numpy as np
 
@@ -31,11 +32,10 @@ class NpyRows:
         fortran_order = header.flags.f_contiguous and not header.flags.c_contiguous
         self._row_shape = self.shape[1:]
         self._row_bytes = math.prod(self._row_shape) * self.dtype.itemsize
-        self._file = open(self.path, 'rb')  # noqa: SIM115  lives as long as the object
         self._offset = header.offset
+        self._take(os.open(self.path, os.O_RDONLY))
         if fortran_order:
-            self._file = self._copy_to_c_order()
-            self._offset = 0
+            self._read_from_c_order_copy()
 
     def __len__(self):
         return self.shape[0]
@@ -65,7 +65,7 @@ class NpyRows:
     def _read_into(self, array, position):
         buffer = memoryview(array.reshape(-1).view(np.uint8))
         while buffer:
-            count = os.preadv(self._file.fileno(), [buffer], position)
+            count = os.preadv(self._fd, [buffer], position)
             if count == 0:
                 raise WorkError(
                     f'{self.path}: the file ends at byte {position}, but its header promises '
@@ -74,8 +74,13 @@ class NpyRows:
                 )
             buffer, position = buffer[count:], position + count
 
-    def _copy_to_c_order(self):
-        """A temporary, already unlinked copy in which a row lies in one piece.
+    def _take(self, fd):
+        """Reads from this file descriptor from now on, and closes it with the object."""
+        self._fd = fd
+        weakref.finalize(self, os.close, fd)
+
+    def _read_from_c_order_copy(self):
+        """Makes a temporary, unlinked copy in which a row lies in one piece, and reads that.
 
         In a Fortran-ordered file each row is scattered over the whole file, so that reading
         rows in random order would read all of it for each.
@@ -84,16 +89,17 @@ class NpyRows:
         column_shape = self.shape[1:-1][::-1]
         column_bytes = math.prod(column_shape) * N * self.dtype.itemsize
         block = max(1, COPY_BYTES // self._row_bytes)
-        copy = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the object
-        for start in range(0, N, block):
-            rows = np.empty((min(block, N - start), *self._row_shape), self.dtype)
-            for i in range(columns):
-                column = np.empty((*column_shape, N), self.dtype)
-                self._read_into(column, self._offset + i * column_bytes)
-                rows[..., i] = column[..., start : start + block].T
-            rows.tofile(copy)
-        copy.flush()
-        return copy
+        with tempfile.TemporaryFile() as copy:
+            for start in range(0, N, block):
+                rows = np.empty((min(block, N - start), *self._row_shape), self.dtype)
+                for i in range(columns):
+                    column = np.empty((*column_shape, N), self.dtype)
+                    self._read_into(column, self._offset + i * column_bytes)
+                    rows[..., i] = column[..., start : start + block].T
+                rows.tofile(copy)
+            copy.flush()
+            self._take(os.dup(copy.fileno()))
+        self._offset = 0
 
 
 def _read_header(path):

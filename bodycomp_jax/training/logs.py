@@ -70,7 +70,9 @@ class EpochLog:
         if history:
             write_csv(self._csv_path, history)
         self._tensorboard = tensorboardX.SummaryWriter(
-            os.path.join(run_dir, 'tensorboard_log'), purge_step=len(history) + 1
+            os.path.join(run_dir, 'tensorboard_log'),
+            purge_step=len(history) + 1,
+            filename_suffix=f'.after_epoch_{len(history)}',
         )
 
     def write(self, history, pictures):

@@ -155,10 +155,10 @@ def _epoch(task, config, steps, state, train_set, val_set, devices, epoch, termi
         'train_loss': float(task.loss(train_totals)),
         'val_loss': float(task.loss(val_totals['loss'])),
         **task.metrics(val_totals['metrics']),
-        'learning_rate': float(task.schedule(epoch * len(batches) - 1)),
-        'images_per_second': batches.size / train_seconds,
-        'data_wait_share': feed.waited / train_seconds,
-        'seconds': time.perf_counter() - began,
+        'learning_rate': float(f'{float(task.schedule(epoch * len(batches) - 1)):.6g}'),
+        'images_per_second': round(batches.size / train_seconds, 2),
+        'data_wait_share': round(feed.waited / train_seconds, 4),
+        'seconds': round(time.perf_counter() - began, 3),
     }
     return state, row
 

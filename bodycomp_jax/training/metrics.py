@@ -16,13 +16,13 @@ def segmentation_sums(logits, batch):
       'area_error', the absolute difference of the areas of each slice, 'slices' in which the
       tissue occurs and 'slice_dice', the sum of their Dice.
     """
-    prediction = logits.argmax(-1)
-    tissues = jnp.arange(1, logits.shape[-1])
+    prediction = logits.argmax(-1)[..., None]
+    tissues = jnp.arange(1, logits.shape[-1]).reshape(1, 1, 1, -1)
 
     def areas(where):  # [B, C - 1]; exact: a slice has fewer than 2**24 pixels
         return where.sum((1, 2)).astype(jnp.float32) * batch['weight'][:, None]
 
-    predicted = prediction[..., None] == tissues
+    predicted = prediction == tissues
     labelled = batch['mask'][..., None] == tissues
     I, P, T = areas(predicted & labelled), areas(predicted), areas(labelled)
     occurs = T > 0

@@ -1,0 +1,113 @@
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from conftest import SIDE, tiny_config, train_tiny
+
+from bodycomp_jax import checkpoint
+from bodycomp_jax.checkpoint import Checkpoints, load_model
+from bodycomp_jax.config import SegmentationConfig, from_json
+from bodycomp_jax.errors import InputError
+from bodycomp_jax.training import segmentation
+from bodycomp_jax.training.state import initial_state
+
+
+def state_of(config):
+    task = segmentation.task(config, devices=jax.local_devices(), steps_per_epoch=1)
+    return initial_state(task, (SIDE, SIDE))
+
+
+def history_of(losses):
+    return [{'epoch': i, 'val_loss': loss} for i, loss in enumerate(losses, start=1)]
+
+
+def save_epochs(run_dir, losses):
+    """Saves an epoch a step, with these validation losses."""
+    state = state_of(tiny_config())
+    with Checkpoints(run_dir, tiny_config()) as checkpoints:
+        for step in range(1, len(losses) + 1):
+            state = state.replace(step=state.step + 1)
+            checkpoints.save(state, history_of(losses[:step]))
+    return sorted(int(path.name) for path in (run_dir / 'checkpoints').iterdir())
+
+
+@pytest.mark.parametrize(
+    ('losses', 'kept'),
+    [
+        ([-1.0, -3.0, -2.0, -1.0, -1.5], [2, 4, 5]),
+        ([-1.0, -2.0, -3.0], [2, 3]),
+        ([float('nan'), -1.0, float('-inf'), float('nan'), -0.5], [2, 4, 5]),
+    ],
+)
+def test_the_latest_two_and_the_best_are_kept(tmp_path, losses, kept):
+    assert save_epochs(tmp_path, losses) == kept
+
+
+def test_what_is_restored_is_what_was_saved(tmp_path):
+    config = tiny_config()
+    state = state_of(config)
+    saved = jax.tree.map(lambda x: x + 1, state)
+    with Checkpoints(tmp_path, config) as checkpoints:
+        assert checkpoints.restore(state) == (state, [])
+        checkpoints.save(saved, history_of([float('nan')]))
+    with Checkpoints(tmp_path, config) as checkpoints:
+        restored, history = checkpoints.restore(state)
+    jax.tree.map(np.testing.assert_array_equal, restored, saved)
+    assert history[0]['epoch'] == 1
+    assert np.isnan(history[0]['val_loss'])
+
+
+def test_a_run_a_checkpoint_and_the_final_model_can_be_loaded(finished_run):
+    slices = np.zeros((1, SIDE, SIDE), np.int16)
+    best = checkpoint.load_model(finished_run.run_dir / 'final_model')
+    assert best.config == finished_run.config
+    of_run, _ = load_model(str(finished_run.run_dir))(slices)
+    np.testing.assert_array_equal(of_run, best(slices)[0])
+    load_model(finished_run.run_dir / 'checkpoints' / '6')(slices)
+
+
+def test_a_run_that_is_not_finished_gives_its_latest_checkpoint(finished_run, tmp_path):
+    run_dir = tmp_path / 'run'
+    shutil.copytree(finished_run.run_dir, run_dir, ignore=lambda *_: ['final_model'])
+    latest = load_model(finished_run.run_dir / 'checkpoints' / '6')
+    jax.tree.map(np.testing.assert_array_equal, load_model(run_dir).variables, latest.variables)
+
+
+def test_where_no_model_is_the_message_says_what_to_give(tmp_path):
+    with pytest.raises(InputError, match='there is no model; give the folder of a run'):
+        load_model(tmp_path)
+
+
+def test_args_json_rebuilds_the_network(finished_run):
+    args = json.loads((finished_run.run_dir / 'args.json').read_text())
+    assert from_json(SegmentationConfig, args) == finished_run.config
+    assert args['versions']['jax'] == jax.__version__
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'learning_rate': 0.5}, '--learning_rate 0.01, not 0.5'),
+        ({'compression_channels': (4, 9)}, '--compression_channels 4,8, not 4,9'),
+        ({'augment': False}, '--augment on, not off'),
+        ({'epochs': 2}, '--epochs 3, which may grow but not shrink to 2'),
+    ],
+)
+def test_a_run_goes_on_with_its_own_hyperparameters_only(finished_run, data_dir, changes, message):
+    before = (finished_run.run_dir / 'args.json').read_text()
+    with pytest.raises(InputError, match=message):
+        train_tiny(data_dir, finished_run.run_dir, tiny_config(**changes))
+    assert (finished_run.run_dir / 'args.json').read_text() == before
+
+
+def test_starting_weights_must_be_of_the_same_network(finished_run, tmp_path):
+    weights = str(finished_run.run_dir)
+    config = tiny_config(load_weights=weights, epochs=1)
+    loaded = checkpoint.starting_weights(tmp_path, config)
+    jax.tree.map(np.testing.assert_array_equal, loaded, load_model(weights).variables)
+    assert checkpoint.starting_weights(tmp_path, tiny_config()) is None
+    assert checkpoint.starting_weights(weights, config) is None  # that run continues
+    with pytest.raises(InputError, match='this network has --num_convs 1, not 2'):
+        checkpoint.starting_weights(tmp_path, tiny_config(load_weights=weights, num_convs=2))

@@ -1,0 +1,114 @@
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+from conftest import SIDE, read_rows, tiny_config
+
+from bodycomp_jax.checkpoint import load_model
+from bodycomp_jax.data.segmentation import open_sets
+from bodycomp_jax.training import loop, parallel, segmentation
+from bodycomp_jax.training.state import initial_state
+
+CONFIG = tiny_config()
+
+
+@pytest.fixture(scope='module')
+def batch(data_dir):
+    train_set, _ = open_sets(data_dir, CONFIG)
+    weights = np.array([1] * 7 + [0], np.float32)
+    return train_set.read(np.arange(8), weights)
+
+
+@functools.cache
+def sgd_task():
+    """Two steps of SGD tell device counts apart; Adam would turn rounding into whole steps."""
+    task = segmentation.task(CONFIG, devices=jax.local_devices(), steps_per_epoch=1)
+    return dataclasses.replace(task, optimizer=optax.sgd(0.1))
+
+
+def two_steps(batch, num_devices):
+    """(state, loss sums, evaluation sums) after two steps on so many devices."""
+    devices = jax.local_devices()[:num_devices]
+    state = parallel.replicate(initial_state(sgd_task(), (SIDE, SIDE)), devices)
+    step = parallel.parallel(functools.partial(loop.train_step, sgd_task()), devices)
+    evaluate = parallel.parallel(functools.partial(loop.eval_step, sgd_task()), devices)
+    for _ in range(2):
+        state, sums = step(state, parallel.split(batch, devices))
+    return state, sums, evaluate(state, parallel.split(batch, devices))
+
+
+@pytest.fixture(scope='module')
+def on_one_device(batch):
+    return two_steps(batch, 1)
+
+
+@pytest.mark.parametrize('num_devices', [2, 4, 8])
+def test_devices_do_not_change_the_result(batch, on_one_device, num_devices):
+    results = two_steps(batch, num_devices)
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5),
+        jax.device_get(results),
+        jax.device_get(on_one_device),
+    )
+
+
+def test_every_device_holds_the_same_state(batch):
+    state, _, _ = two_steps(batch, 8)
+    for leaf in jax.tree.leaves(state):
+        copies = [np.asarray(shard.data) for shard in leaf.addressable_shards]
+        assert len(copies) == 8
+        for copy in copies[1:]:
+            np.testing.assert_array_equal(copy, copies[0])
+
+
+def test_a_step_changes_everything_it_should(batch, on_one_device):
+    state, sums, _ = on_one_device
+    initial = initial_state(sgd_task(), (SIDE, SIDE))
+    assert state.step == 2
+    changed = jax.tree.map(lambda a, b: bool((a != b).any()), state.variables, initial.variables)
+    assert all(jax.tree.leaves(changed))
+    assert sums['pixels'] == 7 * SIDE * SIDE  # one of the eight slices is padding
+
+
+def test_augmented_pixels_do_not_depend_on_the_number_of_devices(batch):
+    def augmented(state, batch):
+        indices = parallel.example_indices(len(batch['weight']))
+        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(3)))(indices)
+        moved = jax.vmap(sgd_task().augment)(keys, batch)
+        return jax.lax.all_gather((moved['image'], moved['mask']), parallel.AXIS)
+
+    results = []
+    for num_devices in (1, 2, 8):
+        devices = jax.local_devices()[:num_devices]
+        program = parallel.parallel(augmented, devices)
+        image, mask = jax.device_get(program({}, parallel.split(batch, devices)))
+        results.append((image.reshape(8, SIDE, SIDE), mask.reshape(8, SIDE, SIDE)))
+    for result in results[1:]:
+        jax.tree.map(np.testing.assert_array_equal, result, results[0])
+
+
+def test_sums_are_added_in_float64_and_none_is_lost():
+    sums = loop._Sums()
+    for _ in range(3):
+        sums.add({'pixels': np.float32(2**24 + 2)})
+    assert sums.total()['pixels'] == 3 * (2**24 + 2)
+    assert sums.total()['pixels'].dtype == np.float64
+
+
+def test_metrics_count_every_validation_slice_once(data_dir, finished_run):
+    """The row of the last epoch, computed again slice by slice."""
+    rows = read_rows(finished_run.run_dir / 'metrics.csv')
+    model = load_model(finished_run.run_dir / 'checkpoints' / rows[-1]['step'])
+    images, masks = (np.load(data_dir / f'val_{kind}.npy')[..., 0] for kind in ('images', 'masks'))
+    _, labels = model(images)
+    for label, tissue in enumerate(finished_run.config.tissues, start=1):
+        predicted, labelled = labels == label, masks == label
+        dice = 2 * (predicted & labelled).sum() / (predicted.sum() + labelled.sum())
+        assert float(rows[-1][f'dice_{tissue}']) == pytest.approx(dice, abs=1e-6)
+        error = np.abs(predicted.sum((1, 2)) - labelled.sum((1, 2))).sum() / labelled.sum()
+        assert float(rows[-1][f'area_error_percent_{tissue}']) == pytest.approx(
+            100 * error, rel=1e-6
+        )

@@ -1,0 +1,46 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bodycomp_jax.training import parallel
+
+
+def test_each_device_has_its_rows_and_the_sum_is_of_all():
+    devices = jax.local_devices()[:4]
+    batch = parallel.split({'x': np.arange(8.0, dtype=np.float32)}, devices)
+    assert batch['x'].shape == (4, 2)
+
+    def step(state, batch):
+        rows = parallel.example_indices(2)
+        agrees = (rows == batch['x'].astype(int)).all()
+        return {
+            'sum': parallel.sum_over_devices(state['scale'] * batch['x'].sum()),
+            'mean': parallel.mean_over_devices(batch['x'].sum()),
+            'agree': parallel.sum_over_devices(agrees.astype(int)),
+        }
+
+    state = parallel.replicate({'scale': jnp.float32(2)}, devices)
+    result = parallel.parallel(step, devices)(state, batch)
+    assert result['sum'] == 2 * 28
+    assert result['mean'] == 28 / 4
+    assert result['agree'] == 4
+
+
+@pytest.mark.parametrize(
+    ('precision', 'platform', 'expected'),
+    [
+        ('auto', 'cpu', 'float32'),
+        ('auto', 'gpu', 'bfloat16'),
+        ('auto', 'tpu', 'bfloat16'),
+        ('float32', 'gpu', 'float32'),
+        ('bfloat16', 'cpu', 'bfloat16'),
+    ],
+)
+def test_precision_depends_on_the_device_unless_it_is_given(precision, platform, expected):
+    class Device:
+        pass
+
+    device = Device()
+    device.platform = platform
+    assert parallel.compute_dtype(precision, [device]) == jnp.dtype(expected)

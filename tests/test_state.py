@@ -1,0 +1,40 @@
+import jax
+import numpy as np
+import pytest
+from conftest import tiny_config
+
+from bodycomp_jax.training import segmentation
+from bodycomp_jax.training.state import initial_state, num_parameters
+
+
+def state_of(variables=None, **changes):
+    task = segmentation.task(tiny_config(**changes), devices=jax.local_devices(), steps_per_epoch=1)
+    return initial_state(task, (8, 8), variables)
+
+
+def test_the_seed_decides_the_initial_weights():
+    kernels = [
+        state_of(seed=seed).params['compression_0']['conv_0']['kernel'] for seed in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert (kernels[0] != kernels[2]).any()
+
+
+def test_given_weights_are_taken_as_they_are():
+    other = state_of(seed=5)
+    state = state_of(other.variables)
+    assert state.step == 0
+    jax.tree.map(np.testing.assert_array_equal, state.variables, other.variables)
+
+
+def test_kernels_are_drawn_glorot_uniform():
+    kernel = state_of().params['compression_center']['conv_0']['kernel']
+    bound = np.sqrt(6 / (9 * 4 + 9 * 8))
+    assert 0.9 * bound < np.abs(kernel).max() <= bound
+    assert kernel.std() == pytest.approx(bound / np.sqrt(3), rel=0.15)
+
+
+def test_parameters_are_counted_without_statistics():
+    assert num_parameters(state_of().variables) == (
+        36 + 288 + 12 * 4 * 9 + 2 * (4 + 8 + 4) + 4 * 4 + 4
+    )
