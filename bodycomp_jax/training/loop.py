@@ -1,5 +1,6 @@
 """The training loop, the same for every task."""
 
+import datetime
 import functools
 import time
 from collections.abc import Callable
@@ -82,28 +83,76 @@ def train(task, config, train_set, val_set, run_dir, devices, *, args, variables
     terminal.line(f'train  {train_set.check()}')
     terminal.line(f'val    {val_set.check()}')
     state = initial_state(task, train_set.image_shape, variables)
-    terminal.line(_describe(config, train_set, state, devices))
+    terminal.line(_describe_work(task, config, train_set, state, devices))
     state = parallel.replicate(state, devices)
 
     logs.write_args(run_dir, {**args, **configs.to_json(config)})
     with Checkpoints(run_dir, config) as checkpoints:
         state, history = checkpoints.restore(state)
         terminal.line(_describe_progress(run_dir, history, config))
-        if len(history) < config.epochs:
-            steps = _compile(task, config, train_set, state, devices, terminal)
-            samples = _read_samples(val_set)
-            with logs.EpochLog(run_dir, history) as log:
-                for epoch in range(len(history) + 1, config.epochs + 1):
-                    state, row = _epoch(
-                        task, config, steps, state, train_set, val_set, devices, epoch, terminal
-                    )
-                    history.append(row)
-                    outputs = np.asarray(steps.predict(state.variables, samples['image']))
-                    log.write(history, task.pictures(outputs, samples))
-                    terminal.line(_describe_epoch(row, config, task))
-                    checkpoints.save(state, history)
+        epochs = range(len(history) + 1, config.epochs + 1)
+        with logs.EpochLog(run_dir, history) as log:
+            for state, row, pictures in _train_epochs(
+                task, config, train_set, val_set, devices, terminal, state, epochs
+            ):
+                history.append(row)
+                log.write(history, pictures)
+                terminal.line(_describe_epoch(task, config, history))
+                checkpoints.save(state, history)
         final_model, best_step = checkpoints.export_best()
-    _report(terminal, history, best_step, final_model, task)
+    _report(task, terminal, history, best_step, final_model)
+
+
+def evaluate(task, step, state, dataset, batch_size, devices):
+    """{'val_loss': ..., and the metrics} of a whole set, every example counted once.
+
+    `step` is `eval_step`, compiled for these devices and this batch size.
+    """
+    sums = _Sums()
+    for batch in _feed(dataset, evaluation_batches(len(dataset), batch_size), devices):
+        sums.add(step(state, batch))
+    totals = sums.total()
+    return {'val_loss': float(task.loss(totals['loss'])), **task.metrics(totals['metrics'])}
+
+
+def _train_epochs(task, config, train_set, val_set, devices, terminal, state, epochs):
+    """Trains and validates; yields (state, row of numbers, pictures) after each epoch."""
+    if not epochs:
+        return
+    samples = _read_samples(val_set)
+    steps = _compile(task, config, train_set, samples, state, devices, terminal)
+    for epoch in epochs:
+        began = time.perf_counter()
+        batches = training_batches(len(train_set), config.batch_size, config.seed, epoch)
+        feed = _feed(train_set, zip(batches, strict=True), devices)
+        title = f'epoch {epoch}/{config.epochs}'
+        with terminal.bar(title, len(batches), config.batch_size) as advance:
+            state, totals = _train_epoch(task, steps.train, state, feed, advance)
+        train_seconds = time.perf_counter() - began
+        validated = evaluate(task, steps.evaluate, state, val_set, config.batch_size, devices)
+        row = {
+            'epoch': epoch,
+            'step': epoch * len(batches),
+            'train_loss': float(task.loss(totals)),
+            **validated,
+            'learning_rate': float(f'{float(task.schedule(epoch * len(batches) - 1)):.6g}'),
+            'images_per_second': round(batches.size / train_seconds, 2),
+            'data_wait_share': round(feed.waited / train_seconds, 4),
+            'seconds': round(time.perf_counter() - began, 3),
+        }
+        outputs = np.asarray(steps.predict(state.variables, samples['image']))
+        yield state, row, task.pictures(outputs, samples)
+
+
+def _train_epoch(task, step, state, batches, advance):
+    """One pass over the training set: (state, loss sums)."""
+    sums = _Sums()
+    for batch in batches:
+        state, batch_sums = step(state, batch)
+        sums.add(batch_sums)
+        if sums.latest is not None:
+            advance(task.loss(sums.latest))
+    return state, sums.total()
 
 
 class _Steps(NamedTuple):
@@ -114,53 +163,20 @@ class _Steps(NamedTuple):
     predict: Callable  # variables, images -> outputs
 
 
-def _compile(task, config, train_set, state, devices, terminal):
+def _compile(task, config, train_set, samples, state, devices, terminal):
     terminal.line('compiling ...')
     began = time.perf_counter()
     batch = parallel.split(train_set.read(np.arange(config.batch_size)), devices)
     train = parallel.parallel(functools.partial(train_step, task), devices, donate_state=True)
-    evaluate = parallel.parallel(functools.partial(eval_step, task), devices)
+    evaluation = parallel.parallel(functools.partial(eval_step, task), devices)
+    predict = jax.jit(lambda variables, x: task.model.apply(variables, task.inputs(x)))
     steps = _Steps(
         train=train.lower(state, batch).compile(),
-        evaluate=evaluate.lower(state, batch).compile(),
-        predict=jax.jit(lambda variables, x: task.model.apply(variables, task.inputs(x))),
+        evaluate=evaluation.lower(state, batch).compile(),
+        predict=predict.lower(state.variables, samples['image']).compile(),
     )
     terminal.line(f'compiled in {time.perf_counter() - began:.1f} s')
     return steps
-
-
-def _epoch(task, config, steps, state, train_set, val_set, devices, epoch, terminal):
-    """One pass over the training set and one over the validation set: (state, row of numbers)."""
-    began = time.perf_counter()
-    batches = training_batches(len(train_set), config.batch_size, config.seed, epoch)
-    title = f'epoch {epoch}/{config.epochs}'
-    train_sums = _Sums()
-    with terminal.bar(title, len(batches), config.batch_size) as advance:
-        feed = _feed(train_set, zip(batches, strict=True), devices)
-        for batch in feed:
-            state, sums = steps.train(state, batch)
-            train_sums.add(sums)
-            if train_sums.latest is not None:
-                advance(task.loss(train_sums.latest))
-        train_totals = train_sums.total()
-    train_seconds = time.perf_counter() - began
-
-    val_sums = _Sums()
-    for batch in _feed(val_set, evaluation_batches(len(val_set), config.batch_size), devices):
-        val_sums.add(steps.evaluate(state, batch))
-    val_totals = val_sums.total()
-    row = {
-        'epoch': epoch,
-        'step': epoch * len(batches),
-        'train_loss': float(task.loss(train_totals)),
-        'val_loss': float(task.loss(val_totals['loss'])),
-        **task.metrics(val_totals['metrics']),
-        'learning_rate': float(f'{float(task.schedule(epoch * len(batches) - 1)):.6g}'),
-        'images_per_second': round(batches.size / train_seconds, 2),
-        'data_wait_share': round(feed.waited / train_seconds, 4),
-        'seconds': round(time.perf_counter() - began, 3),
-    }
-    return state, row
 
 
 def _feed(dataset, keys, devices):
@@ -205,10 +221,10 @@ def _read_samples(val_set):
     return val_set.read(np.linspace(0, len(val_set) - 1, n).astype(int))
 
 
-def _describe(config, train_set, state, devices):
-    kind = devices[0].device_kind
+def _describe_work(task, config, train_set, state, devices):
     return (
-        f'{len(devices)} x {kind}, {num_parameters(state.variables):,} parameters, '
+        f'{len(devices)} x {devices[0].device_kind} in {task.model.dtype.name}, '
+        f'{num_parameters(state.variables):,} parameters, '
         f'{len(train_set) // config.batch_size} steps of {config.batch_size} images an epoch'
     )
 
@@ -218,7 +234,9 @@ def _describe_progress(run_dir, history, config):
     return f'{run_dir} {done}, {config.epochs} epochs in all'
 
 
-def _describe_epoch(row, config, task):
+def _describe_epoch(task, config, history):
+    row = history[-1]
+    left = (config.epochs - len(history)) * np.median([r['seconds'] for r in history])
     parts = [
         f'epoch {row["epoch"]:>{len(str(config.epochs))}}/{config.epochs}',
         f'loss {row["train_loss"]:.4f}',
@@ -226,11 +244,12 @@ def _describe_epoch(row, config, task):
         *(f'{label} {row[name]:.3f}' for name, label in task.headline.items()),
         f'{row["images_per_second"]:.1f} images/s',
         f'{row["seconds"]:.1f} s',
+        f'{datetime.timedelta(seconds=round(left))} left',
     ]
     return '  '.join(parts)
 
 
-def _report(terminal, history, best_step, final_model, task):
+def _report(task, terminal, history, best_step, final_model):
     best = next(row for row in history if row['step'] == best_step)
     last = history[-1]
     rows = [
