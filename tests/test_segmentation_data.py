@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -172,3 +174,39 @@ def test_missing_folder_and_missing_file_are_named(data_dir):
     shutil.rmtree(data_dir)
     with pytest.raises(InputError, match='there is no such folder'):
         open_sets(data_dir, CONFIG)
+
+
+PEAK_MEMORY = """
+import resource, sys
+import numpy as np
+from bodycomp_jax.config import SegmentationConfig
+from bodycomp_jax.data.batches import ReadAhead, training_batches
+from bodycomp_jax.data.segmentation import open_sets
+
+train_set, _ = open_sets(sys.argv[1], SegmentationConfig())
+train_set.check()
+batches = training_batches(len(train_set), 16, seed=0, epoch=1)[:50]
+for batch in ReadAhead(train_set.read, zip(batches, strict=True)):
+    del batch
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def write_sparse(path, shape, dtype):
+    """A file of zeros that takes no room on disk."""
+    np.lib.format.open_memmap(path, mode='w+', dtype=dtype, shape=shape).flush()
+
+
+def test_memory_does_not_grow_with_the_set(tmp_path):
+    peaks = []
+    for n in (100, 3000):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        for split, slices in (('train', n), ('val', 4)):
+            write_sparse(folder / f'{split}_images.npy', (slices, 512, 512), np.int16)
+            write_sparse(folder / f'{split}_masks.npy', (slices, 512, 512), np.uint8)
+        done = subprocess.run(
+            [sys.executable, '-c', PEAK_MEMORY, folder], capture_output=True, text=True, check=True
+        )
+        peaks.append(int(done.stdout) / 1024)  # MB
+    assert peaks[1] < peaks[0] + 50

@@ -91,10 +91,9 @@ def train(task, config, train_set, val_set, run_dir, devices, *, args, variables
         state, history = checkpoints.restore(state)
         terminal.line(_describe_progress(run_dir, history, config))
         epochs = range(len(history) + 1, config.epochs + 1)
+        trained = _train_epochs(task, config, train_set, val_set, devices, terminal, state, epochs)
         with logs.EpochLog(run_dir, history) as log:
-            for state, row, pictures in _train_epochs(
-                task, config, train_set, val_set, devices, terminal, state, epochs
-            ):
+            for state, row, pictures in trained:
                 history.append(row)
                 log.write(history, pictures)
                 terminal.line(_describe_epoch(task, config, history))
