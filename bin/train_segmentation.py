@@ -2,19 +2,23 @@
 
 from bodycomp_jax import checkpoint, cli
 from bodycomp_jax.config import RunConfig, SegmentationConfig, to_json
+from bodycomp_jax.data.batches import steps_per_epoch
 from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.training import loop, segmentation
 
 
 def main(argv):
     run, config = cli.parse(argv, __doc__, RunConfig, SegmentationConfig)
+    run = cli.named(run)
     run_dir = cli.run_folder(run)
     devices = cli.local_devices(run.num_gpus, config.batch_size)
     cli.keep_compiled_programs(devices)
     train_set, val_set = open_sets(run.data_dir, config)
-    steps_per_epoch = len(train_set) // config.batch_size
+    if not config.apply_window_function:
+        print('WARNING: no HU window: the images must be grey values in 0..255 already')
+    steps = steps_per_epoch(len(train_set), config.batch_size)
     loop.train(
-        segmentation.task(config, devices=devices, steps_per_epoch=steps_per_epoch),
+        segmentation.task(config, devices=devices, steps_per_epoch=steps),
         config,
         train_set,
         val_set,
@@ -22,6 +26,8 @@ def main(argv):
         devices,
         args=to_json(run),
         variables=checkpoint.starting_weights(run_dir, config),
+        allow_data_change=run.allow_data_change,
+        stall_timeout=run.stall_timeout,
     )
 
 

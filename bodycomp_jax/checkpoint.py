@@ -1,109 +1,206 @@
 """Checkpoints of a run (Orbax), and trained networks read from them.
 
 A checkpoint is a folder with the items `variables` (what prediction needs), `training` (what
-continuing needs besides), `config` and `history`. `final_model` has `variables` and `config`.
+continuing needs besides), and the documents `config`, `progress` and `checksums`.
+`final_model` has `variables`, `config` and `checksums`.
 """
 
-import functools
-import logging
+import json
 import math
 import os
+import re
+import shutil
+import zlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as managers
 
 from bodycomp_jax import config as configs
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.errors import InputError, WorkError
 from bodycomp_jax.models import unet
 from bodycomp_jax.models.segmenter import Segmenter
+from bodycomp_jax.training import parallel
 
 KEPT = 2  # the latest checkpoints; the best is kept besides
+ON_DISK = KEPT + 3  # at most: also the best, the one being written, and the final model
 BEST = 'val_loss'  # the lower the better
-
-logging.getLogger('absl').setLevel(logging.WARNING)  # Orbax reports every step of every save
 
 
 class Checkpoints:
-    """The checkpoints of one run folder, saved while training goes on."""
+    """The checkpoints of one run folder, saved while training goes on.
 
-    def __init__(self, run_dir, config):
-        self._final_model = os.path.join(os.path.abspath(run_dir), 'final_model')
+    A save that fails does not end the training: `warn` is told, and the next save tries again.
+    """
+
+    def __init__(self, run_dir, config, warn):
+        self._run_dir = os.path.abspath(run_dir)
         self._config = configs.to_json(config)
-        policy = managers.AnyPreservationPolicy(
-            [managers.LatestN(KEPT), managers.BestN(get_metric_fn=_score, n=1)]
-        )
-        self._manager = ocp.CheckpointManager(
-            _checkpoints_dir(run_dir),
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy, best_fn=_score, cleanup_tmp_directories=True
-            ),
-        )
+        self._warn = warn
+        self._failure = None  # of the latest save
+        self._manager = None
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self._manager.close()  # waits for the save in flight
-
-    def save(self, state, history):
-        """Begins to save the state after the epochs in `history`; returns before it is done."""
-        self._manager.save(
-            int(state.step),
-            args=ocp.args.Composite(
-                variables=ocp.args.StandardSave(state.variables),
-                training=ocp.args.StandardSave(_training_item(state)),
-                config=ocp.args.JsonSave(self._config),
-                history=ocp.args.JsonSave(history),
-            ),
-            metrics={BEST: history[-1][BEST]},
-        )
+        self._close()
 
     def restore(self, state):
-        """(state, history) of the latest checkpoint; (`state`, []) where there is none.
+        """(state, progress) of the latest sound checkpoint; (`state`, None) where there is none.
+
+        Newer ones that are damaged are moved to `damaged_checkpoints`.
 
         Args:
           state: of the structure, shapes and placement that is wanted.
+
+        Raises WorkError if there are checkpoints but none is sound; then nothing is moved.
         """
-        step = self._manager.latest_step()
-        if step is None:
-            return state, []
-        items = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                variables=ocp.args.StandardRestore(_like(state.variables)),
-                training=ocp.args.StandardRestore(_like(_training_item(state))),
-                history=ocp.args.JsonRestore(),
-            ),
-        )
-        return state.replace(**items.variables, **items.training), items.history
+        like = {'variables': _like(state.variables), 'training': _like(_training_item(state))}
+        progress = None
+        damages = {}
+        for folder in _newest_first(self._run_dir):
+            try:
+                arrays, documents = _read(folder, like, ('config', 'progress'))
+            except DamageError as damage:
+                damages[folder] = damage
+                continue
+            state = state.replace(**arrays['variables'], **arrays['training'])
+            progress = documents['progress']
+            break
+        if damages and progress is None:
+            raise WorkError(
+                f'{self._run_dir}: no checkpoint of this run is sound ({_listed(damages)}). '
+                'Put one back from a backup, or give another --name to begin again'
+            )
+        for folder, damage in damages.items():
+            self._warn(f'{folder} is damaged ({damage}); moved to {_set_aside(folder)}')
+        self._open()
+        return state, progress
+
+    def save(self, state, progress):
+        """Begins to save; returns before it is done.
+
+        Args:
+          state: a `TrainState`.
+          progress: plain JSON values; 'history' has a row of numbers for each finished epoch.
+        """
+        for _ in range(2):  # Orbax reports here that the save before has failed: then once more
+            try:
+                self._begin(state, progress)
+                self._failure = None
+                return
+            except Exception as error:  # of many kinds
+                self._note(error)
+                self._close()
+                self._open()
+
+    def finish(self):
+        """Waits for the save in flight. Raises WorkError if the latest save failed."""
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:  # of many kinds
+            self._note(error)
+        if self._failure is not None:
+            raise WorkError(
+                f'{self._run_dir}: the last checkpoint could not be saved ({self._failure}); make '
+                'room and give the same command again'
+            )
 
     def export_best(self):
-        """Writes the best checkpoint's weights to `final_model`; returns (its folder, its step)."""
-        self._manager.wait_until_finished()
-        step = self._manager.best_step()
-        items = self._manager.restore(
-            step, args=ocp.args.Composite(variables=ocp.args.StandardRestore())
+        """Writes the best sound checkpoint's weights to `final_model`.
+
+        Returns:
+          (its folder, its step).
+
+        Raises WorkError if there is none, or none with a finite validation loss.
+        """
+        final_model = os.path.join(self._run_dir, 'final_model')
+        for folder, variables in self._best_first():
+            if _checksums({'variables': variables}).items() <= _read_checksums(final_model).items():
+                return final_model, _step_of(folder)
+            _write_beside_and_swap(final_model, variables, self._config)
+            return final_model, _step_of(folder)
+        raise WorkError(
+            f'{self._run_dir}: no checkpoint with a finite validation loss to make a model of; '
+            'begin again with a lower --learning_rate'
         )
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-            checkpointer.save(
-                self._final_model,
-                args=ocp.args.Composite(
-                    variables=ocp.args.StandardSave(items.variables),
-                    config=ocp.args.JsonSave(self._config),
-                ),
-                force=True,
-            )
-        return self._final_model, step
+
+    def _best_first(self):
+        """(folder, variables) of the sound checkpoints that ended an epoch, the best first."""
+        epochs = []
+        for folder in _newest_first(self._run_dir):
+            try:
+                progress = _read(folder, {}, ('progress',))[1]['progress']
+            except DamageError as damage:
+                self._warn(f'{folder} is damaged ({damage})')
+                continue
+            row = progress['history'][-1] if progress['history'] else {}
+            if row.get('step') == _step_of(folder) and math.isfinite(row[BEST]):
+                epochs.append((row[BEST], folder))
+        for _, folder in sorted(epochs):
+            try:
+                yield folder, _read_variables(folder, self._config)
+            except DamageError as damage:
+                self._warn(f'{folder} is damaged ({damage})')
+
+    def _begin(self, state, progress):
+        documents = {'config': self._config, 'progress': progress}
+        arrays = {'variables': state.variables, 'training': _training_item(state)}
+        row = progress['history'][-1] if progress['history'] else {}
+        ends_epoch = row.get('step') == int(state.step)
+        self._manager.save(
+            int(state.step),
+            args=_save_args(arrays, documents),
+            metrics={BEST: row[BEST]} if ends_epoch else None,
+            force=True,
+        )
+
+    def _open(self):
+        policy = managers.AnyPreservationPolicy(
+            [
+                managers.LatestN(KEPT),
+                managers.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False),
+            ]
+        )
+        self._manager = ocp.CheckpointManager(
+            _checkpoints_dir(self._run_dir),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policy, best_fn=_score, cleanup_tmp_directories=True
+            ),
+        )
+
+    def _close(self):
+        """Waits for the save in flight; notes its error instead of raising it."""
+        if self._manager is not None:
+            try:
+                self._manager.close()
+            except Exception as error:  # of many kinds
+                self._note(error)
+            self._manager = None
+
+    def _note(self, error):
+        self._failure = _in_a_line(error)
+        self._warn(
+            f'a checkpoint could not be saved in {self._run_dir} ({self._failure}); the earlier '
+            'ones are kept, training goes on and the next epoch tries again'
+        )
 
 
-def refuse_changes(run_dir, config):
-    """Raises InputError if the run in this folder has other hyper-parameters, epochs aside."""
-    latest = _latest(_checkpoints_dir(run_dir))
-    if latest is None:
+def refuse_changes(run_dir, config, data):
+    """Raises InputError if the run in this folder was begun with other settings or other data.
+
+    Args:
+      run_dir: the folder of the run.
+      config: the hyper-parameters; epochs may be more than the run was begun with.
+      data: what identifies the sets, plain JSON values; None to allow any.
+    """
+    documents = _documents_of_latest(run_dir)
+    if documents is None:
         return
-    begun = _load_config(latest, type(config))
+    begun = configs.from_json(type(config), documents['config'])
     for name in configs.differences(begun, config):
         if name != 'epochs':
             was, wanted = getattr(begun, name), getattr(config, name)
@@ -117,6 +214,36 @@ def refuse_changes(run_dir, config):
             f'{run_dir}: this run was begun with --epochs {begun.epochs}, which may grow but not '
             f'shrink to {config.epochs}; give another --name to start a new run'
         )
+    for split, arrays in (data or {}).items():
+        for kind, identity in arrays.items():
+            was = documents['progress']['data'][split][kind]
+            for name in identity:
+                if identity[name] != was[name]:
+                    raise InputError(
+                        f'{run_dir}: this run was begun on other {split} {kind}: their {name} was '
+                        f'{was[name]} and is {identity[name]}; give the same data, another --name, '
+                        'or --allow_data_change'
+                    )
+
+
+def refuse_small_disk(run_dir, state):
+    """Raises InputError if the checkpoints of such a state cannot fit beside what is on disk."""
+    existing = os.path.abspath(run_dir)
+    while not os.path.exists(existing):
+        existing = os.path.dirname(existing)
+    needed = ON_DISK * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    held = sum(
+        os.path.getsize(os.path.join(folder, name))
+        for top in (_checkpoints_dir(run_dir), os.path.join(run_dir, 'final_model'))
+        for folder, _, names in os.walk(top)
+        for name in names
+    )
+    free = shutil.disk_usage(existing).free
+    if free + held < needed:
+        raise InputError(
+            f'{run_dir}: the checkpoints of this network take up to {needed / 1e6:,.0f} MB, but '
+            f'{free / 1e6:,.0f} MB are free; make room or choose another output folder'
+        )
 
 
 def starting_weights(run_dir, config):
@@ -124,7 +251,7 @@ def starting_weights(run_dir, config):
 
     Raises InputError if they are of another network.
     """
-    if config.load_weights is None or _latest(_checkpoints_dir(run_dir)) is not None:
+    if config.load_weights is None or _newest_first(run_dir):
         return None
     model = load_model(config.load_weights)
     for name in configs.differences(model.config, config, group='Network'):
@@ -140,59 +267,162 @@ def load_model(path):
     """Loads a trained network for prediction.
 
     Args:
-      path: a run folder (its `final_model`, else its latest checkpoint), a checkpoint or a
-        `final_model` folder.
+      path: a run folder (its `final_model`, else its latest sound checkpoint), a checkpoint or
+        a `final_model` folder.
 
     Returns:
       A `Segmenter`: a function from HU slices to tissue probabilities and labels.
 
-    Raises InputError where there is no model.
+    Raises InputError where there is no model, or only damaged ones.
     """
-    folder = _model_folder(path)
-    config = _load_config(folder, configs.SegmentationConfig)
+    path = os.path.abspath(path)
+    damages = {}
+    for folder in (path, os.path.join(path, 'final_model'), *_newest_first(path)):
+        if os.path.isdir(os.path.join(folder, 'variables')):
+            try:
+                fields = _read(folder, {}, ('config',))[1]['config']
+                variables = _read_variables(folder, fields)
+            except DamageError as damage:
+                damages[folder] = damage
+                continue
+            return _segmenter(configs.from_json(configs.SegmentationConfig, fields), variables)
+    raise InputError(
+        f'{path}: there is no {"sound " if damages else ""}model'
+        f'{f" ({_listed(damages)})" if damages else ""}; give the folder of a run, one of its '
+        'checkpoints (checkpoints/<step>) or its final_model'
+    )
+
+
+class DamageError(Exception):
+    """What is wrong with a checkpoint on disk."""
+
+
+def _segmenter(config, variables):
     network = unet.from_config(config)
 
     def logits(variables, slices):
         images = unet.inputs(slices, apply_window=config.apply_window_function)
         return network.apply(variables, images)
 
-    side = config.size_divisor
-    smallest = jnp.zeros((1, side, side, 1))
-    target = jax.eval_shape(network.init, jax.random.key(0), smallest)
-    with ocp.StandardCheckpointer() as checkpointer:
-        variables = checkpointer.restore(os.path.join(folder, 'variables'), _on_one_device(target))
     return Segmenter(config, variables, logits)
 
 
-def _model_folder(path):
-    """Where `variables` and `config` are, for any path that `load_model` takes."""
-    path = os.path.abspath(path)
-    candidates = [path, os.path.join(path, 'final_model')]
-    for folder in (*candidates, _latest(_checkpoints_dir(path))):
-        if folder and os.path.isdir(os.path.join(folder, 'variables')):
-            return folder
-    raise InputError(
-        f'{path}: there is no model; give the folder of a run, one of its checkpoints '
-        '(checkpoints/<step>) or its final_model'
+def _newest_first(run_dir):
+    """The folders of a run's checkpoints; what a save in flight left behind is not one."""
+    checkpoints = _checkpoints_dir(run_dir)
+    if not os.path.isdir(checkpoints):
+        return []
+    steps = sorted(int(name) for name in os.listdir(checkpoints) if re.fullmatch(r'\d+', name))
+    return [os.path.join(checkpoints, str(step)) for step in reversed(steps)]
+
+
+def _documents_of_latest(run_dir):
+    """{'config', 'progress'} of the latest checkpoint whose documents are sound, or None."""
+    for folder in _newest_first(run_dir):
+        try:
+            return _read(folder, {}, ('config', 'progress'))[1]
+        except DamageError:
+            continue
+    return None
+
+
+def _read(folder, like, documents):
+    """Reads items of a checkpoint and compares them with their checksums.
+
+    Args:
+      folder: of the checkpoint.
+      like: {item: pytree of `jax.ShapeDtypeStruct` with shardings}.
+      documents: names of JSON items.
+
+    Returns:
+      ({item: pytree}, {name: JSON values}).
+
+    Raises DamageError where something is missing, unreadable or not what was saved.
+    """
+    restore = {item: ocp.args.StandardRestore(target) for item, target in like.items()}
+    restore |= {name: ocp.args.JsonRestore() for name in (*documents, 'checksums')}
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            items = checkpointer.restore(folder, args=ocp.args.Composite(**restore))
+        found = {name: items[name] for name in (*like, *documents)}
+        expected = items['checksums']
+        wrong = [name for name, crc in _checksums(found).items() if expected[name] != crc]
+    except Exception as error:  # damage makes Orbax and its JSON raise errors of many kinds
+        raise DamageError(_in_a_line(error)) from error
+    if wrong:
+        raise DamageError(f'{wrong[0]} is not what was saved')
+    return {item: found[item] for item in like}, {name: found[name] for name in documents}
+
+
+def _read_variables(folder, config_fields):
+    """The weights in a checkpoint or final model, on one device. Raises DamageError."""
+    config = configs.from_json(configs.SegmentationConfig, config_fields)
+    side = config.size_divisor
+    smallest = jnp.zeros((1, side, side, 1))
+    shapes = jax.eval_shape(unet.from_config(config).init, jax.random.key(0), smallest)
+    return _read(folder, {'variables': parallel.on_one_device(shapes)}, ())[0]['variables']
+
+
+def _read_checksums(folder):
+    try:
+        return _read(folder, {}, ('checksums',))[1]['checksums']
+    except DamageError:
+        return {}
+
+
+def _write_beside_and_swap(final_model, variables, config_fields):
+    """A complete final model stands at its place at every moment but that of two renames."""
+    new, old = f'{final_model}.new', f'{final_model}.old'
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        args = _save_args({'variables': variables}, {'config': config_fields})
+        checkpointer.save(new, args=args, force=True)
+    shutil.rmtree(old, ignore_errors=True)
+    if os.path.exists(final_model):
+        os.rename(final_model, old)
+    os.rename(new, final_model)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _save_args(arrays, documents):
+    documents = {**documents, 'checksums': _checksums({**arrays, **documents})}
+    return ocp.args.Composite(
+        **{item: ocp.args.StandardSave(tree) for item, tree in arrays.items()},
+        **{name: ocp.args.JsonSave(values) for name, values in documents.items()},
     )
 
 
-def _latest(checkpoints_dir):
-    """The folder of the latest checkpoint; None where there is none."""
-    if not os.path.isdir(checkpoints_dir):
-        return None
-    steps = ocp.utils.checkpoint_steps(checkpoints_dir)
-    return os.path.join(checkpoints_dir, str(max(steps))) if steps else None
+def _checksums(items):
+    """{name: CRC-32} of each array and each document; the checksums themselves have none."""
+    sums = {}
+    for item, values in items.items():
+        leaves = jax.tree_util.tree_leaves_with_path(values)
+        if leaves and all(hasattr(leaf, 'dtype') for _, leaf in leaves):
+            for path, leaf in leaves:
+                contiguous = np.ascontiguousarray(leaf)
+                sums[f'{item}{jax.tree_util.keystr(path)}'] = zlib.crc32(contiguous)
+        elif item != 'checksums':
+            sums[item] = zlib.crc32(json.dumps(values, sort_keys=True).encode())
+    return sums
 
 
-def _load_config(folder, config_class):
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as checkpointer:
-        fields = checkpointer.restore(os.path.join(folder, 'config'))
-    return configs.from_json(config_class, fields)
+def _set_aside(folder):
+    """Moves a damaged checkpoint to where nothing looks for checkpoints; returns its new place."""
+    run_dir = os.path.dirname(os.path.dirname(folder))
+    aside = os.path.join(run_dir, 'damaged_checkpoints', os.path.basename(folder))
+    os.makedirs(os.path.dirname(aside), exist_ok=True)
+    place, n = aside, 1
+    while os.path.exists(place):
+        place, n = f'{aside}_{n}', n + 1
+    os.rename(folder, place)
+    return place
 
 
 def _checkpoints_dir(run_dir):
     return os.path.join(os.path.abspath(run_dir), 'checkpoints')
+
+
+def _step_of(folder):
+    return int(os.path.basename(folder))
 
 
 def _training_item(state):
@@ -208,6 +438,10 @@ def _like(tree):
     return jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
 
 
-def _on_one_device(tree):
-    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.tree.map(functools.partial(jax.ShapeDtypeStruct.update, sharding=sharding), tree)
+def _listed(damages):
+    return '; '.join(f'{folder}: {damage}' for folder, damage in damages.items())
+
+
+def _in_a_line(error):
+    """The first line of an error's message, or its kind if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

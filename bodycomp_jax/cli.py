@@ -3,33 +3,38 @@
 import dataclasses
 import datetime
 import os
+import signal
 import sys
 import textwrap
 
 import jax
-from absl import flags
+from absl import flags, logging
 
 from bodycomp_jax import config as configs
-from bodycomp_jax.errors import InputError, WorkError
+from bodycomp_jax.errors import InputError, Stopped, WorkError
 
 HELP_FLAGS = ('--help', '-h', '-?', '--helpfull', '--helpshort')
 HELP_WIDTH = 96
 DEFAULT_NAME = 'untitled_model_%Y_%m_%d_%H_%M_%S'
+MAX_NAME_BYTES = 255
 
 
 def run(main):
     """Runs a program and ends the process; messages instead of tracebacks for its own errors.
 
-    Exit codes: 0 all done, 1 failed work, 2 wrong usage or input, 130 interrupted.
+    Exit codes: 0 all done, 1 failed work, 2 wrong usage or input, 128 + n ended by signal n.
     """
+    logging.set_verbosity(logging.ERROR)  # Orbax tells of every step of every save
     try:
         main(sys.argv)
     except (InputError, WorkError, OSError) as error:
         print(f'{os.path.basename(sys.argv[0])}: {error}', file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
+    except Stopped as stopped:
+        sys.exit(128 + stopped.signal_number)
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
-        sys.exit(130)
+        sys.exit(128 + signal.SIGINT)
 
 
 def parse(argv, description, *config_classes):
@@ -61,14 +66,23 @@ def parse(argv, description, *config_classes):
     ]
 
 
-def run_folder(run_config):
-    """The folder of the run, not made yet: MODEL_OUTPUT_DIR/NAME. Raises InputError."""
-    output_dir, name = run_config.model_output_dir, run_config.name
+def named(run_config):
+    """The same with a name: that of the time if none was given. Raises InputError."""
+    name = run_config.name
     if name is None:
         name = datetime.datetime.now().strftime(DEFAULT_NAME)
-    if name in ('', '.', '..') or not name.isprintable() or set(name) & {'/', '\\'}:
-        raise InputError(f'--name: {name!r} is not a plain folder name; use one without / or \\')
-    run_dir = os.path.join(output_dir, name)
+    plain = name.isprintable() and name == name.strip() and not set(name) & {'/', '\\'}
+    if name in ('', '.', '..') or not plain or len(os.fsencode(name)) > MAX_NAME_BYTES:
+        raise InputError(
+            f'--name: {name!r} is not a plain folder name; use at most {MAX_NAME_BYTES} bytes, '
+            'no / and no \\, no blank at either end'
+        )
+    return dataclasses.replace(run_config, name=name)
+
+
+def run_folder(run_config):
+    """The folder of the run, not made yet: MODEL_OUTPUT_DIR/NAME. Raises InputError."""
+    run_dir = os.path.join(run_config.model_output_dir, run_config.name)
     _refuse_unwritable(run_dir)
     if os.path.isdir(run_dir) and os.listdir(run_dir) and not _is_run(run_dir):
         raise InputError(
@@ -81,7 +95,7 @@ def local_devices(num_gpus, batch_size):
     """The devices to train on. Raises InputError if there are too few or the batch does not fit."""
     try:
         devices = jax.local_devices()
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # the latter for JAX_PLATFORMS=cuda on CPU
         raise InputError(f'JAX found no device to compute on: {error}') from error
     D = len(devices) if num_gpus is None else num_gpus
     if not 1 <= D <= len(devices):
@@ -113,7 +127,7 @@ class _IntegersParser(flags.ArgumentParser):
         if isinstance(argument, tuple):
             return argument
         try:
-            return tuple(int(number) for number in argument.split(','))
+            return tuple(int(number) for number in argument.split(',') if argument)
         except ValueError:
             raise ValueError('use whole numbers separated by commas, such as 16,32,64') from None
 
@@ -162,12 +176,12 @@ def _by_position(names, positional, given):
 
 def _help(program, description, fields):
     positional = ' '.join(field.name.upper() for field in fields if field.metadata['positional'])
-    lines = [f'python {program} {positional} [flags]', '', *_wrap(description, 0)]
+    usage = f'python {program} {positional} [flags]' if fields else f'python {program}'
+    lines = [usage, '', *_wrap(description, 0)]
     for group in configs.GROUPS:
-        lines += ['', group]
-        for field in fields:
-            if field.metadata['group'] == group:
-                lines += _help_on(field)
+        of_group = [field for field in fields if field.metadata['group'] == group]
+        if of_group:
+            lines += ['', group, *(line for field in of_group for line in _help_on(field))]
     return '\n'.join(lines)
 
 

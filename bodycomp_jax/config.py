@@ -11,7 +11,7 @@ import typing
 from bodycomp_jax import ct
 from bodycomp_jax.errors import InputError
 
-GROUPS = ('Input and output', 'Data', 'Network', 'Training', 'Devices')  # as --help shows them
+GROUPS = ('Input and output', 'Network', 'Training', 'Devices')  # as --help shows them
 ACTIVATIONS = (
     'relu', 'elu', 'selu', 'leaky_relu', 'gelu', 'silu', 'softplus', 'tanh', 'sigmoid',
 )  # fmt: skip
@@ -31,7 +31,7 @@ def option(default, help, *, group, short=None, choices=None, positional=False):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Where a run reads, writes and computes; none of it changes the result."""
+    """Where a run reads, writes and computes; it changes the result by rounding at most."""
 
     data_dir: str | None = option(
         None,
@@ -57,6 +57,16 @@ class RunConfig:
         'number of local devices to train on; on TPU and CPU it counts those (default: all)',
         group='Devices',
         short='g',
+    )
+    stall_timeout: float = option(
+        600.0,
+        'say so when no step has finished for this many seconds, compilation aside',
+        group='Devices',
+    )
+    allow_data_change: bool = option(
+        False,
+        'continue a run although its training or validation set is not the one it began with',
+        group='Input and output',
     )
 
 
@@ -94,16 +104,16 @@ class SegmentationConfig:
         True,
         'map HU to grey values by the window 40/400; switch off only for images that already '
         'are grey values in 0..255',
-        group='Data',
+        group='Network',
         short='p',
     )
     augment: bool = option(
         True,
         'rotate (up to 5 degrees) and shift (up to 5 % of each side) the training slices',
-        group='Data',
+        group='Training',
     )
     learning_rate: float = option(
-        0.003, 'initial learning rate of Adam', group='Training', short='l'
+        0.01, 'initial learning rate of Adam', group='Training', short='l'
     )
     batch_size: int = option(
         16, 'slices a step, over all devices together', group='Training', short='b'
@@ -130,7 +140,7 @@ class SegmentationConfig:
     )
     load_weights: str | None = option(
         None,
-        'start from the weights of this run folder, checkpoint or final_model folder',
+        'start from the weights in this run folder, checkpoint or final_model folder',
         group='Training',
         short='w',
     )
@@ -206,12 +216,14 @@ def to_json(config):
 
 
 def from_json(config_class, fields):
-    """The inverse of `to_json`; fields that `config_class` does not have are ignored."""
-    values = {}
-    for field in dataclasses.fields(config_class):
-        value = fields[field.name]
-        values[field.name] = tuple(value) if isinstance(value, list) else value
-    return config_class(**values)
+    """The inverse of `to_json`.
+
+    Fields that are missing, as in what an older version wrote, have their defaults; others that
+    `config_class` does not have are ignored.
+    """
+    names = {field.name for field in dataclasses.fields(config_class)} & set(fields)
+    values = {name: fields[name] for name in names}
+    return config_class(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
 
 
 def as_flag(value):

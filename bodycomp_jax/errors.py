@@ -7,3 +7,11 @@ class InputError(ValueError):
 
 class WorkError(RuntimeError):
     """Work that was begun and failed. Exit code 1."""
+
+
+class Stopped(Exception):
+    """Work that ended early because a signal asked for it. Exit code 128 + the signal's number."""
+
+    def __init__(self, signal_number):
+        super().__init__(signal_number)
+        self.signal_number = signal_number

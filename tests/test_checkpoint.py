@@ -19,17 +19,31 @@ def state_of(config):
     return initial_state(task, (SIDE, SIDE))
 
 
-def history_of(losses):
-    return [{'epoch': i, 'val_loss': loss} for i, loss in enumerate(losses, start=1)]
+def progress_of(losses):
+    """Progress after an epoch a step, with these validation losses."""
+    return {
+        'history': [
+            {'epoch': i, 'step': i, 'val_loss': loss} for i, loss in enumerate(losses, start=1)
+        ]
+    }
+
+
+def warnings_are_errors(text):
+    raise AssertionError(text)
+
+
+def open_checkpoints(run_dir, warn=warnings_are_errors):
+    return Checkpoints(run_dir, tiny_config(), warn)
 
 
 def save_epochs(run_dir, losses):
     """Saves an epoch a step, with these validation losses."""
-    state = state_of(tiny_config())
-    with Checkpoints(run_dir, tiny_config()) as checkpoints:
+    with open_checkpoints(run_dir) as checkpoints:
+        state, _ = checkpoints.restore(state_of(tiny_config()))
         for step in range(1, len(losses) + 1):
             state = state.replace(step=state.step + 1)
-            checkpoints.save(state, history_of(losses[:step]))
+            checkpoints.save(state, progress_of(losses[:step]))
+        checkpoints.finish()
     return sorted(int(path.name) for path in (run_dir / 'checkpoints').iterdir())
 
 
@@ -46,17 +60,16 @@ def test_the_latest_two_and_the_best_are_kept(tmp_path, losses, kept):
 
 
 def test_what_is_restored_is_what_was_saved(tmp_path):
-    config = tiny_config()
-    state = state_of(config)
+    state = state_of(tiny_config())
     saved = jax.tree.map(lambda x: x + 1, state)
-    with Checkpoints(tmp_path, config) as checkpoints:
-        assert checkpoints.restore(state) == (state, [])
-        checkpoints.save(saved, history_of([float('nan')]))
-    with Checkpoints(tmp_path, config) as checkpoints:
-        restored, history = checkpoints.restore(state)
+    progress = progress_of([float('nan')]) | {'sums': {'x': [0.1, 1e-300]}}
+    with open_checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.restore(state) == (state, None)
+        checkpoints.save(saved, progress)
+    with open_checkpoints(tmp_path) as checkpoints:
+        restored, found = checkpoints.restore(state)
     jax.tree.map(np.testing.assert_array_equal, restored, saved)
-    assert history[0]['epoch'] == 1
-    assert np.isnan(history[0]['val_loss'])
+    assert str(found) == str(progress)  # NaN is not equal to itself
 
 
 def test_a_run_a_checkpoint_and_the_final_model_can_be_loaded(finished_run):

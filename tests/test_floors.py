@@ -25,10 +25,14 @@ HOMES = {
     'orbax': {'bodycomp_jax/checkpoint.py'},
     'tensorboardX': {'bodycomp_jax/training/logs.py'},
     'absl': {'bodycomp_jax/cli.py'},
+    'fcntl': {'bodycomp_jax/training/lock.py'},
     'rich': {'bodycomp_jax/training/logs.py'},
     'PIL': {'bodycomp_jax/training/panels.py', 'bin/demo.py'},
 }
-SHARDING = {'pmap', 'shard_map', 'psum', 'pmean', 'axis_index', 'Mesh', 'NamedSharding'}
+SHARDING = {
+    'pmap', 'shard_map', 'psum', 'pmean', 'all_gather', 'axis_index', 'Mesh', 'make_mesh',
+    'NamedSharding', 'PartitionSpec', 'SingleDeviceSharding',
+}  # fmt: skip
 SOURCES = sorted([*ROOT.glob('bodycomp_jax/**/*.py'), *ROOT.glob('bin/*.py')])
 
 
@@ -68,11 +72,8 @@ def test_tools_stay_in_their_homes(path):
         assert where in HOMES.get(tool, {where}), f'{where} imports {tool}'
         if where.startswith('bodycomp_jax/data'):
             assert tool not in ('jax', 'flax', 'optax')
-    used = {
-        node.attr
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Attribute)
-    }
+    used = {n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)}
+    used |= {name.rpartition('.')[2] for name in imports_of(path)}
     if where != 'bodycomp_jax/training/parallel.py':
         assert not used & SHARDING
 

@@ -26,7 +26,7 @@ def row(epoch, loss):
 def test_csv_and_tensorboard_say_the_same(tmp_path):
     history = []
     picture = np.zeros((8, 12, 3), np.uint8)
-    with logs.EpochLog(tmp_path, history) as log:
+    with logs.EpochLog(tmp_path, history, print) as log:
         for epoch, loss in ((1, -0.5), (2, float('nan'))):
             history.append(row(epoch, loss))
             log.write(history, [picture])
@@ -39,10 +39,10 @@ def test_csv_and_tensorboard_say_the_same(tmp_path):
 
 
 def test_a_continued_run_forgets_the_epochs_after_its_checkpoint(tmp_path):
-    with logs.EpochLog(tmp_path, []) as log:
+    with logs.EpochLog(tmp_path, [], print) as log:
         log.write([row(1, -0.5)], [])
         log.write([row(1, -0.5), row(2, -0.6)], [])
-    with logs.EpochLog(tmp_path, [row(1, -0.5)]) as log:
+    with logs.EpochLog(tmp_path, [row(1, -0.5)], print) as log:
         assert len(read_rows(tmp_path / 'metrics.csv')) == 1
         log.write([row(1, -0.5), row(2, -0.7)], [])
     restarts = [
@@ -69,10 +69,12 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
 def test_output_to_a_file_has_no_control_characters_and_no_broken_lines(capsys):
     terminal = logs.Terminal()
     terminal.line('x' * 300)
+    terminal.line("it's:100:[red]")
     with terminal.bar('epoch 1/2', 2, 8) as advance:
-        advance(-0.5)
+        advance(-0.5, 0)
     terminal.table(('', 'Dice muscle'), [('best', '0.9')])
     printed = capsys.readouterr().out
     assert 'x' * 300 in printed
+    assert "it's:100:[red]" in printed
     assert 'Dice muscle' in printed
     assert all(character.isprintable() or character == '\n' for character in printed)

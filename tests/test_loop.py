@@ -70,7 +70,7 @@ def test_a_step_changes_everything_it_should(batch, on_one_device):
     assert state.step == 2
     changed = jax.tree.map(lambda a, b: bool((a != b).any()), state.variables, initial.variables)
     assert all(jax.tree.leaves(changed))
-    assert sums['pixels'] == 7 * SIDE * SIDE  # one of the eight slices is padding
+    assert sums['loss']['pixels'] == 7 * SIDE * SIDE  # one of the eight slices is padding
 
 
 def test_augmented_pixels_do_not_depend_on_the_number_of_devices(batch):
@@ -90,12 +90,18 @@ def test_augmented_pixels_do_not_depend_on_the_number_of_devices(batch):
         jax.tree.map(np.testing.assert_array_equal, result, results[0])
 
 
-def test_sums_are_added_in_float64_and_none_is_lost():
-    sums = loop._Sums()
-    for _ in range(3):
-        sums.add({'pixels': np.float32(2**24 + 2)})
-    assert sums.total()['pixels'] == 3 * (2**24 + 2)
-    assert sums.total()['pixels'].dtype == np.float64
+def test_results_come_one_behind_and_none_is_lost():
+    started = []
+
+    def steps():
+        for i in range(3):
+            started.append(i)
+            yield {'pixels': np.float32(i)}
+
+    for i, result in enumerate(loop._one_behind(steps())):
+        assert result == {'pixels': i}
+        assert result['pixels'].dtype == np.float64
+        assert len(started) == min(i + 2, 3)
 
 
 def test_metrics_count_every_validation_slice_once(data_dir, finished_run):

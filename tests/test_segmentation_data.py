@@ -169,7 +169,7 @@ def test_fewer_slices_than_a_batch_are_refused(data_dir):
 
 def test_missing_folder_and_missing_file_are_named(data_dir):
     (data_dir / 'val_masks.npy').unlink()
-    with pytest.raises(InputError, match=r'val_masks\.npy: there is no such file'):
+    with pytest.raises(InputError, match=r'val_masks\.npy: cannot be opened'):
         open_sets(data_dir, CONFIG)
     shutil.rmtree(data_dir)
     with pytest.raises(InputError, match='there is no such folder'):

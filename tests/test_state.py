@@ -1,10 +1,12 @@
+import json
+
 import jax
 import numpy as np
 import pytest
 from conftest import tiny_config
 
 from bodycomp_jax.training import segmentation
-from bodycomp_jax.training.state import initial_state, num_parameters
+from bodycomp_jax.training.state import Progress, initial_state, num_parameters
 
 
 def state_of(variables=None, **changes):
@@ -38,3 +40,29 @@ def test_parameters_are_counted_without_statistics():
     assert num_parameters(state_of().variables) == (
         36 + 288 + 12 * 4 * 9 + 2 * (4 + 8 + 4) + 4 * 4 + 4
     )
+
+
+def step_of(value, skipped=0):
+    return {'loss': {'pixels': np.float64(value), 'label': np.full(2, value)}, 'skipped': skipped}
+
+
+def test_progress_adds_in_float64_and_counts_what_was_skipped():
+    progress = Progress(data={})
+    for value, skipped in ((2.0**24 + 1, 0), (0.0, 1), (0.0, 1), (1.0, 0), (0.0, 1)):
+        progress.add(step_of(value, skipped))
+    assert progress.sums['pixels'] == 2**24 + 2
+    assert (progress.steps_done, progress.skipped, progress.skipped_in_a_row) == (5, 3, 1)
+    progress.end_epoch({'epoch': 1})
+    assert (progress.steps_done, progress.skipped, progress.sums) == (0, 0, None)
+    assert progress.skipped_in_a_row == 1  # a row of failures does not end with an epoch
+
+
+def test_progress_survives_json_to_the_bit():
+    progress = Progress(data={'train': {'shape': [1, 2]}}, history=[{'val_loss': 0.1 + 0.2}])
+    progress.add(step_of(1 / 3))
+    again = Progress(**json.loads(json.dumps(progress.to_json())))
+    assert again.history == progress.history
+    assert again.data == progress.data
+    again.add(step_of(0.1))
+    progress.add(step_of(0.1))
+    jax.tree.map(np.testing.assert_array_equal, again.sums, progress.sums)

@@ -11,16 +11,21 @@ READ_THREADS = 2
 BATCHES_AHEAD = 4
 
 
+def steps_per_epoch(n, batch_size):
+    """Training batches in an epoch of n examples; a short last batch is left out."""
+    return n // batch_size
+
+
 def training_batches(n, batch_size, seed, epoch):
     """The indices of each batch of an epoch: a shuffle that depends on (seed, epoch) alone.
 
     A last batch that would be short is left out; in another epoch other examples are.
 
     Returns:
-      int array `[n // batch_size, batch_size]`.
+      int array `[steps_per_epoch(n, batch_size), batch_size]`.
     """
     order = np.random.default_rng((seed, epoch)).permutation(n)
-    steps = n // batch_size
+    steps = steps_per_epoch(n, batch_size)
     return order[: steps * batch_size].reshape(steps, batch_size)
 
 
@@ -39,8 +44,8 @@ def evaluation_batches(n, batch_size):
 class ReadAhead:
     """Iterates over `read(*key) for key in keys`, in order, read by threads ahead of time.
 
-    An error in a thread is raised where its batch would have come. `waited` is the time in
-    seconds that the consumer spent waiting for a batch.
+    An error in a thread is raised as soon as the consumer asks for any batch. `waited` is the
+    time in seconds that the consumer spent waiting for a batch.
     """
 
     def __init__(self, read, keys):
@@ -56,10 +61,22 @@ class ReadAhead:
             )
             while queue:
                 began = time.perf_counter()
-                batch = queue.popleft().result()
+                batch = _first_result(queue)
                 self.waited += time.perf_counter() - began
                 for key in itertools.islice(keys, 1):
                     queue.append(threads.submit(self._read, *key))
                 yield batch
         finally:
             threads.shutdown(cancel_futures=True)
+
+
+def _first_result(queue):
+    """Takes the result of the first future; raises the error of any as soon as it has one."""
+    while True:
+        done = [future for future in queue if future.done()]
+        for future in done:
+            future.result()
+        if queue[0] in done:
+            return queue.popleft().result()
+        running = [future for future in queue if future not in done]
+        concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)

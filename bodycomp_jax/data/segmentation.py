@@ -3,6 +3,7 @@
 import collections
 import concurrent.futures
 import os
+import tempfile
 import time
 
 import numpy as np
@@ -11,6 +12,7 @@ from bodycomp_jax.data.npy import NpyRows
 from bodycomp_jax.errors import InputError
 
 CHUNK_BYTES = 1 << 23
+CHECK_THREADS, CHECK_CHUNKS = 4, 8  # chunks in memory at a time, on however many cores
 MAX_LISTED = 8  # wrong values named in a message
 
 
@@ -58,6 +60,10 @@ class SegmentationSet:
             'weight': np.ones(B, np.float32) if weights is None else weights,
         }
 
+    def identity(self):
+        """What tells this set from another, as plain JSON values: {'images', 'masks'}."""
+        return {'images': self.images.identity(), 'masks': self.masks.identity()}
+
     def check(self):
         """Reads every label, and every pixel that could be NaN or infinite.
 
@@ -67,10 +73,10 @@ class SegmentationSet:
         Raises InputError for labels out of range and for pixels that are not finite.
         """
         began = time.perf_counter()
-        with concurrent.futures.ThreadPoolExecutor() as threads:
+        with concurrent.futures.ThreadPoolExecutor(CHECK_THREADS) as threads:
             pixels = self._count_labels(threads)
             bytes_read = self.masks.nbytes
-            if np.issubdtype(self.images.dtype, np.floating):
+            if self.images.dtype.kind == 'f':
                 self._refuse_non_finite(threads)
                 bytes_read += self.images.nbytes
         seconds = time.perf_counter() - began
@@ -79,10 +85,12 @@ class SegmentationSet:
             f'{name} {share:.1%}' for name, share in zip(names, pixels / pixels.sum(), strict=True)
         )
         N, H, W = len(self), *self.image_shape
+        copied = [r.path for r in (self.images, self.masks) if r.fortran_order]
+        note = f'; copied to {tempfile.gettempdir()} in row order: {", ".join(copied)}'
         return (
             f'{N} slices of {H} x {W}, images {self.images.dtype.name}, '
             f'masks {self.masks.dtype.name}: {shares}; '
-            f'checked {bytes_read / 1e6:,.0f} MB in {seconds:.1f} s'
+            f'checked {bytes_read / 1e6:,.0f} MB in {seconds:.1f} s{note if copied else ""}'
         )
 
     def _count_labels(self, threads):
@@ -113,7 +121,8 @@ class SegmentationSet:
         )
 
     def _bad_pixels(self, bad_slices):
-        image = self.images.read(bad_slices[:1])[0]
+        with np.errstate(over='ignore'):
+            image = self.images.read(bad_slices[:1])[0].astype(self._shipped_dtype)
         return (
             f'{self.images.path}: slice {bad_slices[0]} has {np.isnan(image).sum()} NaN and '
             f'{np.isinf(image).sum()} infinite pixels, and {len(bad_slices)} of {len(self)} slices '
@@ -152,8 +161,7 @@ def open_sets(data_dir, config):
 
 def _check_images(images):
     dtype = images.dtype
-    integer = np.issubdtype(dtype, np.signedinteger) and dtype.itemsize >= 2
-    if not (integer or np.issubdtype(dtype, np.floating)):
+    if not ((dtype.kind == 'i' and dtype.itemsize >= 2) or dtype.kind == 'f'):
         raise InputError(
             f'{images.path}: images of type {dtype.name} cannot hold Hounsfield units, which '
             'reach below zero; save them as int16 HU (apply RescaleSlope and RescaleIntercept)'
@@ -162,7 +170,7 @@ def _check_images(images):
 
 
 def _check_masks(masks, images):
-    if not np.issubdtype(masks.dtype, np.integer):
+    if masks.dtype.kind not in 'iu':
         raise InputError(
             f'{masks.path}: masks of type {masks.dtype.name} are not labels; save them as uint8'
         )
@@ -190,7 +198,7 @@ def _check_shape(rows):
 
 
 def _shipped_dtype(dtype):
-    if np.issubdtype(dtype, np.integer):
+    if dtype.kind == 'i':
         return np.dtype(np.int16)
     return np.dtype(np.float16 if dtype.itemsize == 2 else np.float32)
 
@@ -204,7 +212,7 @@ def _map_chunks(threads, rows, function):
     jobs = collections.deque()
     for start, chunk in rows.chunks(CHUNK_BYTES):
         jobs.append((start, threads.submit(function, chunk)))
-        if len(jobs) > 2 * os.cpu_count():
+        if len(jobs) == CHECK_CHUNKS:
             first, job = jobs.popleft()
             yield first, job.result()
     for first, job in jobs:
@@ -221,5 +229,7 @@ def _count_labels(masks, num_classes):
 
 
 def _find_non_finite(images):
-    """Rows with NaN or infinite pixels."""
+    """Rows with pixels that are NaN or infinite, in float32 at the latest."""
+    with np.errstate(over='ignore'):
+        images = images.astype(_shipped_dtype(images.dtype), copy=False)
     return np.flatnonzero(~np.isfinite(images).reshape(len(images), -1).all(1))

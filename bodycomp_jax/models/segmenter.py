@@ -34,9 +34,14 @@ class Segmenter:
           (`[B, H, W, C]` float32 probabilities, class 0 the background;
            `[B, H, W]` uint8 labels).
 
-        Raises InputError if H or W cannot be halved as often as the network does.
+        Raises InputError if H or W cannot be halved as often as the network does, and for pixels
+        that are no finite numbers.
         """
         slices = np.asarray(slices)
+        if slices.dtype.kind not in 'iuf' or not np.isfinite(slices).all():
+            raise InputError(
+                f'slices of type {slices.dtype} with pixels that are no finite numbers'
+            )
         divisor = self.config.size_divisor
         if slices.ndim != 3 or slices.shape[1] % divisor or slices.shape[2] % divisor:
             raise InputError(
@@ -53,5 +58,5 @@ class Segmenter:
         """Pads to a power of two, so that few batch sizes are ever compiled."""
         B = len(slices)
         padding = 2 ** math.ceil(math.log2(B)) - B
-        padded = np.pad(slices, ((0, padding), (0, 0), (0, 0)))
+        padded = np.pad(slices.astype(np.float32), ((0, padding), (0, 0), (0, 0)))
         return np.asarray(self._probabilities(self.variables, padded))[:B]

@@ -8,6 +8,9 @@ from flax import linen as nn
 
 from bodycomp_jax import ct
 
+# float32 means float32: without it TPUs multiply in bfloat16 and NVIDIA GPUs in TF32. Operands
+# that are bfloat16 are not affected.
+PRECISION = jax.lax.Precision.HIGHEST
 BATCH_NORM_EPSILON = 1e-3
 BATCH_NORM_MOMENTUM = 0.9  # 0.99 leaves the running statistics far behind on small sets
 
@@ -31,7 +34,7 @@ class ConvBlock(nn.Module):
                 use_bias=False,
                 kernel_init=nn.initializers.glorot_uniform(),
                 dtype=self.dtype,
-                precision=jax.lax.Precision.HIGHEST,
+                precision=PRECISION,
                 name=f'conv_{i}',
             )(x)
             x = nn.BatchNorm(
@@ -101,7 +104,7 @@ class UNet(nn.Module):
             (1, 1),
             kernel_init=nn.initializers.glorot_uniform(),
             dtype=self.dtype,
-            precision=jax.lax.Precision.HIGHEST,
+            precision=PRECISION,
             name='final_conv',
         )(x)
         return logits.astype(jnp.float32)

@@ -6,27 +6,34 @@ import importlib.metadata
 import json
 import math
 import os
+import socket
+import time
 
 import rich.box
 import rich.console
 import rich.progress
 import rich.table
-import tensorboardX
+from tensorboardX import summary
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.record_writer import RecordWriter
 
 PACKAGES = ('bodycomp_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
-PLAIN_WIDTH = 1000  # columns of an output that is no terminal: never break a line
+PLAIN_WIDTH = 1000  # columns of a table where the output is no terminal
 
 
 class Terminal:
     """Lines, tables and a progress bar; plain lines where the output is no terminal."""
 
     def __init__(self):
-        self._console = rich.console.Console(highlight=False)
+        self._console = rich.console.Console(highlight=False, emoji=False)
         if not self._console.is_terminal:
             self._console.width = PLAIN_WIDTH
 
     def line(self, text):
-        self._console.print(text, markup=False)
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def warn(self, text):
+        self.line(f'WARNING: {text}')
 
     def table(self, header, rows):
         table = rich.table.Table(*header, box=rich.box.SIMPLE)
@@ -36,7 +43,7 @@ class Terminal:
 
     @contextlib.contextmanager
     def bar(self, title, steps, examples_per_step):
-        """A bar that `advance(loss)` moves; it vanishes when the block ends."""
+        """A bar that `advance(loss, skipped)` moves; it vanishes when the block ends."""
         columns = (
             rich.progress.TextColumn('{task.description}'),
             rich.progress.BarColumn(),
@@ -54,43 +61,86 @@ class Terminal:
         with progress:
             task = progress.add_task(title, total=steps, loss=math.nan, rate=0.0)
 
-            def advance(loss):
+            def advance(loss, skipped):
                 rate = (progress.tasks[0].speed or 0.0) * examples_per_step
-                progress.update(task, advance=1, loss=loss, rate=rate)
+                description = f'{title}, {skipped} steps skipped' if skipped else title
+                progress.update(task, advance=1, loss=loss, rate=rate, description=description)
 
             yield advance
 
 
 class EpochLog:
-    """metrics.csv and TensorBoard, a row and a step an epoch."""
+    """metrics.csv and TensorBoard, a row and a step an epoch.
 
-    def __init__(self, run_dir, history):
+    What the disk does not take does not end the training: `warn` is told, and the next epoch
+    tries again, metrics.csv as a whole.
+    """
+
+    def __init__(self, run_dir, history, warn):
         """Starts after the epochs in `history`; what the files say of later ones is dropped."""
+        self._warn = warn
         self._csv_path = os.path.join(run_dir, 'metrics.csv')
+        self._events_dir = os.path.join(run_dir, 'tensorboard_log')
+        self._events = None
         if history:
             write_csv(self._csv_path, history)
-        self._tensorboard = tensorboardX.SummaryWriter(
-            os.path.join(run_dir, 'tensorboard_log'),
-            purge_step=len(history) + 1,
-            filename_suffix=f'.after_epoch_{len(history)}',
-        )
-
-    def write(self, history, pictures):
-        """Writes the last row of `history`, and the pictures of its epoch."""
-        write_csv(self._csv_path, history)
-        row = history[-1]
-        for name, value in row.items():
-            if name != 'epoch' and math.isfinite(value):
-                self._tensorboard.add_scalar(name, value, row['epoch'])
-        for i, picture in enumerate(pictures):
-            self._tensorboard.add_image(f'validation_{i}', picture, row['epoch'], dataformats='HWC')
-        self._tensorboard.flush()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self._tensorboard.close()
+        if self._events is not None:
+            self._events.close()
+
+    def write(self, history, pictures):
+        """Writes the last row of `history`, and the pictures of its epoch."""
+        try:
+            write_csv(self._csv_path, history)
+            self._write_events(history[-1], pictures)
+        except OSError as error:
+            self._events = None  # whose last record may be torn; the next epoch begins a new file
+            self._warn(f'metrics.csv or TensorBoard could not be written ({error})')
+
+    def _write_events(self, row, pictures):
+        scalars = [
+            summary.scalar(name, value)
+            for name, value in row.items()
+            if name != 'epoch' and math.isfinite(value)
+        ]
+        images = [
+            summary.image(f'validation_{i}', picture, dataformats='HWC')
+            for i, picture in enumerate(pictures)
+        ]
+        if self._events is None:
+            self._events = _EventFile(self._events_dir, row['epoch'])
+        self._events.write(row['epoch'], [*scalars, *images])
+
+
+class _EventFile:
+    """A TensorBoard event file, written in this thread, so that its errors are seen here.
+
+    tensorboardX's own writer hands events to a thread that dies on a full disk, and its
+    queue then blocks the training.
+    """
+
+    def __init__(self, folder, first_epoch):
+        """Tells TensorBoard to drop what earlier files say of `first_epoch` and later ones."""
+        os.makedirs(folder, exist_ok=True)
+        name = f'events.out.tfevents.{time.time_ns():020d}.{socket.gethostname()}'
+        self._writer = RecordWriter(os.path.join(folder, name))
+        self._write(file_version='brain.Event:2')
+        self._write(step=first_epoch, session_log=SessionLog(status=SessionLog.START))
+
+    def write(self, epoch, summaries):
+        for values in summaries:
+            self._write(step=epoch, summary=values)
+        self._writer.flush()
+
+    def close(self):
+        self._writer.close()
+
+    def _write(self, **fields):
+        self._writer.write(Event(wall_time=time.time(), **fields).SerializeToString())
 
 
 def write_csv(path, rows):
@@ -114,8 +164,13 @@ def write_args(run_dir, fields):
 def replacing(path):
     """A text file that takes the place of `path` when the block ends without an error."""
     temporary = f'{path}.tmp'
-    with open(temporary, 'w', newline='') as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, 'w', newline='') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        raise

@@ -1,22 +1,35 @@
 """The training loop, the same for every task."""
 
+import contextlib
 import datetime
 import functools
+import math
+import os
+import shlex
+import signal
 import time
-from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
 from bodycomp_jax import config as configs
-from bodycomp_jax.checkpoint import Checkpoints, refuse_changes
-from bodycomp_jax.data.batches import ReadAhead, evaluation_batches, training_batches
-from bodycomp_jax.training import logs, parallel
-from bodycomp_jax.training.state import initial_state, num_parameters
+from bodycomp_jax.checkpoint import Checkpoints, refuse_changes, refuse_small_disk
+from bodycomp_jax.data.batches import (
+    ReadAhead,
+    evaluation_batches,
+    steps_per_epoch,
+    training_batches,
+)
+from bodycomp_jax.errors import Stopped, WorkError
+from bodycomp_jax.training import lock, logs, parallel
+from bodycomp_jax.training.interrupts import Interrupts
+from bodycomp_jax.training.state import Progress, initial_state, num_parameters
+from bodycomp_jax.training.watchdog import Watchdog
 
 PICTURES = 4  # validation examples that are drawn each epoch
+MAX_SKIPPED_IN_A_ROW = 5  # steps without a finite loss and gradient
 
 
 def train_step(task, state, batch):
@@ -28,7 +41,9 @@ def train_step(task, state, batch):
       batch: this device's part of the batch.
 
     Returns:
-      (the next state, the loss sums of the whole batch), the same on every device.
+      (the next state, {'loss': the loss sums of the whole batch, 'skipped': 0}), the same on every
+      device. Where the loss or a gradient is not finite the weights stay as they were, the sums
+      are 0 and 'skipped' is 1.
     """
     key = jax.random.fold_in(jax.random.key(task.seed), state.step)
     indices = parallel.example_indices(len(batch['weight']))
@@ -45,16 +60,20 @@ def train_step(task, state, batch):
         sums = parallel.sum_over_devices(task.loss_sums(outputs, batch))
         return task.loss(sums), (sums, changed['batch_stats'])
 
-    gradients, (sums, batch_stats) = jax.grad(loss_of, has_aux=True)(state.params)
+    (loss, (sums, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
     gradients = parallel.mean_over_devices(gradients)
     updates, opt_state = task.optimizer.update(gradients, state.opt_state, state.params)
-    state = state.replace(
-        step=state.step + 1,
+    updated = state.replace(
         params=optax.apply_updates(state.params, updates),
         batch_stats=batch_stats,
         opt_state=opt_state,
     )
-    return state, sums
+    finite = jax.tree.reduce(
+        jnp.logical_and, jax.tree.map(lambda x: jnp.isfinite(x).all(), (loss, gradients))
+    )
+    state = jax.tree.map(functools.partial(jnp.where, finite), updated, state)
+    sums = jax.tree.map(lambda x: jnp.where(finite, x, 0), sums)
+    return state.replace(step=state.step + 1), {'loss': sums, 'skipped': jnp.where(finite, 0, 1)}
 
 
 def eval_step(task, state, batch):
@@ -64,172 +83,270 @@ def eval_step(task, state, batch):
     return parallel.sum_over_devices(sums)
 
 
-def train(task, config, train_set, val_set, run_dir, devices, *, args, variables=None):
-    """Trains a network, or goes on where the latest checkpoint in the run folder ends.
+def train(
+    task,
+    config,
+    train_set,
+    val_set,
+    run_dir,
+    devices,
+    *,
+    args,
+    variables=None,
+    allow_data_change=False,
+    stall_timeout=600.0,
+):
+    """Trains a network, or goes on where the latest sound checkpoint in the run folder ends.
+
+    The first SIGTERM, SIGINT or SIGUSR1 ends it after the step in hand, with a checkpoint.
 
     Args:
       task: a `Task`: what is trained, and how.
       config: its hyper-parameters; the loop itself uses batch_size, epochs and seed.
-      train_set, val_set: have `len`, `image_shape`, `read(indices, weights)` and `check()`.
+      train_set, val_set: have `len`, `image_shape`, `read(indices, weights)`, `check()` and
+        `identity()`.
       run_dir: the folder of the run; nothing is written before both sets were found sound.
       devices: the devices to train on; they divide the batch size.
       args: what args.json says besides the config, plain JSON values.
       variables: weights to start from; None draws them from the seed.
+      allow_data_change: continue a run even on other sets than those it was begun with.
+      stall_timeout: seconds without a finished step after which a line says so.
 
-    Raises InputError where a set, or the run that is in the folder already, does not allow it.
+    Raises InputError where a set, or the run that is in the folder already, does not allow it;
+    WorkError where the work fails; Stopped after a signal.
     """
     terminal = logs.Terminal()
-    refuse_changes(run_dir, config)
+    data = {'train': train_set.identity(), 'val': val_set.identity()}
+    refuse_changes(run_dir, config, None if allow_data_change else data)
     terminal.line(f'train  {train_set.check()}')
     terminal.line(f'val    {val_set.check()}')
     state = initial_state(task, train_set.image_shape, variables)
     terminal.line(_describe_work(task, config, train_set, state, devices))
+    refuse_small_disk(run_dir, state)
     state = parallel.replicate(state, devices)
 
-    logs.write_args(run_dir, {**args, **configs.to_json(config)})
-    with Checkpoints(run_dir, config) as checkpoints:
-        state, history = checkpoints.restore(state)
-        terminal.line(_describe_progress(run_dir, history, config))
-        epochs = range(len(history) + 1, config.epochs + 1)
-        trained = _train_epochs(task, config, train_set, val_set, devices, terminal, state, epochs)
-        with logs.EpochLog(run_dir, history) as log:
-            for state, row, pictures in trained:
-                history.append(row)
-                log.write(history, pictures)
-                terminal.line(_describe_epoch(task, config, history))
-                checkpoints.save(state, history)
+    os.makedirs(run_dir, exist_ok=True)
+    with (
+        lock.held(run_dir),
+        Interrupts() as interrupts,
+        Checkpoints(run_dir, config, terminal.warn) as checkpoints,
+    ):
+        state, saved = checkpoints.restore(state)
+        progress = Progress(**{**(saved or {}), 'data': data})
+        terminal.line(_describe_progress(run_dir, config, progress))
+        logs.write_args(run_dir, {**args, **configs.to_json(config)})
+        if len(progress.history) < config.epochs:
+            trainer = _Trainer(task, config, train_set, val_set, devices, terminal, stall_timeout)
+            with logs.EpochLog(run_dir, progress.history, terminal.warn) as log:
+                trained = trainer.epochs(state, progress, interrupts)
+                for state, pictures in trained:
+                    if pictures is not None:
+                        log.write(progress.history, pictures)
+                        terminal.line(_describe_epoch(task, config, progress.history))
+                    checkpoints.save(state, progress.to_json())
+        checkpoints.finish()
+        if len(progress.history) < config.epochs:
+            name = signal.Signals(interrupts.received).name
+            terminal.line(f'{name}: stopped after step {state.step}; {_how_to_continue(run_dir)}')
+            raise Stopped(interrupts.received)
         final_model, best_step = checkpoints.export_best()
-    _report(task, terminal, history, best_step, final_model)
+    _report(task, terminal, run_dir, progress.history, best_step, final_model)
 
 
-def evaluate(task, step, state, dataset, batch_size, devices):
-    """{'val_loss': ..., and the metrics} of a whole set, every example counted once.
+def evaluate(task, step, state, batches, interrupts):
+    """{'val_loss': ..., and the metrics} of all batches together; None if interrupted.
 
-    `step` is `eval_step`, compiled for these devices and this batch size.
+    `step` is `eval_step`, compiled for these batches.
     """
-    sums = _Sums()
-    for batch in _feed(dataset, evaluation_batches(len(dataset), batch_size), devices):
-        sums.add(step(state, batch))
-    totals = sums.total()
-    return {'val_loss': float(task.loss(totals['loss'])), **task.metrics(totals['metrics'])}
+    total = None
+    for sums in _one_behind(step(state, batch) for batch in batches):
+        total = sums if total is None else jax.tree.map(np.add, total, sums)
+        if interrupts.received:
+            return None
+    return {'val_loss': float(task.loss(total['loss'])), **task.metrics(total['metrics'])}
 
 
-def _train_epochs(task, config, train_set, val_set, devices, terminal, state, epochs):
-    """Trains and validates; yields (state, row of numbers, pictures) after each epoch."""
-    if not epochs:
-        return
-    samples = _read_samples(val_set)
-    steps = _compile(task, config, train_set, samples, state, devices, terminal)
-    for epoch in epochs:
+class _Trainer:
+    """Trains and validates epoch by epoch, by programs that are compiled once."""
+
+    def __init__(self, task, config, train_set, val_set, devices, terminal, stall_timeout):
+        self._task, self._config = task, config
+        self._train_set, self._val_set, self._devices = train_set, val_set, devices
+        self._terminal = terminal
+        self._watchdog = Watchdog(stall_timeout, terminal.warn)
+        spread = np.linspace(0, len(val_set) - 1, min(PICTURES, len(val_set)))
+        self._samples = val_set.read(spread.astype(int))
+
+    def epochs(self, state, progress, interrupts):
+        """Yields (state, pictures) after each epoch; `progress` then has its row.
+
+        Interrupted, it yields (state, None) after the step in hand, and ends.
+        """
+        with _memory_errors(self._config):
+            self._compile(state)
+            with self._watchdog:
+                while len(progress.history) < self._config.epochs and not interrupts.received:
+                    began = time.perf_counter()
+                    state, speed = self._train_epoch(state, progress, interrupts)
+                    row = None if interrupts.received else self._validate(state, interrupts)
+                    if row is None:
+                        yield state, None
+                        return
+                    seconds = round(time.perf_counter() - began, 3)
+                    self._end_epoch(progress, int(state.step), row, {**speed, 'seconds': seconds})
+                    yield state, self._pictures(state)
+
+    def _train_epoch(self, state, progress, interrupts):
+        """Trains to the end of the epoch, or of the step in hand: (state, {speed: number})."""
+        config = self._config
+        epoch = len(progress.history) + 1
+        batches = training_batches(len(self._train_set), config.batch_size, config.seed, epoch)
+        left = batches[progress.steps_done :]
+        feed = self._feed(self._train_set, zip(left, strict=True))
+        done = 0
+
+        def steps():
+            nonlocal state
+            for batch in feed:
+                self._watchdog.waits_for('the devices to finish a step')
+                state, sums = self._train(state, batch)
+                yield sums
+                if interrupts.received:
+                    return
+                self._watchdog.waits_for('the training files')
+
         began = time.perf_counter()
-        batches = training_batches(len(train_set), config.batch_size, config.seed, epoch)
-        feed = _feed(train_set, zip(batches, strict=True), devices)
         title = f'epoch {epoch}/{config.epochs}'
-        with terminal.bar(title, len(batches), config.batch_size) as advance:
-            state, totals = _train_epoch(task, steps.train, state, feed, advance)
-        train_seconds = time.perf_counter() - began
-        validated = evaluate(task, steps.evaluate, state, val_set, config.batch_size, devices)
-        row = {
-            'epoch': epoch,
-            'step': epoch * len(batches),
-            'train_loss': float(task.loss(totals)),
-            **validated,
-            'learning_rate': float(f'{float(task.schedule(epoch * len(batches) - 1)):.6g}'),
-            'images_per_second': round(batches.size / train_seconds, 2),
-            'data_wait_share': round(feed.waited / train_seconds, 4),
-            'seconds': round(time.perf_counter() - began, 3),
+        with self._terminal.bar(title, len(batches), config.batch_size) as advance:
+            for sums in _one_behind(steps()):
+                self._watchdog.step()
+                progress.add(sums)
+                if progress.skipped_in_a_row > MAX_SKIPPED_IN_A_ROW:
+                    raise WorkError(_divergence(progress))
+                advance(self._task.loss(sums['loss']), progress.skipped)
+                done += 1
+        seconds = time.perf_counter() - began
+        return state, {
+            'images_per_second': round(done * config.batch_size / seconds, 2),
+            'data_wait_share': round(feed.waited / seconds, 4),
         }
-        outputs = np.asarray(steps.predict(state.variables, samples['image']))
-        yield state, row, task.pictures(outputs, samples)
+
+    def _validate(self, state, interrupts):
+        self._watchdog.waits_for('the validation')
+        batches = evaluation_batches(len(self._val_set), self._config.batch_size)
+        feed = self._feed(self._val_set, batches)
+        return evaluate(self._task, self._evaluate, state, feed, interrupts)
+
+    def _end_epoch(self, progress, step, validated, timing):
+        """Adds the epoch's row to the history."""
+        learnt = progress.steps_done > progress.skipped
+        rate = float(self._task.schedule(step - 1))
+        progress.end_epoch(
+            {
+                'epoch': len(progress.history) + 1,
+                'step': step,
+                'train_loss': float(self._task.loss(progress.sums)) if learnt else math.nan,
+                **validated,
+                'skipped_steps': progress.skipped,
+                'learning_rate': float(f'{rate:.6g}'),
+                **timing,
+            }
+        )
+
+    def _pictures(self, state):
+        """What the network makes of a few validation examples, the same in every epoch."""
+        self._watchdog.waits_for('the pictures')
+        outputs = np.asarray(self._predict(state.variables, self._samples['image']))
+        return self._task.pictures(outputs, self._samples)
+
+    def _feed(self, dataset, keys):
+        """Batches on the devices, read and sent ahead of their use."""
+        return ReadAhead(lambda *key: parallel.split(dataset.read(*key), self._devices), keys)
+
+    def _compile(self, state):
+        self._terminal.line('compiling ...')
+        began = time.perf_counter()
+        task, devices, size = self._task, self._devices, self._config.batch_size
+        train = parallel.parallel(functools.partial(train_step, task), devices, donate_state=True)
+        evaluation = parallel.parallel(functools.partial(eval_step, task), devices)
+        predict = jax.jit(lambda variables, x: task.model.apply(variables, task.inputs(x)))
+        batch = parallel.split_shapes(self._train_set.read([0]), size, devices)
+        self._train = train.lower(state, batch).compile()
+        self._refuse_small_memory()
+        batch = parallel.split_shapes(self._val_set.read([0]), size, devices)
+        self._evaluate = evaluation.lower(state, batch).compile()
+        self._predict = predict.lower(state.variables, self._samples['image']).compile()
+        self._terminal.line(f'compiled in {time.perf_counter() - began:.1f} s')
+
+    def _refuse_small_memory(self):
+        needed, available = parallel.memory(self._train, self._devices)
+        if needed > available:
+            raise WorkError(
+                f'a training step needs {needed / 1e9:.1f} GB on each device, which has '
+                f'{available / 1e9:.1f} GB; {_less_memory(self._config)}'
+            )
 
 
-def _train_epoch(task, step, state, batches, advance):
-    """One pass over the training set: (state, loss sums)."""
-    sums = _Sums()
-    for batch in batches:
-        state, batch_sums = step(state, batch)
-        sums.add(batch_sums)
-        if sums.latest is not None:
-            advance(task.loss(sums.latest))
-    return state, sums.total()
+def _one_behind(results):
+    """What devices return, in float64 on the host, each when the next one is under way.
 
-
-class _Steps(NamedTuple):
-    """The compiled programs of a run."""
-
-    train: Callable  # state, batch -> state, loss sums
-    evaluate: Callable  # state, batch -> sums
-    predict: Callable  # variables, images -> outputs
-
-
-def _compile(task, config, train_set, samples, state, devices, terminal):
-    terminal.line('compiling ...')
-    began = time.perf_counter()
-    batch = parallel.split(train_set.read(np.arange(config.batch_size)), devices)
-    train = parallel.parallel(functools.partial(train_step, task), devices, donate_state=True)
-    evaluation = parallel.parallel(functools.partial(eval_step, task), devices)
-    predict = jax.jit(lambda variables, x: task.model.apply(variables, task.inputs(x)))
-    steps = _Steps(
-        train=train.lower(state, batch).compile(),
-        evaluate=evaluation.lower(state, batch).compile(),
-        predict=predict.lower(state.variables, samples['image']).compile(),
-    )
-    terminal.line(f'compiled in {time.perf_counter() - began:.1f} s')
-    return steps
-
-
-def _feed(dataset, keys, devices):
-    """Batches on the devices, read and sent ahead of their use."""
-    return ReadAhead(lambda *key: parallel.split(dataset.read(*key), devices), keys)
-
-
-class _Sums:
-    """Adds up what the devices return, in float64 on the host.
-
-    It fetches each result when the next one is added, so that the devices always have a step
-    to work on, and never more than two.
+    So the devices always have a step to work on, and never more than two.
     """
 
-    def __init__(self):
-        self.latest = None  # as numpy arrays
-        self._total = None
-        self._pending = None
+    def fetch(result):
+        return jax.tree.map(lambda x: np.asarray(x, np.float64), result)
 
-    def add(self, sums):
-        self._fetch()
-        self._pending = sums
-
-    def total(self):
-        self._fetch()
-        return self._total
-
-    def _fetch(self):
-        if self._pending is None:
-            return
-        self.latest = jax.tree.map(lambda x: np.asarray(x, np.float64), self._pending)
-        self._pending = None
-        if self._total is None:
-            self._total = self.latest
-        else:
-            self._total = jax.tree.map(np.add, self._total, self.latest)
+    pending = None
+    for result in results:
+        if pending is not None:
+            yield fetch(pending)
+        pending = result
+    if pending is not None:
+        yield fetch(pending)
 
 
-def _read_samples(val_set):
-    """A few examples spread over the set, the same in every epoch."""
-    n = min(PICTURES, len(val_set))
-    return val_set.read(np.linspace(0, len(val_set) - 1, n).astype(int))
+@contextlib.contextmanager
+def _memory_errors(config):
+    """Turns a device's lack of memory into a message that says what lowers the need."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if 'RESOURCE_EXHAUSTED' not in str(error):
+            raise
+        first_line = str(error).splitlines()[0]
+        raise WorkError(f'out of memory ({first_line}); {_less_memory(config)}') from error
+
+
+def _less_memory(config):
+    return (
+        f'lower --batch_size (now {config.batch_size}), use more devices (--num_gpus) or fewer '
+        'channels (-C, -M)'
+    )
+
+
+def _divergence(progress):
+    return (
+        f'the loss or its gradient was not finite in {progress.skipped_in_a_row} steps in a row, '
+        f'in epoch {len(progress.history) + 1}. Likely causes: a --learning_rate that is too '
+        'high, or images that are not HU. The last checkpoint is intact'
+    )
 
 
 def _describe_work(task, config, train_set, state, devices):
+    steps = steps_per_epoch(len(train_set), config.batch_size)
     return (
         f'{len(devices)} x {devices[0].device_kind} in {task.model.dtype.name}, '
         f'{num_parameters(state.variables):,} parameters, '
-        f'{len(train_set) // config.batch_size} steps of {config.batch_size} images an epoch'
+        f'{steps} steps of {config.batch_size} images an epoch'
     )
 
 
-def _describe_progress(run_dir, history, config):
-    done = f'continues after epoch {len(history)}' if history else 'starts'
+def _describe_progress(run_dir, config, progress):
+    done = 'starts'
+    if progress.history or progress.steps_done:
+        done = f'continues after epoch {len(progress.history)}'
+    if progress.steps_done:
+        done += f' and {progress.steps_done} steps'
     return f'{run_dir} {done}, {config.epochs} epochs in all'
 
 
@@ -245,10 +362,12 @@ def _describe_epoch(task, config, history):
         f'{row["seconds"]:.1f} s',
         f'{datetime.timedelta(seconds=round(left))} left',
     ]
+    if row['skipped_steps']:
+        parts.append(f'{row["skipped_steps"]} steps skipped: loss not finite')
     return '  '.join(parts)
 
 
-def _report(task, terminal, history, best_step, final_model):
+def _report(task, terminal, run_dir, history, best_step, final_model):
     best = next(row for row in history if row['step'] == best_step)
     last = history[-1]
     rows = [
@@ -261,4 +380,10 @@ def _report(task, terminal, history, best_step, final_model):
     ]
     terminal.table(('', 'val loss', *task.headline.values()), rows)
     terminal.line(f'model of the best epoch: {final_model}')
-    terminal.line(f"load it: bodycomp_jax.checkpoint.load_model('{final_model}')")
+    terminal.line(f'load it: bodycomp_jax.checkpoint.load_model({final_model!r})')
+    terminal.line(f'to train on, raise --epochs; {_how_to_continue(run_dir)}')
+
+
+def _how_to_continue(run_dir):
+    name = shlex.quote(os.path.basename(run_dir))
+    return f'the same command with --name {name} continues'

@@ -5,6 +5,8 @@ is split along its first axis. With the loss made from sums over all devices, th
 devices' gradients is the gradient of the whole batch's loss.
 """
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -49,6 +51,38 @@ def split(batch, devices):
     D = len(devices)
     parts = {name: a.reshape(D, a.shape[0] // D, *a.shape[1:]) for name, a in batch.items()}
     return jax.device_put(parts, _sharding(devices, PartitionSpec(AXIS)))
+
+
+def split_shapes(batch, batch_size, devices):
+    """What `split` would make of a batch of another size: shapes, types and placement alone."""
+    D = len(devices)
+    sharding = _sharding(devices, PartitionSpec(AXIS))
+    return {
+        name: jax.ShapeDtypeStruct((D, batch_size // D, *a.shape[1:]), a.dtype, sharding=sharding)
+        for name, a in batch.items()
+    }
+
+
+def on_one_device(shapes):
+    """The same shapes, to be placed on the first device."""
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(lambda leaf: leaf.update(sharding=sharding), shapes)
+
+
+def memory(compiled, devices):
+    """(bytes that a compiled program needs on a device, bytes that the device has)."""
+    stats = compiled.memory_analysis()
+    needed = (
+        stats.argument_size_in_bytes
+        + stats.output_size_in_bytes
+        + stats.temp_size_in_bytes
+        - stats.alias_size_in_bytes
+    )
+    limits = devices[0].memory_stats()
+    if limits is None:  # a CPU: its virtual devices share the host's memory
+        host = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+        return needed, host // len(devices)
+    return needed, limits['bytes_limit']
 
 
 def sum_over_devices(tree):
