@@ -2,13 +2,14 @@
 
 import dataclasses
 import datetime
+import logging
 import os
 import signal
 import sys
 import textwrap
 
 import jax
-from absl import flags, logging
+from absl import flags
 
 from bodycomp_jax import config as configs
 from bodycomp_jax.errors import InputError, Stopped, WorkError
@@ -24,7 +25,7 @@ def run(main):
 
     Exit codes: 0 all done, 1 failed work, 2 wrong usage or input, 128 + n ended by signal n.
     """
-    logging.set_verbosity(logging.ERROR)  # Orbax tells of every step of every save
+    _silence_orbax()
     try:
         main(sys.argv)
     except (InputError, WorkError, OSError) as error:
@@ -218,6 +219,22 @@ def _refuse_unwritable(folder):
         raise InputError(
             f'{folder}: {existing} is not writable for this user; choose another output folder'
         )
+
+
+def _silence_orbax():
+    """Orbax logs every step of a save, and what it also raises; its messages become ours.
+
+    After a damaged checkpoint its threads call into an event loop that is gone.
+    """
+    for logger in ('absl', 'asyncio'):
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
+    show = sys.unraisablehook
+
+    def show_others(unraisable):
+        if 'Event loop is closed' not in str(unraisable.exc_value):
+            show(unraisable)
+
+    sys.unraisablehook = show_others
 
 
 def _is_run(folder):

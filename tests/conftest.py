@@ -8,15 +8,19 @@ import contextlib
 import csv
 import io
 import pathlib
+import sys
 import types
 
 import jax
 import pytest
 
+from bodycomp_jax.checkpoint import Checkpoints
 from bodycomp_jax.config import SegmentationConfig
 from bodycomp_jax.data import phantom
+from bodycomp_jax.data.batches import steps_per_epoch
 from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.training import loop, segmentation
+from bodycomp_jax.training.state import initial_state
 
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
@@ -37,16 +41,28 @@ def tiny_config(**changes):
     return SegmentationConfig(**(defaults | changes))
 
 
-def train_tiny(data_dir, run_dir, config, *, num_devices=2, variables=None):
+def train_tiny(data_dir, run_dir, config, *, num_devices=2, **options):
     """Trains in this process; returns what it printed."""
     train_set, val_set = open_sets(data_dir, config)
     devices = jax.local_devices()[:num_devices]
-    steps_per_epoch = len(train_set) // config.batch_size
-    task = segmentation.task(config, devices=devices, steps_per_epoch=steps_per_epoch)
+    steps = steps_per_epoch(len(train_set), config.batch_size)
+    task = segmentation.task(config, devices=devices, steps_per_epoch=steps)
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        loop.train(task, config, train_set, val_set, run_dir, devices, args={}, variables=variables)
+        loop.train(task, config, train_set, val_set, run_dir, devices, args={}, **options)
     return output.getvalue()
+
+
+def command(*arguments):
+    """The command line of the segmentation trainer."""
+    return [sys.executable, str(ROOT / 'bin/train_segmentation.py'), *map(str, arguments)]
+
+
+def final_state(run_dir, config):
+    """The state in the latest checkpoint of a run, on the host."""
+    task = segmentation.task(config, devices=jax.local_devices(), steps_per_epoch=1)
+    with Checkpoints(run_dir, config, print) as checkpoints:
+        return jax.device_get(checkpoints.restore(initial_state(task, (SIDE, SIDE)))[0])
 
 
 def read_rows(path):

@@ -33,17 +33,20 @@ def test_read_ahead_keeps_the_order():
     assert results == [2 * i for i in range(50)]
 
 
-def test_an_error_in_a_thread_comes_out_where_its_batch_would_have_come():
+def test_an_error_in_a_thread_comes_out_at_once():
+    batch_two_is_asked_for = threading.Event()
+
     def read(i):
-        if i == 3:
-            raise RuntimeError('batch 3 is gone')
+        if i == 1:
+            assert batch_two_is_asked_for.wait(60)
+        if i == 2:
+            batch_two_is_asked_for.set()
+            raise RuntimeError('batch 2 is gone')
         return i
 
-    seen = []
-    with pytest.raises(RuntimeError, match='batch 3 is gone'):
-        for batch in ReadAhead(read, [(i,) for i in range(10)]):
-            seen.append(batch)
-    assert seen == [0, 1, 2]
+    iterator = iter(ReadAhead(read, [(i,) for i in range(10)]))
+    with pytest.raises(RuntimeError, match='batch 2 is gone'):
+        list(iterator)
 
 
 def test_no_thread_is_left_behind_when_the_consumer_stops():

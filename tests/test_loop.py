@@ -90,6 +90,20 @@ def test_augmented_pixels_do_not_depend_on_the_number_of_devices(batch):
         jax.tree.map(np.testing.assert_array_equal, result, results[0])
 
 
+@pytest.mark.parametrize('num_devices', [1, 8])
+def test_a_step_whose_loss_is_not_finite_is_skipped_on_every_device(batch, num_devices):
+    devices = jax.local_devices()[:num_devices]
+    image = batch['image'].astype(np.float32)
+    image[5, 3, 3] = np.nan  # on one device only
+    state = parallel.replicate(initial_state(sgd_task(), (SIDE, SIDE)), devices)
+    step = parallel.parallel(functools.partial(loop.train_step, sgd_task()), devices)
+    after, sums = step(state, parallel.split({**batch, 'image': image}, devices))
+    assert sums['skipped'] == 1
+    assert after.step == 1
+    jax.tree.map(np.testing.assert_array_equal, after.replace(step=state.step), state)
+    assert not any(leaf.any() for leaf in jax.tree.leaves(sums['loss']))
+
+
 def test_results_come_one_behind_and_none_is_lost():
     started = []
 

@@ -1,3 +1,7 @@
+import os
+import resource
+
+import fuzz_npy
 import numpy as np
 import pytest
 
@@ -64,6 +68,58 @@ def test_file_shorter_than_its_header_says(save):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match='its header promises'):
         NpyRows(path)
+
+
+@pytest.mark.parametrize(
+    ('version', 'length', 'header'),
+    [
+        (1, 2, b"{'descr': '<i2', 'fortran_order': False, 'shape': (-1, 4, 4)}"),
+        (1, 2, b"{'descr': '<i2', 'fortran_order': False, 'shape': (10000000000, 99, 99)}"),
+        (1, 2, b"{'descr': '<i2', 'fortran_order': False, 'shape': (%d, 9)}" % 10**40),
+        (1, 2, b"{'descr': '<i2', 'fortran_order': False, 'shape': (5000000000,)}"),
+        (1, 2, b"{'descr': '|V2000000000', 'fortran_order': False, 'shape': (4, 4)}"),
+        (1, 2, b'(' * 9000),
+        (2, 4, None),  # says that the header itself has 4 GB
+    ],
+)
+def test_headers_that_lie_are_refused_at_once_and_in_little_memory(
+    tmp_path, version, length, header
+):
+    path = tmp_path / 'lie.npy'
+    size = 2**32 - 1 if header is None else len(header)
+    with open(path, 'wb') as file:
+        file.write(b'\x93NUMPY' + bytes([version, 0]) + size.to_bytes(length, 'little'))
+        file.write(header or b'')
+        file.truncate(10_000_000_000)  # sparse
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match=r'lie\.npy'):
+        NpyRows(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+
+
+def test_pipes_folders_and_links_to_nothing_are_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'loop').symlink_to(tmp_path / 'loop')
+    (tmp_path / 'nothing').symlink_to(tmp_path / 'nowhere')
+    for name in ('pipe', 'folder', 'loop', 'nothing'):
+        with pytest.raises(InputError, match=name):
+            NpyRows(tmp_path / name)
+
+
+def test_broken_headers_are_refused_whatever_they_hold():
+    accepted, refused, _, _ = fuzz_npy.fuzz(3000, seed=1)
+    assert accepted > 10
+    assert refused > 1000
+
+
+def test_the_identity_tells_arrays_apart(save):
+    one = NpyRows(save(ARRAY)).identity()
+    assert one == NpyRows(save(ARRAY)).identity()
+    other = ARRAY.copy()
+    other[3, 1, 1] += 1
+    assert one['fingerprint'] != NpyRows(save(other)).identity()['fingerprint']
+    assert one['shape'] != NpyRows(save(ARRAY[:-1])).identity()['shape']
 
 
 def test_file_cut_short_while_it_is_read(save):

@@ -47,7 +47,7 @@ class NpyRows:
 
     @property
     def nbytes(self):
-        return len(self) * self._row_bytes
+        return self.shape[0] * self._row_bytes
 
     def read(self, indices):
         """Copies of the rows at `indices`, in that order: `[len(indices), ...]`, native endian.
