@@ -15,7 +15,7 @@ from bodycomp_jax.data import phantom
 from bodycomp_jax.training import panels
 
 TRAIN, VAL, SHOWN, SIDE = 96, 16, 3, 128  # slices, slices, slices, pixels
-FLAGS = '--name demo -C 8,16,32,64 -M 32,16,8 -b 8 -e 24 -l 0.01 -g 1'
+FLAGS = '--name demo -C 8,16,32,64 -M 32,16,8 -b 8 -e 24 -g 1'
 
 
 def main(argv):

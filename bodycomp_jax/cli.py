@@ -238,4 +238,5 @@ def _silence_orbax():
 
 
 def _is_run(folder):
-    return os.path.exists(os.path.join(folder, 'args.json'))
+    """Whether a training has ever begun in this folder, however soon it was killed."""
+    return any(os.path.exists(os.path.join(folder, name)) for name in ('args.json', '.lock'))

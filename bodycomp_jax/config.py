@@ -69,6 +69,9 @@ class RunConfig:
         group='Input and output',
     )
 
+    def __post_init__(self):
+        _check(self.stall_timeout > 0, 'stall_timeout', self.stall_timeout, 'use seconds above 0')
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SegmentationConfig:

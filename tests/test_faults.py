@@ -1,6 +1,6 @@
 """What can go wrong under a training, done to real processes and real files.
 
-BODYCOMP_KILLS=20 makes the test of kills as long as one likes.
+BODYCOMP_KILLS=24 kills the training 24 times, not twice.
 """
 
 import os
@@ -27,8 +27,10 @@ from bodycomp_jax.training.state import initial_state
 
 KILLS = int(os.environ.get('BODYCOMP_KILLS', '2'))
 TIMING = ('images_per_second', 'data_wait_share', 'seconds')
-FLAGS = ('-C', '4,8', '-M', '4', '-b', '1', '-l', '0.01', '-e', '16', '--name', 'run')
-CONFIG = tiny_config(batch_size=1, epochs=16)
+EPOCHS = 10 + 6 * KILLS  # more than the killed process can do in its lives
+LIFE = 0.8  # seconds after compilation, at most
+FLAGS = ('-C', '4,8', '-M', '4', '-b', '1', '-l', '0.01', '-e', EPOCHS, '--name', 'run')
+CONFIG = tiny_config(batch_size=1, epochs=EPOCHS)
 
 
 def start(data_dir, output_dir, *flags):
@@ -96,7 +98,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_bits(data_dir, tmp_path, refer
     moments = random.Random(KILLS)
     for _ in range(KILLS):
         process = start(data_dir, tmp_path)
-        time.sleep(moments.uniform(0, 4))
+        time.sleep(moments.uniform(0, LIFE))
         process.kill()
         process.communicate()
     finish(data_dir, tmp_path)

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 from conftest import SIDE, read_rows, tiny_config
+from test_logs import events_of
 
 from bodycomp_jax.checkpoint import load_model
 from bodycomp_jax.data.segmentation import open_sets
@@ -132,3 +133,36 @@ def test_metrics_count_every_validation_slice_once(data_dir, finished_run):
         assert float(rows[-1][f'area_error_percent_{tissue}']) == pytest.approx(
             100 * error, rel=1e-6
         )
+
+
+def test_the_terminal_tells_what_was_found_and_where_the_model_is(finished_run):
+    printed = finished_run.printed
+    assert 'train  21 slices of 32 x 32, images int16, masks uint8: background' in printed
+    assert '2 x cpu in float32, 808 parameters, 2 steps of 8 images an epoch' in printed
+    assert printed.count('images/s') == 3
+    assert 'Dice visceral fat' in printed
+    assert f"load_model('{finished_run.run_dir}/final_model')" in printed
+    assert 'the same command with --name finished continues' in printed
+
+
+def test_every_epoch_has_its_numbers_and_its_pictures(finished_run):
+    rows = read_rows(finished_run.run_dir / 'metrics.csv')
+    tissues = finished_run.config.tissues
+    assert list(rows[0]) == [
+        'epoch', 'step', 'train_loss', 'val_loss',
+        *(f'dice_{tissue}' for tissue in tissues),
+        *(f'slice_dice_{tissue}' for tissue in tissues),
+        *(f'area_error_percent_{tissue}' for tissue in tissues),
+        'skipped_steps', 'learning_rate', 'images_per_second', 'data_wait_share', 'seconds',
+    ]  # fmt: skip
+    assert [row['step'] for row in rows] == ['2', '4', '6']
+    assert [float(row['learning_rate']) for row in rows] == [0.01, 0.001, 0.0001]
+    values = [
+        (event.step, value)
+        for event in events_of(finished_run.run_dir / 'tensorboard_log')
+        for value in event.summary.value
+    ]
+    for i in range(4):
+        assert [step for step, v in values if v.tag == f'validation_{i}'] == [1, 2, 3]
+    shown = [v.simple_value for _, v in values if v.tag == 'val_loss']
+    np.testing.assert_allclose(shown, [float(row['val_loss']) for row in rows], rtol=1e-6)

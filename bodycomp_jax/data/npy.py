@@ -178,7 +178,7 @@ def _read_header(fd, path):
             f'{path}: holds {dtype} of shape {shape}, not an array of numbers; '
             'write it with numpy.save'
         )
-    return shape, fortran_order, dtype, offset
+    return tuple(int(n) for n in shape), fortran_order, dtype, offset  # True counts as 1
 
 
 def _native(rows):

@@ -134,7 +134,9 @@ def train(
         state, saved = checkpoints.restore(state)
         progress = Progress(**{**(saved or {}), 'data': data})
         terminal.line(_describe_progress(run_dir, config, progress))
-        logs.write_args(run_dir, {**args, **configs.to_json(config)})
+        device = {'devices': len(devices), 'device_kind': devices[0].device_kind}
+        computed = {**device, 'compute_dtype': task.model.dtype.name}
+        logs.write_args(run_dir, {**args, **configs.to_json(config), **computed})
         if len(progress.history) < config.epochs:
             trainer = _Trainer(task, config, train_set, val_set, devices, terminal, stall_timeout)
             with logs.EpochLog(run_dir, progress.history, terminal.warn) as log:
