@@ -94,7 +94,6 @@ class Checkpoints:
                 return
             except Exception as error:  # of many kinds
                 self._note(error)
-                self._close()
                 self._open()
 
     def finish(self):
@@ -115,18 +114,20 @@ class Checkpoints:
         Returns:
           (its folder, its step).
 
-        Raises WorkError if there is none, or none with a finite validation loss.
+        Raises WorkError if there is none, or none with a finite validation loss, or no room.
         """
+        best = next(self._best_first(), None)
+        if best is None:
+            raise WorkError(
+                f'{self._run_dir}: no checkpoint with a finite validation loss to make a model of; '
+                'begin again with a lower --learning_rate'
+            )
+        folder, variables = best
         final_model = os.path.join(self._run_dir, 'final_model')
-        for folder, variables in self._best_first():
-            if _checksums({'variables': variables}).items() <= _read_checksums(final_model).items():
-                return final_model, _step_of(folder)
+        written = _read_checksums(final_model)
+        if not _checksums({'variables': variables}).items() <= written.items():
             _write_beside_and_swap(final_model, variables, self._config)
-            return final_model, _step_of(folder)
-        raise WorkError(
-            f'{self._run_dir}: no checkpoint with a finite validation loss to make a model of; '
-            'begin again with a lower --learning_rate'
-        )
+        return final_model, _step_of(folder)
 
     def _best_first(self):
         """(folder, variables) of the sound checkpoints that ended an epoch, the best first."""
@@ -150,15 +151,19 @@ class Checkpoints:
         documents = {'config': self._config, 'progress': progress}
         arrays = {'variables': state.variables, 'training': _training_item(state)}
         row = progress['history'][-1] if progress['history'] else {}
-        ends_epoch = row.get('step') == int(state.step)
+        step = int(state.step)
+        ends_epoch = row.get('step') == step
+        if step in self._manager.all_steps():  # the same weights, before their validation
+            self._manager.delete(step)
         self._manager.save(
-            int(state.step),
+            step,
             args=_save_args(arrays, documents),
             metrics={BEST: row[BEST]} if ends_epoch else None,
             force=True,
         )
 
     def _open(self):
+        self._close()
         policy = managers.AnyPreservationPolicy(
             [
                 managers.LatestN(KEPT),
@@ -373,14 +378,29 @@ def _read_checksums(folder):
 def _write_beside_and_swap(final_model, variables, config_fields):
     """A complete final model stands at its place at every moment but that of two renames."""
     new, old = f'{final_model}.new', f'{final_model}.old'
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-        args = _save_args({'variables': variables}, {'config': config_fields})
-        checkpointer.save(new, args=args, force=True)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove_beside(final_model)
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            args = _save_args({'variables': variables}, {'config': config_fields})
+            checkpointer.save(new, args=args)
+    except Exception as error:  # of many kinds
+        _remove_beside(final_model)
+        raise WorkError(
+            f'{final_model}: could not be written ({_in_a_line(error)}); make room and give the '
+            'same command again'
+        ) from error
     if os.path.exists(final_model):
         os.rename(final_model, old)
     os.rename(new, final_model)
-    shutil.rmtree(old, ignore_errors=True)
+    _remove_beside(final_model)
+
+
+def _remove_beside(final_model):
+    """Removes what such a swap, or the kill of one, leaves behind."""
+    folder, name = os.path.split(final_model)
+    for other in os.listdir(folder):
+        if other.startswith(f'{name}.'):
+            shutil.rmtree(os.path.join(folder, other), ignore_errors=True)
 
 
 def _save_args(arrays, documents):

@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -9,7 +11,7 @@ from conftest import SIDE, tiny_config, train_tiny
 from bodycomp_jax import checkpoint
 from bodycomp_jax.checkpoint import Checkpoints, load_model
 from bodycomp_jax.config import SegmentationConfig, from_json
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.errors import InputError, WorkError
 from bodycomp_jax.training import segmentation
 from bodycomp_jax.training.state import initial_state
 
@@ -70,6 +72,65 @@ def test_what_is_restored_is_what_was_saved(tmp_path):
         restored, found = checkpoints.restore(state)
     jax.tree.map(np.testing.assert_array_equal, restored, saved)
     assert str(found) == str(progress)  # NaN is not equal to itself
+
+
+def test_weights_saved_before_and_after_their_validation_are_one_checkpoint(tmp_path):
+    with open_checkpoints(tmp_path) as checkpoints:
+        state, _ = checkpoints.restore(state_of(tiny_config()))
+        state = state.replace(step=state.step + 1)
+        checkpoints.save(state, progress_of([]))
+    with open_checkpoints(tmp_path) as checkpoints:
+        state, progress = checkpoints.restore(state)
+        assert progress == progress_of([])
+        checkpoints.save(state, progress_of([-1.0]))
+        checkpoints.finish()
+        assert checkpoints.restore(state)[1] == progress_of([-1.0])
+        assert checkpoints.export_best()[1] == 1
+
+
+def test_a_run_whose_losses_were_never_finite_has_no_model(tmp_path):
+    save_epochs(tmp_path, [float('nan'), float('inf')])
+    with open_checkpoints(tmp_path) as checkpoints:
+        checkpoints.restore(state_of(tiny_config()))
+        with pytest.raises(WorkError, match='no checkpoint with a finite validation loss'):
+            checkpoints.export_best()
+
+
+def test_the_final_model_is_replaced_only_by_other_weights(run_copy):
+    final_model = run_copy / 'final_model'
+    before = final_model.stat().st_ino
+    with open_checkpoints(run_copy) as checkpoints:
+        checkpoints.restore(state_of(tiny_config()))
+        checkpoints.export_best()
+        assert final_model.stat().st_ino == before
+        (final_model / 'checksums' / 'metadata').write_text('{}')
+        checkpoints.export_best()
+    assert final_model.stat().st_ino != before
+    load_model(final_model)
+    assert sorted(path.name for path in run_copy.iterdir() if 'final' in path.name) == [
+        'final_model'
+    ]
+
+
+@pytest.fixture
+def run_copy(finished_run, tmp_path):
+    shutil.copytree(finished_run.run_dir, tmp_path / 'copy')
+    return tmp_path / 'copy'
+
+
+def test_a_run_of_two_devices_is_exported_on_one(finished_run):
+    """A program of its own, which sees one device."""
+    program = (
+        'import sys\n'
+        'from bodycomp_jax.checkpoint import load_model\n'
+        'import jax\n'
+        'assert len(jax.devices()) == 1\n'
+        'load_model(sys.argv[1] + "/checkpoints/6")\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', program, finished_run.run_dir], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_run_a_checkpoint_and_the_final_model_can_be_loaded(finished_run):
