@@ -209,6 +209,7 @@ class _Trainer:
 
         def steps():
             nonlocal state
+            self._watchdog.waits_for('the training files')
             for batch in feed:
                 self._watchdog.waits_for('the devices to finish a step')
                 state, sums = self._train(state, batch)
@@ -216,6 +217,7 @@ class _Trainer:
                 if interrupts.received:
                     return
                 self._watchdog.waits_for('the training files')
+            self._watchdog.waits_for('the devices to finish the last step')
 
         began = time.perf_counter()
         title = f'epoch {epoch}/{config.epochs}'
