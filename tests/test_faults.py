@@ -27,7 +27,7 @@ from bodycomp_jax.training.state import initial_state
 
 KILLS = int(os.environ.get('BODYCOMP_KILLS', '2'))
 TIMING = ('images_per_second', 'data_wait_share', 'seconds')
-EPOCHS = 10 + 6 * KILLS  # more than the killed process can do in its lives
+EPOCHS = 10 + 12 * KILLS  # more than the killed process can do in its lives
 LIFE = 0.8  # seconds after compilation, at most
 FLAGS = ('-C', '4,8', '-M', '4', '-b', '1', '-l', '0.01', '-e', EPOCHS, '--name', 'run')
 CONFIG = tiny_config(batch_size=1, epochs=EPOCHS)
@@ -251,11 +251,11 @@ def test_a_damaged_model_is_not_loaded(run_dir):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 6 MB of its own."""
+    """A file system of 16 MB of its own."""
     folder = tmp_path / 'disk'
     folder.mkdir()
     mounted = subprocess.run(
-        ['mount', '-t', 'tmpfs', '-o', 'size=6m', 'tmpfs', folder], check=False
+        ['mount', '-t', 'tmpfs', '-o', 'size=16m', 'tmpfs', folder], check=False
     )
     if mounted.returncode:
         pytest.skip('this user may not mount a small disk')
