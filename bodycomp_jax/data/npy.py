@@ -19,7 +19,7 @@ from bodycomp_jax.errors import InputError, WorkError
 
 MAX_HEADER_BYTES = 1 << 16  # numpy.save writes 118; the format allows 4 GiB
 FINGERPRINT_ROWS = 16
-COPY_BYTES = 1 << 28  # of a Fortran-ordered file, held in memory at a time
+COPY_BYTES = 1 << 26  # of a Fortran-ordered file, held in memory at a time
 
 
 class NpyRows:
