@@ -118,7 +118,7 @@ def run_copy(finished_run, tmp_path):
     return tmp_path / 'copy'
 
 
-def test_a_run_of_two_devices_is_exported_on_one(finished_run):
+def test_a_run_of_two_devices_is_loaded_on_one(finished_run):
     """A program of its own, which sees one device."""
     program = (
         'import sys\n'

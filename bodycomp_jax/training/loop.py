@@ -103,8 +103,7 @@ def train(
     Args:
       task: a `Task`: what is trained, and how.
       config: its hyper-parameters; the loop itself uses batch_size, epochs and seed.
-      train_set, val_set: have `len`, `image_shape`, `read(indices, weights)`, `check()` and
-        `identity()`.
+      train_set, val_set: sets with what `data.segmentation.SegmentationSet` has in public.
       run_dir: the folder of the run; nothing is written before both sets were found sound.
       devices: the devices to train on; they divide the batch size.
       args: what args.json says besides the config, plain JSON values.
@@ -118,13 +117,7 @@ def train(
     terminal = logs.Terminal()
     data = {'train': train_set.identity(), 'val': val_set.identity()}
     refuse_changes(run_dir, config, None if allow_data_change else data)
-    terminal.line(f'train  {train_set.check()}')
-    terminal.line(f'val    {val_set.check()}')
-    state = initial_state(task, train_set.image_shape, variables)
-    terminal.line(_describe_work(task, config, train_set, state, devices))
-    refuse_small_disk(run_dir, state)
-    state = parallel.replicate(state, devices)
-
+    state = _checked_start(task, config, train_set, val_set, run_dir, devices, variables, terminal)
     os.makedirs(run_dir, exist_ok=True)
     with (
         lock.held(run_dir),
@@ -134,9 +127,7 @@ def train(
         state, saved = checkpoints.restore(state)
         progress = Progress(**{**(saved or {}), 'data': data})
         terminal.line(_describe_progress(run_dir, config, progress))
-        device = {'devices': len(devices), 'device_kind': devices[0].device_kind}
-        computed = {**device, 'compute_dtype': task.model.dtype.name}
-        logs.write_args(run_dir, {**args, **configs.to_json(config), **computed})
+        logs.write_args(run_dir, _args(args, config, task, devices))
         if len(progress.history) < config.epochs:
             trainer = _Trainer(task, config, train_set, val_set, devices, terminal, stall_timeout)
             with logs.EpochLog(run_dir, progress.history, terminal.warn) as log:
@@ -148,11 +139,31 @@ def train(
                     checkpoints.save(state, progress.to_json())
         checkpoints.finish()
         if len(progress.history) < config.epochs:
-            name = signal.Signals(interrupts.received).name
-            terminal.line(f'{name}: stopped after step {state.step}; {_how_to_continue(run_dir)}')
+            terminal.line(_describe_stop(run_dir, state, interrupts))
             raise Stopped(interrupts.received)
         final_model, best_step = checkpoints.export_best()
     _report(task, terminal, run_dir, progress.history, best_step, final_model)
+
+
+def _checked_start(task, config, train_set, val_set, run_dir, devices, variables, terminal):
+    """The state before the first step, once both sets and the disk were found sound."""
+    terminal.line(f'train  {train_set.check()}')
+    terminal.line(f'val    {val_set.check()}')
+    state = initial_state(task, train_set.image_shape, variables)
+    terminal.line(_describe_work(task, config, train_set, state, devices))
+    refuse_small_disk(run_dir, state)
+    return parallel.replicate(state, devices)
+
+
+def _args(args, config, task, devices):
+    """What args.json says: how the program was called, the config, and what computes."""
+    return {
+        **args,
+        **configs.to_json(config),
+        'devices': len(devices),
+        'device_kind': devices[0].device_kind,
+        'compute_dtype': task.model.dtype.name,
+    }
 
 
 def evaluate(task, step, state, batches, interrupts):
@@ -369,6 +380,11 @@ def _describe_epoch(task, config, history):
     if row['skipped_steps']:
         parts.append(f'{row["skipped_steps"]} steps skipped: loss not finite')
     return '  '.join(parts)
+
+
+def _describe_stop(run_dir, state, interrupts):
+    name = signal.Signals(interrupts.received).name
+    return f'{name}: stopped after step {state.step}; {_how_to_continue(run_dir)}'
 
 
 def _report(task, terminal, run_dir, history, best_step, final_model):
