@@ -1,6 +1,8 @@
 """Trains the network that labels muscle, subcutaneous and visceral fat on CT slices."""
 
-from bodycomp_jax import checkpoint, cli
+import os
+
+from bodycomp_jax import checkpoint, cli, cluster
 from bodycomp_jax.config import RunConfig, SegmentationConfig, to_json
 from bodycomp_jax.data.batches import steps_per_epoch
 from bodycomp_jax.data.segmentation import open_sets
@@ -9,12 +11,13 @@ from bodycomp_jax.training import loop, segmentation
 
 def main(argv):
     run, config = cli.parse(argv, __doc__, RunConfig, SegmentationConfig)
-    run = cli.named(run)
-    run_dir = cli.run_folder(run)
-    devices = cli.local_devices(run.num_gpus, config.batch_size)
-    cli.keep_compiled_programs(devices)
-    train_set, val_set = open_sets(run.data_dir, config)
-    if not config.apply_window_function:
+    cluster.join(run)
+    run_dir = cluster.first(cli.run_folder, run)
+    with cluster.agreed():
+        devices = cli.devices(run.num_gpus, config.batch_size)
+        cli.keep_compiled_programs(devices)
+        train_set, val_set = open_sets(run.data_dir, config)
+    if not config.apply_window_function and cluster.is_first():
         print('WARNING: no HU window: the images must be grey values in 0..255 already')
     steps = steps_per_epoch(len(train_set), config.batch_size)
     loop.train(
@@ -24,8 +27,8 @@ def main(argv):
         val_set,
         run_dir,
         devices,
-        args=to_json(run),
-        variables=checkpoint.starting_weights(run_dir, config),
+        args={**to_json(run), 'name': os.path.basename(run_dir)},
+        variables=cluster.first(checkpoint.starting_weights, run_dir, config),
         allow_data_change=run.allow_data_change,
         stall_timeout=run.stall_timeout,
     )

@@ -16,13 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from flax import serialization
 from orbax.checkpoint import checkpoint_managers as managers
 
+from bodycomp_jax import cluster
 from bodycomp_jax import config as configs
 from bodycomp_jax.errors import InputError, WorkError
 from bodycomp_jax.models import unet
 from bodycomp_jax.models.segmenter import Segmenter
-from bodycomp_jax.training import parallel
 
 KEPT = 2  # the latest checkpoints; the best is kept besides
 ON_DISK = KEPT + 3  # at most: also the best, the one being written, and the final model
@@ -33,6 +34,8 @@ class Checkpoints:
     """The checkpoints of one run folder, saved while training goes on.
 
     A save that fails does not end the training: `warn` is told, and the next save tries again.
+    Every process of a job calls every method. The first alone reads and writes, as all have the
+    same state; what it finds, or the error it meets, is everyone's.
     """
 
     def __init__(self, run_dir, config, warn):
@@ -54,11 +57,15 @@ class Checkpoints:
         Newer ones that are damaged are moved to `damaged_checkpoints`.
 
         Args:
-          state: of the structure, shapes and placement that is wanted.
+          state: of the structure and shapes that are wanted, on the host.
 
         Raises WorkError if there are checkpoints but none is sound; then nothing is moved.
         """
-        like = {'variables': _like(state.variables), 'training': _like(_training_item(state))}
+        fields, progress = cluster.first(self._restore, state)
+        return serialization.from_state_dict(state, fields), progress
+
+    def _restore(self, state):
+        like = {'variables': state.variables, 'training': _training_item(state)}
         progress = None
         damages = {}
         for folder in _newest_first(self._run_dir):
@@ -78,15 +85,18 @@ class Checkpoints:
         for folder, damage in damages.items():
             self._warn(f'{folder} is damaged ({damage}); moved to {_set_aside(folder)}')
         self._open()
-        return state, progress
+        return [serialization.to_state_dict(state), progress]
 
     def save(self, state, progress):
         """Begins to save; returns before it is done.
 
         Args:
-          state: a `TrainState`.
+          state: a `TrainState`, the same in every process.
           progress: plain JSON values; 'history' has a row of numbers for each finished epoch.
         """
+        if not cluster.is_first():
+            return
+        state = jax.device_get(state)
         for _ in range(2):  # Orbax reports here that the save before has failed: then once more
             try:
                 self._begin(state, progress)
@@ -98,6 +108,9 @@ class Checkpoints:
 
     def finish(self):
         """Waits for the save in flight. Raises WorkError if the latest save failed."""
+        cluster.first(self._finish)
+
+    def _finish(self):
         try:
             self._manager.wait_until_finished()
         except Exception as error:  # of many kinds
@@ -116,6 +129,9 @@ class Checkpoints:
 
         Raises WorkError if there is none, or none with a finite validation loss, or no room.
         """
+        return cluster.first(self._export_best)
+
+    def _export_best(self):
         best = next(self._best_first(), None)
         if best is None:
             raise WorkError(
@@ -127,7 +143,7 @@ class Checkpoints:
         written = _read_checksums(final_model)
         if not _checksums({'variables': variables}).items() <= written.items():
             _write_beside_and_swap(final_model, variables, self._config)
-        return final_model, _step_of(folder)
+        return [final_model, _step_of(folder)]
 
     def _best_first(self):
         """(folder, variables) of the sound checkpoints that ended an epoch, the best first."""
@@ -170,10 +186,15 @@ class Checkpoints:
                 managers.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False),
             ]
         )
+        os.makedirs(_checkpoints_dir(self._run_dir), exist_ok=True)
         self._manager = ocp.CheckpointManager(
             _checkpoints_dir(self._run_dir),
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy, best_fn=_score, cleanup_tmp_directories=True
+                preservation_policy=policy,
+                best_fn=_score,
+                cleanup_tmp_directories=True,
+                create=False,
+                multiprocessing_options=_this_process(),
             ),
         )
 
@@ -336,7 +357,7 @@ def _read(folder, like, documents):
 
     Args:
       folder: of the checkpoint.
-      like: {item: pytree of `jax.ShapeDtypeStruct` with shardings}.
+      like: {item: pytree of arrays of the shapes that are wanted}.
       documents: names of JSON items.
 
     Returns:
@@ -344,10 +365,13 @@ def _read(folder, like, documents):
 
     Raises DamageError where something is missing, unreadable or not what was saved.
     """
-    restore = {item: ocp.args.StandardRestore(target) for item, target in like.items()}
+    restore = {
+        item: ocp.args.StandardRestore(jax.tree.map(_host_array_like, target))
+        for item, target in like.items()
+    }
     restore |= {name: ocp.args.JsonRestore() for name in (*documents, 'checksums')}
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        with _checkpointer() as checkpointer:
             items = checkpointer.restore(folder, args=ocp.args.Composite(**restore))
         found = {name: items[name] for name in (*like, *documents)}
         expected = items['checksums']
@@ -360,12 +384,12 @@ def _read(folder, like, documents):
 
 
 def _read_variables(folder, config_fields):
-    """The weights in a checkpoint or final model, on one device. Raises DamageError."""
+    """The weights in a checkpoint or final model, on the host. Raises DamageError."""
     config = configs.from_json(configs.SegmentationConfig, config_fields)
     side = config.size_divisor
     smallest = jnp.zeros((1, side, side, 1))
     shapes = jax.eval_shape(unet.from_config(config).init, jax.random.key(0), smallest)
-    return _read(folder, {'variables': parallel.on_one_device(shapes)}, ())[0]['variables']
+    return _read(folder, {'variables': shapes}, ())[0]['variables']
 
 
 def _read_checksums(folder):
@@ -380,7 +404,7 @@ def _write_beside_and_swap(final_model, variables, config_fields):
     new, old = f'{final_model}.new', f'{final_model}.old'
     _remove_beside(final_model)
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        with _checkpointer() as checkpointer:
             args = _save_args({'variables': variables}, {'config': config_fields})
             checkpointer.save(new, args=args)
     except Exception as error:  # of many kinds
@@ -454,8 +478,24 @@ def _score(metrics):
     return -metrics[BEST] if math.isfinite(metrics[BEST]) else -math.inf
 
 
-def _like(tree):
-    return jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
+def _checkpointer():
+    options = ocp.CompositeOptions(multiprocessing_options=_this_process())
+    return ocp.Checkpointer(
+        ocp.CompositeCheckpointHandler(composite_options=options),
+        multiprocessing_options=_this_process(),
+    )
+
+
+def _this_process():
+    """Lets Orbax wait for no other process of the job."""
+    index = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f'process_{index}'
+    )
+
+
+def _host_array_like(leaf):
+    return np.empty(leaf.shape, leaf.dtype)
 
 
 def _listed(damages):

@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 import textwrap
+import traceback
 
 import jax
 from absl import flags
 
+from bodycomp_jax import cluster
 from bodycomp_jax import config as configs
 from bodycomp_jax.errors import InputError, Stopped, WorkError
 
@@ -28,14 +30,33 @@ def run(main):
     _silence_orbax()
     try:
         main(sys.argv)
-    except (InputError, WorkError, OSError) as error:
-        print(f'{os.path.basename(sys.argv[0])}: {error}', file=sys.stderr)
-        sys.exit(2 if isinstance(error, InputError) else 1)
-    except Stopped as stopped:
-        sys.exit(128 + stopped.signal_number)
-    except KeyboardInterrupt:
-        print('interrupted', file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+    except (InputError, WorkError, OSError, Stopped, KeyboardInterrupt) as error:
+        everywhere = getattr(error, 'everywhere', False)
+        message = _message(error)
+        if message and (cluster.is_first() or not everywhere):
+            said_by = '' if everywhere else cluster.name()
+            print(f'{os.path.basename(sys.argv[0])}: {said_by}{message}', file=sys.stderr)
+        if not everywhere:
+            cluster.leave_at_once(_exit_code(error))
+        sys.exit(_exit_code(error))
+    except Exception:
+        traceback.print_exc()
+        cluster.leave_at_once(1)
+        sys.exit(1)
+
+
+def _message(error):
+    if isinstance(error, Stopped):  # the loop has told it
+        return ''
+    return 'interrupted' if isinstance(error, KeyboardInterrupt) else str(error)
+
+
+def _exit_code(error):
+    if isinstance(error, Stopped):
+        return 128 + error.signal_number
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    return 2 if isinstance(error, InputError) else 1
 
 
 def parse(argv, description, *config_classes):
@@ -67,8 +88,11 @@ def parse(argv, description, *config_classes):
     ]
 
 
-def named(run_config):
-    """The same with a name: that of the time if none was given. Raises InputError."""
+def run_folder(run_config):
+    """The folder of the run, MODEL_OUTPUT_DIR/NAME, not made yet; without a name that of the time.
+
+    Raises InputError where no run can be.
+    """
     name = run_config.name
     if name is None:
         name = datetime.datetime.now().strftime(DEFAULT_NAME)
@@ -78,12 +102,7 @@ def named(run_config):
             f'--name: {name!r} is not a plain folder name; use at most {MAX_NAME_BYTES} bytes, '
             'no / and no \\, no blank at either end'
         )
-    return dataclasses.replace(run_config, name=name)
-
-
-def run_folder(run_config):
-    """The folder of the run, not made yet: MODEL_OUTPUT_DIR/NAME. Raises InputError."""
-    run_dir = os.path.join(run_config.model_output_dir, run_config.name)
+    run_dir = os.path.join(run_config.model_output_dir, name)
     _refuse_unwritable(run_dir)
     if os.path.isdir(run_dir) and os.listdir(run_dir) and not _is_run(run_dir):
         raise InputError(
@@ -92,25 +111,34 @@ def run_folder(run_config):
     return run_dir
 
 
-def local_devices(num_gpus, batch_size):
-    """The devices to train on. Raises InputError if there are too few or the batch does not fit."""
+def devices(num_gpus, batch_size):
+    """The devices of all processes to train on, those of one process after those of another.
+
+    Args:
+      num_gpus: how many of each process; None for all.
+      batch_size: which must divide over all of them.
+
+    Raises InputError if there are too few or the batch does not fit.
+    """
     try:
-        devices = jax.local_devices()
+        found = [jax.local_devices(i) for i in range(jax.process_count())]
     except (RuntimeError, AssertionError) as error:  # the latter for JAX_PLATFORMS=cuda on CPU
         raise InputError(f'JAX found no device to compute on: {error}') from error
-    D = len(devices) if num_gpus is None else num_gpus
-    if not 1 <= D <= len(devices):
-        kind = devices[0].device_kind
+    there, kind = len(found[0]), found[0][0].device_kind
+    each = there if num_gpus is None else num_gpus
+    if not 1 <= each <= there:
+        where = 'this machine' if cluster.is_alone() else 'each process'
         raise InputError(
-            f'--num_gpus: {D} devices asked for, but this machine has {len(devices)} ({kind}); '
-            f'use a number in 1..{len(devices)}'
+            f'--num_gpus: {each} devices asked for, but {where} has {there} ({kind}); use a '
+            f'number in 1..{there}'
         )
-    if batch_size % D:
+    used = [device for of_process in found for device in of_process[:each]]
+    if batch_size % len(used):
         raise InputError(
-            f'--batch_size: {batch_size} images do not divide over {D} devices; use a multiple of '
-            f'{D}, or other --num_gpus'
+            f'--batch_size: {batch_size} images do not divide over {len(used)} devices; use a '
+            f'multiple of {len(used)}, or other --num_gpus'
         )
-    return devices[:D]
+    return used
 
 
 def keep_compiled_programs(devices):

@@ -5,13 +5,17 @@ Every default and every help text is written here once; `cli.py` makes the flags
 
 import dataclasses
 import json
+import math
+import re
 import types
 import typing
 
 from bodycomp_jax import ct
 from bodycomp_jax.errors import InputError
 
-GROUPS = ('Input and output', 'Network', 'Training', 'Devices')  # as --help shows them
+GROUPS = (  # as --help shows them
+    'Input and output', 'Network', 'Training', 'Devices', 'Several processes',
+)  # fmt: skip
 ACTIVATIONS = (
     'relu', 'elu', 'selu', 'leaky_relu', 'gelu', 'silu', 'softplus', 'tanh', 'sigmoid',
 )  # fmt: skip
@@ -54,7 +58,8 @@ class RunConfig:
     )
     num_gpus: int | None = option(
         None,
-        'number of local devices to train on; on TPU and CPU it counts those (default: all)',
+        'number of devices of this machine, in a job of each process, to train on; on TPU and '
+        'CPU it counts those (default: all)',
         group='Devices',
         short='g',
     )
@@ -63,6 +68,27 @@ class RunConfig:
         'say so when no step has finished for this many seconds, compilation aside',
         group='Devices',
     )
+    coordinator_address: str | None = option(
+        None,
+        'HOST:PORT at which the first process of a job listens; only needed where the processes '
+        'are not started by srun, mpirun or on a Cloud TPU, which say it themselves',
+        group='Several processes',
+    )
+    num_processes: int | None = option(
+        None,
+        'how many processes the job has; needed where --coordinator_address is',
+        group='Several processes',
+    )
+    process_id: int | None = option(
+        None,
+        'which of them this is, the first is 0; needed where --coordinator_address is',
+        group='Several processes',
+    )
+    heartbeat_timeout: int = option(
+        100,
+        'a process that was silent for this many seconds ends the whole job',
+        group='Several processes',
+    )
     allow_data_change: bool = option(
         False,
         'continue a run although its training or validation set is not the one it began with',
@@ -70,7 +96,14 @@ class RunConfig:
     )
 
     def __post_init__(self):
-        _check(self.stall_timeout > 0, 'stall_timeout', self.stall_timeout, 'use seconds above 0')
+        for name in ('stall_timeout', 'heartbeat_timeout'):
+            _check(getattr(self, name) > 0, name, getattr(self, name), 'use seconds above 0')
+        count, index, address = self.num_processes, self.process_id, self.coordinator_address
+        _check(count is None or count > 0, 'num_processes', count, 'use a number above 0')
+        in_range = index is None or 0 <= index < (count or math.inf)
+        _check(in_range, 'process_id', index, 'use 0 to --num_processes minus 1')
+        named = address is None or re.fullmatch(r'.+:\d+', address)
+        _check(named, 'coordinator_address', address, 'use HOST:PORT, such as node1:12345')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from test_logs import events_of
 from bodycomp_jax.checkpoint import load_model
 from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.training import loop, parallel, segmentation
+from bodycomp_jax.training.interrupts import vote
 from bodycomp_jax.training.state import initial_state
 
 CONFIG = tiny_config()
@@ -37,8 +38,13 @@ def two_steps(batch, num_devices):
     step = parallel.parallel(functools.partial(loop.train_step, sgd_task()), devices)
     evaluate = parallel.parallel(functools.partial(loop.eval_step, sgd_task()), devices)
     for _ in range(2):
-        state, sums = step(state, parallel.split(batch, devices))
-    return state, sums, evaluate(state, parallel.split(batch, devices))
+        (state, sums), _ = step(state, parallel.split(batch, devices), no_votes(devices))
+    evaluated, _ = evaluate(state, parallel.split(batch, devices), no_votes(devices))
+    return state, sums, evaluated
+
+
+def no_votes(devices):
+    return parallel.on_each_device(vote(None), devices)
 
 
 @pytest.fixture(scope='module')
@@ -85,7 +91,8 @@ def test_augmented_pixels_do_not_depend_on_the_number_of_devices(batch):
     for num_devices in (1, 2, 8):
         devices = jax.local_devices()[:num_devices]
         program = parallel.parallel(augmented, devices)
-        image, mask = jax.device_get(program({}, parallel.split(batch, devices)))
+        moved, _ = program({}, parallel.split(batch, devices), no_votes(devices))
+        image, mask = jax.device_get(moved)
         results.append((image.reshape(8, SIDE, SIDE), mask.reshape(8, SIDE, SIDE)))
     for result in results[1:]:
         jax.tree.map(np.testing.assert_array_equal, result, results[0])
@@ -98,7 +105,8 @@ def test_a_step_whose_loss_is_not_finite_is_skipped_on_every_device(batch, num_d
     image[5, 3, 3] = np.nan  # on one device only
     state = parallel.replicate(initial_state(sgd_task(), (SIDE, SIDE)), devices)
     step = parallel.parallel(functools.partial(loop.train_step, sgd_task()), devices)
-    after, sums = step(state, parallel.split({**batch, 'image': image}, devices))
+    batch = parallel.split({**batch, 'image': image}, devices)
+    (after, sums), _ = step(state, batch, no_votes(devices))
     assert sums['skipped'] == 1
     assert after.step == 1
     jax.tree.map(np.testing.assert_array_equal, after.replace(step=state.step), state)

@@ -21,7 +21,9 @@ def test_each_device_has_its_rows_and_the_sum_is_of_all():
         }
 
     state = parallel.replicate({'scale': jnp.float32(2)}, devices)
-    result = parallel.parallel(step, devices)(state, batch)
+    votes = parallel.on_each_device(np.array([0, 1, 0], np.float32), devices)
+    result, votes = parallel.parallel(step, devices)(state, batch, votes)
+    assert votes.tolist() == [0, 4, 0]
     assert result['sum'] == 2 * 28
     assert result['mean'] == 28 / 4
     assert result['agree'] == 4

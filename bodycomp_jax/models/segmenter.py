@@ -16,12 +16,12 @@ class Segmenter:
 
     Attributes:
       config: the `SegmentationConfig` of the network.
-      variables: its weights and running batch statistics.
+      variables: its weights and running batch statistics, on the device that predicts.
     """
 
     def __init__(self, config, variables, logits: Callable):
         """`logits` maps (variables, slices `[B, H, W]`) to `[B, H, W, C]`."""
-        self.config, self.variables = config, variables
+        self.config, self.variables = config, jax.device_put(variables)
         self._probabilities = jax.jit(lambda *args: jax.nn.softmax(logits(*args)))
 
     def __call__(self, slices):

@@ -10,10 +10,11 @@ from bodycomp_jax.errors import InputError
 
 @contextlib.contextmanager
 def held(run_dir):
-    """Holds `run_dir` for the block; the kernel lets go of it when the process ends, however.
+    """Makes and holds `run_dir` for the block; the kernel lets go when the process ends, however.
 
     Raises InputError if another process of this host holds it.
     """
+    os.makedirs(run_dir, exist_ok=True)
     path = os.path.join(run_dir, '.lock')
     with open(path, 'a+') as file:
         try:

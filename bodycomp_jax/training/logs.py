@@ -1,4 +1,7 @@
-"""What a run tells: the terminal, metrics.csv and TensorBoard."""
+"""What a run tells: the terminal, metrics.csv and TensorBoard.
+
+Of several processes the first tells it; the others only warn.
+"""
 
 import contextlib
 import csv
@@ -17,6 +20,8 @@ from tensorboardX import summary
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import RecordWriter
 
+from bodycomp_jax import cluster
+
 PACKAGES = ('bodycomp_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 PLAIN_WIDTH = 1000  # columns of a table where the output is no terminal
 
@@ -26,16 +31,20 @@ class Terminal:
 
     def __init__(self):
         self._console = rich.console.Console(highlight=False, emoji=False)
+        self._quiet = not cluster.is_first()
         if not self._console.is_terminal:
             self._console.width = PLAIN_WIDTH
 
     def line(self, text):
-        self._console.print(text, markup=False, soft_wrap=True)
+        if not self._quiet:
+            self._print(text)
 
     def warn(self, text):
-        self.line(f'WARNING: {text}')
+        self._print(f'WARNING: {cluster.name()}{text}')
 
     def table(self, header, rows):
+        if self._quiet:
+            return
         table = rich.table.Table(*header, box=rich.box.SIMPLE)
         for row in rows:
             table.add_row(*row)
@@ -56,7 +65,7 @@ class Terminal:
             *columns,
             console=self._console,
             transient=True,
-            disable=not self._console.is_terminal,
+            disable=self._quiet or not self._console.is_terminal,
         )
         with progress:
             task = progress.add_task(title, total=steps, loss=math.nan, rate=0.0)
@@ -67,6 +76,9 @@ class Terminal:
                 progress.update(task, advance=1, loss=loss, rate=rate, description=description)
 
             yield advance
+
+    def _print(self, text):
+        self._console.print(text, markup=False, soft_wrap=True)
 
 
 class EpochLog:
@@ -82,7 +94,8 @@ class EpochLog:
         self._csv_path = os.path.join(run_dir, 'metrics.csv')
         self._events_dir = os.path.join(run_dir, 'tensorboard_log')
         self._events = None
-        if history:
+        self._quiet = not cluster.is_first()
+        if history and not self._quiet:
             write_csv(self._csv_path, history)
 
     def __enter__(self):
@@ -94,6 +107,8 @@ class EpochLog:
 
     def write(self, history, pictures):
         """Writes the last row of `history`, and the pictures of its epoch."""
+        if self._quiet:
+            return
         try:
             write_csv(self._csv_path, history)
             self._write_events(history[-1], pictures)

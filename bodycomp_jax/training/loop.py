@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from bodycomp_jax import cluster
 from bodycomp_jax import config as configs
 from bodycomp_jax.checkpoint import Checkpoints, refuse_changes, refuse_small_disk
 from bodycomp_jax.data.batches import (
@@ -24,7 +25,7 @@ from bodycomp_jax.data.batches import (
 )
 from bodycomp_jax.errors import Stopped, WorkError
 from bodycomp_jax.training import lock, logs, parallel
-from bodycomp_jax.training.interrupts import Interrupts
+from bodycomp_jax.training.interrupts import SIGNALS, Interrupts, vote
 from bodycomp_jax.training.state import Progress, initial_state, num_parameters
 from bodycomp_jax.training.watchdog import Watchdog
 
@@ -98,14 +99,15 @@ def train(
 ):
     """Trains a network, or goes on where the latest sound checkpoint in the run folder ends.
 
-    The first SIGTERM, SIGINT or SIGUSR1 ends it after the step in hand, with a checkpoint.
+    The first SIGTERM, SIGINT or SIGUSR1 ends it after the step in hand, with a checkpoint; one
+    that any process of a job receives ends them all.
 
     Args:
       task: a `Task`: what is trained, and how.
       config: its hyper-parameters; the loop itself uses batch_size, epochs and seed.
       train_set, val_set: sets with what `data.segmentation.SegmentationSet` has in public.
       run_dir: the folder of the run; nothing is written before both sets were found sound.
-      devices: the devices to train on; they divide the batch size.
+      devices: the devices of all processes to train on; they divide the batch size.
       args: what args.json says besides the config, plain JSON values.
       variables: weights to start from; None draws them from the seed.
       allow_data_change: continue a run even on other sets than those it was begun with.
@@ -116,18 +118,22 @@ def train(
     """
     terminal = logs.Terminal()
     data = {'train': train_set.identity(), 'val': val_set.identity()}
-    refuse_changes(run_dir, config, None if allow_data_change else data)
-    state = _checked_start(task, config, train_set, val_set, run_dir, devices, variables, terminal)
-    os.makedirs(run_dir, exist_ok=True)
+    cluster.refuse_differences(flags=configs.to_json(config), data=data)
+    cluster.first(refuse_changes, run_dir, config, None if allow_data_change else data)
+    with cluster.agreed():
+        state = _checked_start(task, config, train_set, val_set, devices, variables, terminal)
+    cluster.first(refuse_small_disk, run_dir, state)
     with (
-        lock.held(run_dir),
-        Interrupts() as interrupts,
+        contextlib.ExitStack() as stack,
+        Interrupts(cluster.is_alone()) as interrupts,
         Checkpoints(run_dir, config, terminal.warn) as checkpoints,
     ):
+        cluster.first(stack.enter_context, lock.held(run_dir))
         state, saved = checkpoints.restore(state)
+        state = parallel.replicate(state, devices)
         progress = Progress(**{**(saved or {}), 'data': data})
         terminal.line(_describe_progress(run_dir, config, progress))
-        logs.write_args(run_dir, _args(args, config, task, devices))
+        cluster.first(logs.write_args, run_dir, _args(args, config, task, devices))
         if len(progress.history) < config.epochs:
             trainer = _Trainer(task, config, train_set, val_set, devices, terminal, stall_timeout)
             with logs.EpochLog(run_dir, progress.history, terminal.warn) as log:
@@ -140,19 +146,18 @@ def train(
         checkpoints.finish()
         if len(progress.history) < config.epochs:
             terminal.line(_describe_stop(run_dir, state, interrupts))
-            raise Stopped(interrupts.received)
+            raise Stopped(interrupts.agreed)
         final_model, best_step = checkpoints.export_best()
     _report(task, terminal, run_dir, progress.history, best_step, final_model)
 
 
-def _checked_start(task, config, train_set, val_set, run_dir, devices, variables, terminal):
-    """The state before the first step, once both sets and the disk were found sound."""
+def _checked_start(task, config, train_set, val_set, devices, variables, terminal):
+    """The state before the first step, on the host, once both sets were found sound."""
     terminal.line(f'train  {train_set.check()}')
     terminal.line(f'val    {val_set.check()}')
     state = initial_state(task, train_set.image_shape, variables)
     terminal.line(_describe_work(task, config, train_set, state, devices))
-    refuse_small_disk(run_dir, state)
-    return parallel.replicate(state, devices)
+    return jax.device_get(state)
 
 
 def _args(args, config, task, devices):
@@ -160,21 +165,23 @@ def _args(args, config, task, devices):
     return {
         **args,
         **configs.to_json(config),
+        'processes': jax.process_count(),
         'devices': len(devices),
         'device_kind': devices[0].device_kind,
         'compute_dtype': task.model.dtype.name,
     }
 
 
-def evaluate(task, step, state, batches, interrupts):
+def evaluate(task, step, batches, interrupts):
     """{'val_loss': ..., and the metrics} of all batches together; None if interrupted.
 
-    `step` is `eval_step`, compiled for these batches.
+    `step` maps a batch to its sums by `eval_step`, and the processes' votes to end.
     """
     total = None
-    for sums in _one_behind(step(state, batch) for batch in batches):
+    for sums, votes in _one_behind(map(step, batches)):
         total = sums if total is None else jax.tree.map(np.add, total, sums)
-        if interrupts.received:
+        interrupts.count(votes)
+        if interrupts.agreed:
             return None
     return {'val_loss': float(task.loss(total['loss'])), **task.metrics(total['metrics'])}
 
@@ -189,19 +196,23 @@ class _Trainer:
         self._watchdog = Watchdog(stall_timeout, terminal.warn)
         spread = np.linspace(0, len(val_set) - 1, min(PICTURES, len(val_set)))
         self._samples = val_set.read(spread.astype(int))
+        self._votes = {
+            received: parallel.on_each_device(vote(received), devices)
+            for received in (None, *SIGNALS)
+        }
 
     def epochs(self, state, progress, interrupts):
         """Yields (state, pictures) after each epoch; `progress` then has its row.
 
         Interrupted, it yields (state, None) after the step in hand, and ends.
         """
-        with _memory_errors(self._config):
+        with _device_errors(self._config):
             self._compile(state)
             with self._watchdog:
-                while len(progress.history) < self._config.epochs and not interrupts.received:
+                while len(progress.history) < self._config.epochs and not interrupts.agreed:
                     began = time.perf_counter()
                     state, speed = self._train_epoch(state, progress, interrupts)
-                    row = None if interrupts.received else self._validate(state, interrupts)
+                    row = None if interrupts.agreed else self._validate(state, interrupts)
                     if row is None:
                         yield state, None
                         return
@@ -223,9 +234,10 @@ class _Trainer:
             self._watchdog.waits_for('the training files')
             for batch in feed:
                 self._watchdog.waits_for('the devices to finish a step')
-                state, sums = self._train(state, batch)
-                yield sums
-                if interrupts.received:
+                votes = self._votes[interrupts.received]
+                (state, sums), votes = self._train(state, batch, votes)
+                yield sums, votes
+                if interrupts.agreed:
                     return
                 self._watchdog.waits_for('the training files')
             self._watchdog.waits_for('the devices to finish the last step')
@@ -233,8 +245,9 @@ class _Trainer:
         began = time.perf_counter()
         title = f'epoch {epoch}/{config.epochs}'
         with self._terminal.bar(title, len(batches), config.batch_size) as advance:
-            for sums in _one_behind(steps()):
+            for sums, votes in _one_behind(steps()):
                 self._watchdog.step()
+                interrupts.count(votes)
                 progress.add(sums)
                 if progress.skipped_in_a_row > MAX_SKIPPED_IN_A_ROW:
                     raise WorkError(_divergence(progress))
@@ -250,7 +263,11 @@ class _Trainer:
         self._watchdog.waits_for('the validation')
         batches = evaluation_batches(len(self._val_set), self._config.batch_size)
         feed = self._feed(self._val_set, batches)
-        return evaluate(self._task, self._evaluate, state, feed, interrupts)
+
+        def step(batch):
+            return self._evaluate(state, batch, self._votes[interrupts.received])
+
+        return evaluate(self._task, step, feed, interrupts)
 
     def _end_epoch(self, progress, step, validated, timing):
         """Adds the epoch's row to the history."""
@@ -271,26 +288,36 @@ class _Trainer:
     def _pictures(self, state):
         """What the network makes of a few validation examples, the same in every epoch."""
         self._watchdog.waits_for('the pictures')
-        outputs = np.asarray(self._predict(state.variables, self._samples['image']))
+        variables = parallel.on_one_device(state.variables)
+        outputs = np.asarray(self._predict(variables, self._samples['image']))
         return self._task.pictures(outputs, self._samples)
 
     def _feed(self, dataset, keys):
         """Batches on the devices, read and sent ahead of their use."""
-        return ReadAhead(lambda *key: parallel.split(dataset.read(*key), self._devices), keys)
+        return ReadAhead(functools.partial(self._read, dataset), keys)
+
+    def _read(self, dataset, *of_batch):
+        """A batch on the devices; this process reads its own rows alone."""
+        rows = parallel.local_rows(self._config.batch_size, self._devices)
+        own = (array[rows] for array in of_batch)
+        return parallel.split(dataset.read(*own), self._devices)
 
     def _compile(self, state):
         self._terminal.line('compiling ...')
         began = time.perf_counter()
-        task, devices, size = self._task, self._devices, self._config.batch_size
+        task, devices = self._task, self._devices
         train = parallel.parallel(functools.partial(train_step, task), devices, donate_state=True)
         evaluation = parallel.parallel(functools.partial(eval_step, task), devices)
         predict = jax.jit(lambda variables, x: task.model.apply(variables, task.inputs(x)))
-        batch = parallel.split_shapes(self._train_set.read([0]), size, devices)
-        self._train = train.lower(state, batch).compile()
+        votes = self._votes[None]
+        any_rows = np.zeros(self._config.batch_size, int)
+        batch = self._read(self._train_set, any_rows)
+        self._train = train.lower(state, batch, votes).compile()
         self._refuse_small_memory()
-        batch = parallel.split_shapes(self._val_set.read([0]), size, devices)
-        self._evaluate = evaluation.lower(state, batch).compile()
-        self._predict = predict.lower(state.variables, self._samples['image']).compile()
+        batch = self._read(self._val_set, any_rows)
+        self._evaluate = evaluation.lower(state, batch, votes).compile()
+        variables = parallel.on_one_device(state.variables)
+        self._predict = predict.lower(variables, self._samples['image']).compile()
         self._terminal.line(f'compiled in {time.perf_counter() - began:.1f} s')
 
     def _refuse_small_memory(self):
@@ -321,15 +348,20 @@ def _one_behind(results):
 
 
 @contextlib.contextmanager
-def _memory_errors(config):
-    """Turns a device's lack of memory into a message that says what lowers the need."""
+def _device_errors(config):
+    """Turns what goes wrong on devices through no fault of ours into messages that help."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
-        if 'RESOURCE_EXHAUSTED' not in str(error):
-            raise
         first_line = str(error).splitlines()[0]
-        raise WorkError(f'out of memory ({first_line}); {_less_memory(config)}') from error
+        if 'RESOURCE_EXHAUSTED' in str(error):
+            raise WorkError(f'out of memory ({first_line}); {_less_memory(config)}') from error
+        if not cluster.is_alone():
+            raise WorkError(
+                f'the devices of another process did not answer ({first_line}), most likely '
+                'because it ended; the last checkpoint is intact'
+            ) from error
+        raise
 
 
 def _less_memory(config):
@@ -383,7 +415,7 @@ def _describe_epoch(task, config, history):
 
 
 def _describe_stop(run_dir, state, interrupts):
-    name = signal.Signals(interrupts.received).name
+    name = signal.Signals(interrupts.agreed).name
     return f'{name}: stopped after step {state.step}; {_how_to_continue(run_dir)}'
 
 

@@ -16,15 +16,23 @@ AXIS = 'devices'
 
 
 def parallel(step, devices, *, donate_state=False):
-    """Compiles step(state, batch) for all devices.
+    """Compiles step(state, batch) for all devices, of this process and the others.
 
     `step` sees its device's rows of the batch; what it returns must be the same on every device,
     which `sum_over_devices` and `mean_over_devices` make it.
+
+    Returns:
+      program(state, batch, votes) -> (what `step` returns, the sum of the votes); with votes from
+      `on_each_device`. Processes that count the same votes decide the same.
     """
+
+    def with_votes(state, batch, votes):
+        return step(state, batch), sum_over_devices(votes)
+
     return jax.pmap(
-        step,
+        with_votes,
         axis_name=AXIS,
-        in_axes=(None, 0),
+        in_axes=(None, 0, 0),
         out_axes=None,
         donate_argnums=(0,) if donate_state else (),
         devices=devices,
@@ -43,30 +51,36 @@ def compute_dtype(precision, devices):
 
 def replicate(tree, devices):
     """A copy of each array on every device, seen as one array of the same shape."""
-    return jax.device_put(tree, _sharding(devices, PartitionSpec()))
+    sharding = _sharding(devices, PartitionSpec())
+    return jax.tree.map(
+        lambda x: jax.make_array_from_process_local_data(sharding, np.asarray(x)), tree
+    )
 
 
-def split(batch, devices):
-    """Host arrays `[B, ...]` as `[D, B / D, ...]`, the d-th part on the d-th device."""
-    D = len(devices)
-    parts = {name: a.reshape(D, a.shape[0] // D, *a.shape[1:]) for name, a in batch.items()}
-    return jax.device_put(parts, _sharding(devices, PartitionSpec(AXIS)))
+def local_rows(batch_size, devices):
+    """Which rows of a batch this process reads: those of its own devices, in their order."""
+    rows = np.arange(batch_size).reshape(len(devices), -1)
+    return rows[[d.process_index == jax.process_index() for d in devices]].ravel()
 
 
-def split_shapes(batch, batch_size, devices):
-    """What `split` would make of a batch of another size: shapes, types and placement alone."""
-    D = len(devices)
-    sharding = _sharding(devices, PartitionSpec(AXIS))
-    return {
-        name: jax.ShapeDtypeStruct((D, batch_size // D, *a.shape[1:]), a.dtype, sharding=sharding)
-        for name, a in batch.items()
-    }
+def split(rows, devices):
+    """Host arrays `[b, ...]`, this process's rows of a batch, as `[D, B / D, ...]` on devices.
+
+    The d-th of all D devices has the d-th part of the whole batch.
+    """
+    local = _num_local(devices)
+    parts = {name: a.reshape(local, -1, *a.shape[1:]) for name, a in rows.items()}
+    return {name: _put(part, devices) for name, part in parts.items()}
 
 
-def on_one_device(shapes):
-    """The same shapes, to be placed on the first device."""
-    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.tree.map(lambda leaf: leaf.update(sharding=sharding), shapes)
+def on_each_device(array, devices):
+    """An array of this process, `[...]`, as `[D, ...]`: a copy on each of its own devices."""
+    return _put(np.stack([array] * _num_local(devices)), devices)
+
+
+def on_one_device(tree):
+    """This process's own copy of replicated arrays, on the first of its devices."""
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
 def memory(compiled, devices):
@@ -78,10 +92,10 @@ def memory(compiled, devices):
         + stats.temp_size_in_bytes
         - stats.alias_size_in_bytes
     )
-    limits = devices[0].memory_stats()
+    limits = jax.local_devices()[0].memory_stats()
     if limits is None:  # a CPU: its virtual devices share the host's memory
         host = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
-        return needed, host // len(devices)
+        return needed, host // _num_local(devices)
     return needed, limits['bytes_limit']
 
 
@@ -96,6 +110,17 @@ def mean_over_devices(tree):
 def example_indices(rows):
     """Where this device's `rows` examples are in the whole batch."""
     return jax.lax.axis_index(AXIS) * rows + jnp.arange(rows)
+
+
+def _put(parts, devices):
+    """This process's `[d, ...]` as part of a `[D, ...]`, an entry on each device."""
+    shape = (len(devices), *parts.shape[1:])
+    sharding = _sharding(devices, PartitionSpec(AXIS))
+    return jax.make_array_from_process_local_data(sharding, parts, shape)
+
+
+def _num_local(devices):
+    return len(local_rows(len(devices), devices))
 
 
 def _sharding(devices, spec):

@@ -1,0 +1,81 @@
+"""A process of a job that trains the tiny network by SGD and may meet with an accident.
+
+python job.py DATA_DIR OUTPUT_DIR [flags] ACCIDENT, with the accident '-' or PROCESS:EPOCH:SIGNAL.
+"""
+
+import dataclasses
+import functools
+import os
+import signal
+import sys
+
+import jax
+import numpy as np
+import optax
+
+from bodycomp_jax import cli, cluster
+from bodycomp_jax.config import RunConfig, SegmentationConfig
+from bodycomp_jax.data.batches import steps_per_epoch
+from bodycomp_jax.data.segmentation import open_sets
+from bodycomp_jax.training import loop, parallel, segmentation
+from bodycomp_jax.training.interrupts import vote
+
+
+def main(argv):
+    accident = argv.pop()
+    run, config = cli.parse(argv, __doc__, RunConfig, SegmentationConfig)
+    cluster.join(run)
+    run_dir = cluster.first(cli.run_folder, run)
+    with cluster.agreed():
+        devices = cli.devices(run.num_gpus, config.batch_size)
+        sets = open_sets(run.data_dir, config)
+    task = sgd_task(config, devices, sets[0])
+    if accident != '-':
+        task = dataclasses.replace(task, pictures=with_accident(task.pictures, accident))
+    loop.train(task, config, *sets, run_dir, devices, args={})
+    if accident == '-':
+        pixels = augmented_pixels(task, sets[0], config.batch_size, devices)
+        np.savez(os.path.join(run_dir, f'augmented_{jax.process_index()}.npz'), **pixels)
+
+
+def sgd_task(config, devices, train_set):
+    """SGD tells device counts apart; Adam would turn rounding into whole steps."""
+    steps = steps_per_epoch(len(train_set), config.batch_size)
+    task = segmentation.task(config, devices=devices, steps_per_epoch=steps)
+    return dataclasses.replace(task, optimizer=optax.sgd(0.1))
+
+
+def with_accident(pictures, accident):
+    """`pictures`, drawn once an epoch, but in one process and epoch with a signal to itself."""
+    process, epoch, number = map(int, accident.split(':'))
+    drawn = 0
+
+    def pictures_or_accident(outputs, batch):
+        nonlocal drawn
+        drawn += 1
+        if (jax.process_index(), drawn) == (process, epoch):
+            signal.raise_signal(number)
+        return pictures(outputs, batch)
+
+    return pictures_or_accident
+
+
+def augmented_pixels(task, dataset, batch_size, devices):
+    """The first batch as the network sees it: {'image', 'mask'}, this process's rows of it."""
+
+    def augmented(state, batch):
+        indices = parallel.example_indices(len(batch['weight']))
+        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(3)))(indices)
+        moved = jax.vmap(task.augment)(keys, batch)
+        return jax.lax.all_gather((moved['image'], moved['mask']), parallel.AXIS)
+
+    rows = parallel.local_rows(batch_size, devices)
+    batch = parallel.split(dataset.read(np.arange(batch_size)[rows]), devices)
+    votes = parallel.on_each_device(vote(None), devices)
+    moved, _ = parallel.parallel(augmented, devices)({}, batch, votes)
+    image, mask = (np.asarray(x).reshape(batch_size, *dataset.image_shape) for x in moved)
+    return {'image': image, 'mask': mask}
+
+
+if __name__ == '__main__':
+    cli.run(main)
