@@ -14,7 +14,7 @@ from bodycomp_jax import ct
 from bodycomp_jax.errors import InputError
 
 GROUPS = (  # as --help shows them
-    'Input and output', 'Network', 'Training', 'Devices', 'Several processes',
+    'Benchmark', 'Input and output', 'Network', 'Training', 'Devices', 'Several processes',
 )  # fmt: skip
 ACTIVATIONS = (
     'relu', 'elu', 'selu', 'leaky_relu', 'gelu', 'silu', 'softplus', 'tanh', 'sigmoid',
@@ -104,6 +104,24 @@ class RunConfig:
         _check(in_range, 'process_id', index, 'use 0 to --num_processes minus 1')
         named = address is None or re.fullmatch(r'.+:\d+', address)
         _check(named, 'coordinator_address', address, 'use HOST:PORT, such as node1:12345')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig:
+    """What is measured, and on what."""
+
+    collectives: bool = option(
+        False,
+        'count what a training step sends between devices, instead of timing it',
+        group='Benchmark',
+    )
+    image_size: int = option(512, 'pixels on each side of a slice', group='Benchmark')
+    num_gpus: int | None = option(
+        None,
+        'number of devices of this machine to use; on TPU and CPU it counts those (default: all)',
+        group='Devices',
+        short='g',
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,13 @@
 
 import os
 
+import tempfile
+
 os.environ['NPROC'] = '16'  # more virtual devices than cores: without it XLA's threads starve
+# Compilation is what costs: programs are compiled once for all processes that the tests start.
+_compiled = tempfile.TemporaryDirectory(prefix='bodycomp_compiled_')
+os.environ['JAX_COMPILATION_CACHE_DIR'] = _compiled.name
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.2'
 
 import contextlib
 import csv

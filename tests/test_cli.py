@@ -89,7 +89,7 @@ def test_help_shows_every_flag_with_its_default(capsys):
 
 
 def test_a_run_without_a_name_is_called_after_the_time(tmp_path):
-    folder = cli.run_folder(cli.named(RunConfig(model_output_dir=tmp_path)))
+    folder = cli.run_folder(RunConfig(model_output_dir=tmp_path))
     assert os.path.basename(folder).startswith('untitled_model_20')
     assert not os.path.exists(folder)
 
@@ -114,7 +114,7 @@ def test_a_run_without_a_name_is_called_after_the_time(tmp_path):
 )
 def test_names_that_are_no_plain_folder_names_are_refused(name):
     with pytest.raises(InputError, match='plain folder name'):
-        cli.named(RunConfig(name=name))
+        cli.run_folder(RunConfig(model_output_dir='out', name=name))
 
 
 def test_output_below_a_file_is_refused(tmp_path):
@@ -137,13 +137,13 @@ def test_a_folder_of_something_else_is_not_taken_for_a_run(tmp_path):
 
 
 def test_devices_must_be_there_and_divide_the_batch():
-    assert cli.local_devices(None, 16) == jax.local_devices()
-    assert cli.local_devices(2, 6) == jax.local_devices()[:2]
+    assert cli.devices(None, 16) == jax.local_devices()
+    assert cli.devices(2, 6) == jax.local_devices()[:2]
     for num_gpus in (9, 0):
         with pytest.raises(InputError, match='this machine has 8'):
-            cli.local_devices(num_gpus, 16)
+            cli.devices(num_gpus, 16)
     with pytest.raises(InputError, match='12 images do not divide over 8 devices'):
-        cli.local_devices(8, 12)
+        cli.devices(8, 12)
 
 
 @pytest.mark.parametrize(

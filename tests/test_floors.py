@@ -19,6 +19,7 @@ FLOORS = {
     'bodycomp_jax.training.state': 3,
     'bodycomp_jax.checkpoint': 3,
     'bodycomp_jax.training.loop': 4,
+    'bodycomp_jax.benchmark': 5,
     'bodycomp_jax.cli': 5,
 }
 BIN = 6

@@ -51,18 +51,20 @@ def train_step(task, state, batch):
     keys = jax.vmap(functools.partial(jax.random.fold_in, key))(indices)
     batch = jax.vmap(task.augment)(keys, batch)
 
-    def loss_of(params):
+    def sums_of(params):
         outputs, changed = task.model.apply(
             {'params': params, 'batch_stats': state.batch_stats},
             task.inputs(batch['image']),
             train=True,
             mutable=['batch_stats'],
         )
-        sums = parallel.sum_over_devices(task.loss_sums(outputs, batch))
-        return task.loss(sums), (sums, changed['batch_stats'])
+        return task.loss_sums(outputs, batch), changed['batch_stats']
 
-    (loss, (sums, batch_stats)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
-    gradients = parallel.mean_over_devices(gradients)
+    # By the chain rule through the sums, so that each device adds its part of the gradient.
+    own_sums, pull_back, batch_stats = jax.vjp(sums_of, state.params, has_aux=True)
+    sums = parallel.sum_over_devices(own_sums)
+    loss, slopes = jax.value_and_grad(task.loss)(sums)
+    gradients = parallel.sum_over_devices(pull_back(slopes)[0])
     updates, opt_state = task.optimizer.update(gradients, state.opt_state, state.params)
     updated = state.replace(
         params=optax.apply_updates(state.params, updates),

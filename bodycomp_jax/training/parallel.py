@@ -1,8 +1,7 @@
 """Everything that knows of more than one device.
 
 The state has no device axis: it goes in and comes out whole, the same on every device. A batch
-is split along its first axis. With the loss made from sums over all devices, the mean of the
-devices' gradients is the gradient of the whole batch's loss.
+is split along its first axis, over the devices of all processes.
 """
 
 import os
@@ -19,7 +18,7 @@ def parallel(step, devices, *, donate_state=False):
     """Compiles step(state, batch) for all devices, of this process and the others.
 
     `step` sees its device's rows of the batch; what it returns must be the same on every device,
-    which `sum_over_devices` and `mean_over_devices` make it.
+    which `sum_over_devices` makes it.
 
     Returns:
       program(state, batch, votes) -> (what `step` returns, the sum of the votes); with votes from
@@ -101,10 +100,6 @@ def memory(compiled, devices):
 
 def sum_over_devices(tree):
     return jax.lax.psum(tree, AXIS)
-
-
-def mean_over_devices(tree):
-    return jax.lax.pmean(tree, AXIS)
 
 
 def example_indices(rows):

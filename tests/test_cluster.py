@@ -1,0 +1,230 @@
+"""Jobs of two processes with two virtual devices each, and how processes find each other."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import types
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT, read_rows, tiny_config
+from job import augmented_pixels, sgd_task, with_accident
+
+from bodycomp_jax import cluster
+from bodycomp_jax.checkpoint import load_model
+from bodycomp_jax.config import RunConfig
+from bodycomp_jax.data.segmentation import open_sets
+from bodycomp_jax.errors import InputError, Stopped
+from bodycomp_jax.training import loop
+
+CONFIG = tiny_config(batch_size=4)
+HEARTBEAT = 10  # seconds
+SIGTERM, SIGKILL = int(signal.SIGTERM), int(signal.SIGKILL)
+
+
+def run_job(data_dir, output_dir, *flags, accident='-'):
+    """Two processes with two devices each: [(exit code, what it printed)] by process."""
+    with socket.socket() as free:
+        free.bind(('localhost', 0))
+        port = free.getsockname()[1]
+    shared = (
+        f'-C 4,8 -M 4 -b {CONFIG.batch_size} -e {CONFIG.epochs} -l {CONFIG.learning_rate} '
+        f'--coordinator_address localhost:{port} --num_processes 2 --heartbeat_timeout {HEARTBEAT}'
+    ).split()
+    data_dirs = data_dir if isinstance(data_dir, tuple) else (data_dir, data_dir)
+    processes = [
+        subprocess.Popen(
+            [
+                *(sys.executable, ROOT / 'tests/job.py', data_dirs[i], output_dir),
+                *(*shared, '--process_id', str(i), *flags, accident),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'JAX_NUM_CPU_DEVICES': '2'},
+        )
+        for i in range(2)
+    ]
+    printed = [process.communicate(timeout=300)[0] for process in processes]
+    return [(p.returncode, text) for p, text in zip(processes, printed, strict=True)]
+
+
+def run_here(data_dir, run_dir, *, num_devices, accident=None):
+    """The same training in this process."""
+    sets = open_sets(data_dir, CONFIG)
+    devices = jax.local_devices()[:num_devices]
+    task = sgd_task(CONFIG, devices, sets[0])
+    if accident is not None:
+        task = types.SimpleNamespace(**vars(task))
+        task.pictures = with_accident(task.pictures, accident)
+    loop.train(task, CONFIG, *sets, run_dir, devices, args={})
+    return augmented_pixels(task, sets[0], CONFIG.batch_size, devices)
+
+
+def assert_same_rows(run_dir, reference):
+    """Losses and Dice of every epoch, to 1e-5."""
+    rows, expected = (read_rows(folder / 'metrics.csv') for folder in (run_dir, reference))
+    assert len(rows) == len(expected) == CONFIG.epochs
+    compared = [name for name in rows[0] if 'loss' in name or 'dice' in name]
+    assert len(compared) == 8
+    for name in compared:
+        values = ([float(row[name]) for row in table] for table in (rows, expected))
+        np.testing.assert_allclose(*values, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@pytest.fixture(scope='module')
+def two_by_two(data_dir, tmp_path_factory):
+    """A finished job of two processes with two devices each."""
+    output_dir = tmp_path_factory.mktemp('two_by_two')
+    results = run_job(data_dir, output_dir, '--name', 'run')
+    assert [code for code, _ in results] == [0, 0], results
+    return types.SimpleNamespace(run_dir=output_dir / 'run', printed=[text for _, text in results])
+
+
+@pytest.mark.parametrize('num_devices', [1, 4])
+def test_two_by_two_is_one_by_four_is_one_by_one(data_dir, tmp_path, two_by_two, num_devices):
+    pixels = run_here(data_dir, tmp_path / 'run', num_devices=num_devices)
+    assert_same_rows(tmp_path / 'run', two_by_two.run_dir)
+    for i in range(2):
+        with np.load(two_by_two.run_dir / f'augmented_{i}.npz') as of_process:
+            for name, expected in pixels.items():
+                np.testing.assert_array_equal(of_process[name], expected)
+    models = (load_model(folder) for folder in (tmp_path / 'run', two_by_two.run_dir))
+    weights = [jax.device_get(model.variables) for model in models]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), *weights)
+
+
+def test_the_first_process_tells_and_writes_everything(two_by_two):
+    first, second = two_by_two.printed
+    assert '2 processes, started by flags, with 2 devices each: 4 x cpu' in first
+    assert '4 x cpu in float32' in first
+    assert first.count('images/s') == CONFIG.epochs
+    assert not [line for line in second.splitlines() if not line.startswith('[Gloo]')]
+    assert len(list((two_by_two.run_dir / 'tensorboard_log').iterdir())) == 1
+
+
+def test_a_signal_to_one_ends_all_and_any_number_of_processes_continues(
+    data_dir, tmp_path, two_by_two
+):
+    run_dir = tmp_path / 'run'
+    results = run_job(data_dir, tmp_path, '--name', 'run', accident=f'1:1:{SIGTERM}')
+    assert [code for code, _ in results] == [143, 143], results
+    assert 'SIGTERM: stopped after step 7;' in results[0][1]
+    with pytest.raises(Stopped):
+        run_here(data_dir, run_dir, num_devices=1, accident=f'0:1:{SIGTERM}')
+    results = run_job(data_dir, tmp_path, '--name', 'run')
+    assert [code for code, _ in results] == [0, 0], results
+    assert 'continues after epoch 2, 3 epochs in all' in results[0][1]
+    assert_same_rows(run_dir, two_by_two.run_dir)
+
+
+def test_a_process_that_dies_ends_the_job(data_dir, tmp_path):
+    results = run_job(data_dir, tmp_path, '--name', 'run', accident=f'1:1:{SIGKILL}')
+    assert [code for code, _ in results] == [1, -SIGKILL], results
+    assert 'process 0: the devices of another process did not answer' in results[0][1]
+    assert 'Traceback' not in results[0][1]
+
+
+def test_what_one_process_refuses_all_refuse(data_dir, tmp_path):
+    elsewhere = tmp_path / 'nothing'
+    results = run_job((data_dir, elsewhere), tmp_path / 'out', '--name', 'run')
+    assert [code for code, _ in results] == [2, 2], results
+    assert f'process 1: {elsewhere}: there is no such folder' in results[0][1]
+    assert 'there is no such folder' not in results[1][1]  # said once
+    assert not (tmp_path / 'out').exists()
+
+
+def job(**flags):
+    return RunConfig(**flags)
+
+
+SLURM = {
+    'SLURM_STEP_NODELIST': 'node[1-4]',
+    'SLURM_NTASKS': '4',
+    'SLURM_PROCID': '2',
+    'SLURM_LOCALID': '0',
+    'SLURM_NODEID': '2',
+    'SLURM_STEP_TASKS_PER_NODE': '1(x4)',
+    'SLURM_GPUS_ON_NODE': '8',
+    'CUDA_VISIBLE_DEVICES': '0,1,2,3,4,5,6,7',
+}
+MPIRUN = {
+    'OMPI_COMM_WORLD_SIZE': '4',
+    'OMPI_COMM_WORLD_RANK': '3',
+    'OMPI_COMM_WORLD_LOCAL_SIZE': '2',
+    'OMPI_COMM_WORLD_LOCAL_RANK': '1',
+    'OMPI_MCA_orte_hnp_uri': '1531576320.0;tcp://10.96.0.1:34911',
+    'CUDA_VISIBLE_DEVICES': '0,1,2,3',
+}
+
+
+@pytest.mark.parametrize(
+    ('environ', 'expected'),
+    [
+        ({}, None),
+        ({'SLURM_STEP_NODELIST': 'node1', 'SLURM_NTASKS': '1'}, None),
+        ({'SLURM_NTASKS': '4', 'SLURM_PROCID': '0'}, None),  # the batch script, not srun
+        (SLURM, cluster.Launch('srun', None, 4, 2, ())),
+        (MPIRUN, cluster.Launch('mpirun', None, 4, 3, (2, 3))),
+        (
+            SLURM | {'SLURM_STEP_TASKS_PER_NODE': '1,2,1', 'SLURM_NODEID': '1'},
+            cluster.Launch('srun', None, 4, 2, (0, 1, 2, 3)),
+        ),
+    ],
+)
+def test_it_recognises_who_started_it(environ, expected):
+    assert cluster.launched(job(), environ) == expected
+
+
+def test_flags_go_before_the_surroundings():
+    flags = {'coordinator_address': 'node7:1234', 'num_processes': 3, 'process_id': 1}
+    assert cluster.launched(job(**flags), SLURM) == cluster.Launch('flags', *flags.values())
+    address = cluster.launched(job(coordinator_address='node7:1234'), SLURM).coordinator_address
+    assert address == 'node7:1234'
+
+
+@pytest.mark.parametrize(
+    ('flags', 'environ', 'message'),
+    [
+        ({'num_processes': 2}, {}, 'go together'),
+        ({'coordinator_address': 'node7:1'}, {}, 'also give --num_processes'),
+        ({}, {**MPIRUN, 'OMPI_COMM_WORLD_LOCAL_SIZE': '3'}, '3 processes .* share 4 GPUs'),
+        ({}, {k: v for k, v in MPIRUN.items() if 'uri' not in k}, '--coordinator_address HOST'),
+    ],
+)
+def test_half_an_answer_is_refused(flags, environ, message):
+    with pytest.raises(InputError, match=message):
+        cluster.launched(job(**flags), environ)
+
+
+@pytest.mark.parametrize(
+    'flags',
+    [
+        {'coordinator_address': 'node7'},
+        {'num_processes': 0},
+        {'process_id': 2, 'num_processes': 2, 'coordinator_address': 'node7:1'},
+        {'heartbeat_timeout': 0},
+    ],
+)
+def test_impossible_flags_are_refused(flags):
+    with pytest.raises(InputError, match='is not possible'):
+        job(**flags)
+
+
+@pytest.mark.parametrize(
+    ('visible', 'on_host', 'processes', 'local_id', 'expected'),
+    [
+        (8, 8, 1, 0, ()),  # one task a node has all
+        (8, 8, 8, 3, (3,)),  # each task sees all: one each
+        (8, 8, 2, 1, (4, 5, 6, 7)),
+        (1, 8, 8, 3, ()),  # bound by the batch system, one each
+        (4, 8, 2, 1, ()),  # bound, four each
+        (4, 4, 2, 1, (2, 3)),
+        (0, 0, 4, 1, ()),  # no GPU
+    ],
+)
+def test_gpus_are_shared_out(visible, on_host, processes, local_id, expected):
+    assert cluster.own_gpus(visible, on_host, processes, local_id) == expected
