@@ -22,10 +22,8 @@ def main(argv):
         'weight': np.ones(config.batch_size, np.float32),
     }
     rows = benchmark.collectives(task, batch, devices)
-    logs.Terminal().table(
-        tuple(rows[0]),
-        [[f'{v:,}' if isinstance(v, int) else v for v in row.values()] for row in rows],
-    )
+    table = [[f'{v:,}' if isinstance(v, int) else v for v in row.values()] for row in rows]
+    logs.Terminal().table(tuple(rows[0]), table)
 
 
 if __name__ == '__main__':

@@ -2,19 +2,14 @@
 
 import os
 
-import tempfile
-
 os.environ['NPROC'] = '16'  # more virtual devices than cores: without it XLA's threads starve
-# Compilation is what costs: programs are compiled once for all processes that the tests start.
-_compiled = tempfile.TemporaryDirectory(prefix='bodycomp_compiled_')
-os.environ['JAX_COMPILATION_CACHE_DIR'] = _compiled.name
-os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.2'
 
 import contextlib
 import csv
 import io
 import pathlib
 import sys
+import tempfile
 import types
 
 import jax
@@ -28,6 +23,14 @@ from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.training import loop, segmentation
 from bodycomp_jax.training.state import initial_state
 
+# Compilation is what costs: each program is compiled once for all processes that the tests start.
+COMPILED = tempfile.TemporaryDirectory(prefix='bodycomp_compiled_')
+for name, value in (
+    ('jax_compilation_cache_dir', COMPILED.name),
+    ('jax_persistent_cache_min_compile_time_secs', 0.2),
+):
+    jax.config.update(name, value)
+    os.environ[name.upper()] = str(value)
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 

@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import os
 import signal
-import sys
 
 import jax
 import numpy as np
