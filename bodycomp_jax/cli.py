@@ -34,7 +34,7 @@ def run(main):
         everywhere = getattr(error, 'everywhere', False)
         message = _message(error)
         if message and (cluster.is_first() or not everywhere):
-            said_by = '' if everywhere else cluster.name()
+            said_by = '' if everywhere else cluster.said_by()
             print(f'{os.path.basename(sys.argv[0])}: {said_by}{message}', file=sys.stderr)
         if not everywhere:
             cluster.leave_at_once(_exit_code(error))

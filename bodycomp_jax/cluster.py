@@ -11,14 +11,27 @@ import glob
 import importlib.util
 import os
 import re
+import socket
 import sys
+import time
+import urllib.error
+import urllib.request
 
 import jax
 import numpy as np
 from flax import serialization
 from jax.experimental import multihost_utils
 
-from bodycomp_jax.errors import InputError, WorkError
+from bodycomp_jax.errors import InputError, WorkError, everywhere
+
+START_TIMEOUT = 300  # seconds in which all processes of a job must have started
+TPU_WORKERS = 'http://metadata.google.internal/computeMetadata/v1/instance/attributes/worker-network-endpoints'
+LOST = ('Gloo', 'NCCL', 'UNAVAILABLE', 'DEADLINE_EXCEEDED')  # in JAX's errors: no answer
+
+_index, _count = (
+    0,
+    1,
+)  # of this process among those of the job; JAX would start its devices to say it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +59,15 @@ def join(run):
       run: a `RunConfig`; its `coordinator_address`, `num_processes` and `process_id` go before
         what Slurm's srun, Open MPI's mpirun or a Cloud TPU says in the environment.
 
-    Raises InputError where they do not say enough, where the others cannot be reached, and where
-    the processes have different numbers of devices.
+    Raises InputError where they do not say enough, where the first process cannot be reached,
+    and where the processes have different numbers of devices.
     """
+    global _index, _count
     launch = launched(run, os.environ)
     if launch is None:
         return
+    if launch.process_id and launch.coordinator_address:  # JAX would end in a stack trace
+        _wait_for(launch.coordinator_address)
     jax.config.update('jax_enable_preemption_service', False)  # it would take SIGTERM from us
     try:
         jax.distributed.initialize(
@@ -60,22 +76,20 @@ def join(run):
             launch.process_id,
             launch.local_device_ids,
             cluster_detection_method='deactivate' if launch.by == 'flags' else None,
+            initialization_timeout=START_TIMEOUT,
             heartbeat_timeout_seconds=run.heartbeat_timeout,
             shutdown_timeout_seconds=run.heartbeat_timeout,
         )
-    except (RuntimeError, ValueError) as error:
-        raise InputError(
-            f'the processes of this job (started by {launch.by}) did not find each other: '
-            f'{str(error).splitlines()[0]}; is the first one running, and can '
-            f'{launch.coordinator_address or "its host"} be reached?'
-        ) from error
-    counts = collections.Counter(device.process_index for device in jax.devices())
-    if len(set(counts.values())) > 1:
-        has = ', '.join(f'process {i} has {n}' for i, n in sorted(counts.items()))
-        _raise_everywhere(['InputError', f'every process needs as many devices: {has}'])
+        found = collections.Counter(device.process_index for device in jax.devices())
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise InputError(f'this process could not join the others: {error}') from error
+    _index, _count = jax.process_index(), jax.process_count()
+    if len(set(found.values())) > 1:
+        has = ', '.join(f'process {i} has {n}' for i, n in sorted(found.items()))
+        raise everywhere(InputError(f'every process needs as many devices: {has}'))
     if is_first():
         print(
-            f'{len(counts)} processes, started by {launch.by}, with {counts[0]} devices each: '
+            f'{_count} processes, started by {launch.by}, with {found[0]} devices each: '
             f'{jax.device_count()} x {jax.devices()[0].device_kind}',
             flush=True,
         )
@@ -96,11 +110,11 @@ def launched(run, environ):
         return Launch('flags', *flags) if run.num_processes > 1 else None
     if int(environ.get('OMPI_COMM_WORLD_SIZE', 1)) > 1:
         return _by_mpirun(run, environ)
-    if 'SLURM_STEP_NODELIST' in environ and int(environ.get('SLURM_NTASKS', 1)) > 1:
+    if int(environ.get('SLURM_STEP_NUM_TASKS', 1)) > 1:
         return _by_srun(run, environ)
     if run.coordinator_address is not None:
         raise InputError('--coordinator_address: also give --num_processes and --process_id')
-    return Launch('Cloud TPU') if _on_tpu() else None
+    return Launch('Cloud TPU') if _tpu_workers(environ) > 1 else None
 
 
 def own_gpus(visible, on_host, processes, local_id):
@@ -110,13 +124,13 @@ def own_gpus(visible, on_host, processes, local_id):
 
     Args:
       visible: number of GPUs that this process sees.
-      on_host: number of GPUs that the job has on this host; 0 if unknown.
+      on_host: number of GPUs that all of the job's processes have on this host; 0 if unknown.
       processes: number of the job's processes on this host.
       local_id: 0 for the first of them.
 
     Raises InputError if they cannot be shared out.
     """
-    bound = visible * processes <= on_host or visible == 1
+    bound = visible * processes <= on_host or (visible == 1 and not on_host)
     if visible == 0 or processes == 1 or bound:
         return ()
     if visible % processes:
@@ -130,33 +144,30 @@ def own_gpus(visible, on_host, processes, local_id):
 
 def is_alone():
     """Whether this process is the whole job."""
-    return jax.process_count() == 1
+    return _count == 1
 
 
 def is_first():
     """Whether this process is the one that reads and writes the folder of the run."""
-    return jax.process_index() == 0
+    return _index == 0
 
 
-def name():
+def said_by():
     """'process 3: ' to begin a message with; '' where no other process could have said it."""
-    return '' if is_alone() else f'process {jax.process_index()}: '
+    return '' if is_alone() else f'process {_index}: '
 
 
 def first(function, *args, **kwargs):
     """`function(...)` in the first process; its result, or its error, in every process.
 
     Args:
-      function: returns None, or nested dicts and lists of numpy arrays and JSON values.
+      function: returns None, or nested dicts and lists of arrays and JSON values.
 
     Raises InputError or WorkError everywhere, if the first process does.
     """
     if is_alone():
         return function(*args, **kwargs)
-    outcome = None
-    if is_first():
-        outcome = _outcome(lambda: function(*args, **kwargs))
-    outcome = _broadcast(outcome)
+    outcome = _broadcast(_outcome(function, *args, **kwargs) if is_first() else None)
     _raise_everywhere(outcome['error'])
     return outcome['result']
 
@@ -165,7 +176,7 @@ def first(function, *args, **kwargs):
 def agreed():
     """A block whose InputError or WorkError in one process is raised in every process.
 
-    No other function of this file may be called in the block, except `is_alone` and `is_first`.
+    The block may not communicate: no `first`, `agreed` or `refuse_differences` in it.
     """
     if is_alone():
         yield
@@ -183,7 +194,7 @@ def agreed():
 
 
 def refuse_differences(**values):
-    """Raises InputError everywhere if a process has another value, of JSON, than the first."""
+    """Raises InputError everywhere if a process has other JSON values than the first."""
     if is_alone():
         return
     of_first, *of_others = _gather(values)
@@ -194,7 +205,21 @@ def refuse_differences(**values):
                     f'process {i} has other {name} than process 0; start every process by the '
                     'same command, on the same data'
                 )
-                _raise_everywhere(['InputError', message])
+                raise everywhere(InputError(message))
+
+
+@contextlib.contextmanager
+def lost_processes():
+    """A block in which a WorkError says so if another process does not answer any more."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if is_alone() or not any(sign in str(error) for sign in LOST):
+            raise
+        raise WorkError(
+            'another process of the job did not answer, most likely because it ended '
+            f'({str(error).splitlines()[0]})'
+        ) from error
 
 
 def leave_at_once(code):
@@ -219,17 +244,17 @@ def _by_mpirun(run, environ):
         run.coordinator_address,
         int(environ['OMPI_COMM_WORLD_SIZE']),
         int(environ['OMPI_COMM_WORLD_RANK']),
-        own_gpus(_visible_gpus(environ), _gpus_of_host(), processes, local_id),
+        own_gpus(_visible_gpus(environ), 0, processes, local_id),
     )
 
 
 def _by_srun(run, environ):
-    on_host = int(environ.get('SLURM_GPUS_ON_NODE', 0)) or _gpus_of_host()
+    on_host = int(environ.get('SLURM_GPUS_ON_NODE', 0))
     processes = _tasks_of_nodes(environ['SLURM_STEP_TASKS_PER_NODE'])[int(environ['SLURM_NODEID'])]
     return Launch(
         'srun',
         run.coordinator_address,
-        int(environ['SLURM_NTASKS']),
+        int(environ['SLURM_STEP_NUM_TASKS']),
         int(environ['SLURM_PROCID']),
         own_gpus(_visible_gpus(environ), on_host, processes, int(environ['SLURM_LOCALID'])),
     )
@@ -242,22 +267,52 @@ def _tasks_of_nodes(text):
 
 
 def _visible_gpus(environ):
+    platforms = environ.get('JAX_PLATFORMS') or 'cuda'
+    if 'cuda' not in platforms and 'gpu' not in platforms:
+        return 0
     visible = environ.get('CUDA_VISIBLE_DEVICES')
-    return _gpus_of_host() if visible is None else len([x for x in visible.split(',') if x.strip()])
+    if visible is None:
+        return len(glob.glob('/dev/nvidia[0-9]*'))
+    return len([gpu for gpu in visible.split(',') if gpu.strip() not in ('', '-1')])
 
 
-def _gpus_of_host():
-    return len(glob.glob('/dev/nvidia[0-9]*'))
-
-
-def _on_tpu():
+def _tpu_workers(environ):
+    """Number of hosts of the Cloud TPU that this host belongs to; 0 if it has none."""
+    platforms = environ.get('JAX_PLATFORMS') or 'tpu'
     chips = glob.glob('/dev/accel[0-9]*') + glob.glob('/dev/vfio/[0-9]*')
-    return bool(chips) and importlib.util.find_spec('libtpu') is not None
+    if 'tpu' not in platforms or not chips or importlib.util.find_spec('libtpu') is None:
+        return 0
+    workers = environ.get('TPU_PROCESS_ADDRESSES') or environ.get('TPU_WORKER_HOSTNAMES')
+    if workers is None:
+        request = urllib.request.Request(TPU_WORKERS, headers={'Metadata-Flavor': 'Google'})
+        try:
+            with urllib.request.urlopen(request, timeout=5) as answer:
+                workers = answer.read().decode()
+        except (urllib.error.URLError, TimeoutError):
+            return 1
+    return len(workers.split(','))
 
 
-def _outcome(function):
+def _wait_for(address):
+    """Returns as soon as somebody listens there. Raises InputError after `START_TIMEOUT`."""
+    host, port = address.rsplit(':', 1)
+    deadline = time.monotonic() + START_TIMEOUT
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise InputError(
+                    f'--coordinator_address: nobody answered at {address} for {START_TIMEOUT} s '
+                    f'({error}); is process 0 running, and is this its host?'
+                ) from error
+        time.sleep(0.2)
+
+
+def _outcome(function, *args, **kwargs):
     try:
-        return {'result': function(), 'error': None}
+        return {'result': function(*args, **kwargs), 'error': None}
     except (InputError, WorkError, OSError) as error:
         return {'result': None, 'error': _as_fields(error)}
 
@@ -267,31 +322,30 @@ def _as_fields(error):
 
 
 def _raise_everywhere(fields):
-    """Raises what `_as_fields` described, marked as known to every process."""
+    """Raises the error that `_as_fields` described, if it described one."""
     if fields is not None:
         kind, message = fields
-        error = {'InputError': InputError, 'WorkError': WorkError}[kind](message)
-        error.everywhere = True
-        raise error
+        raise everywhere({'InputError': InputError, 'WorkError': WorkError}[kind](message))
 
 
 def _broadcast(value):
     """The first process's value, in every process; bytes, so that not a bit changes."""
     message = np.frombuffer(serialization.msgpack_serialize(value), np.uint8)
-    size = int(multihost_utils.broadcast_one_to_all(np.int64(len(message))))
-    message = message if is_first() else np.zeros(size, np.uint8)
-    return serialization.msgpack_restore(
-        np.asarray(multihost_utils.broadcast_one_to_all(message)).tobytes()
-    )
+    with lost_processes():
+        size = int(multihost_utils.broadcast_one_to_all(np.int32(len(message))))
+        message = message if is_first() else np.zeros(size, np.uint8)
+        received = multihost_utils.broadcast_one_to_all(message)
+    return serialization.msgpack_restore(np.asarray(received).tobytes())
 
 
 def _gather(value):
     """The value of every process, in their order."""
     message = np.frombuffer(serialization.msgpack_serialize(value), np.uint8)
-    sizes = multihost_utils.process_allgather(np.int32(len(message)))
-    padded = np.zeros(sizes.max(), np.uint8)
-    padded[: len(message)] = message
-    rows = multihost_utils.process_allgather(padded)
+    with lost_processes():
+        sizes = multihost_utils.process_allgather(np.int32(len(message)))
+        padded = np.zeros(sizes.max(), np.uint8)
+        padded[: len(message)] = message
+        rows = multihost_utils.process_allgather(padded)
     return [
         serialization.msgpack_restore(np.asarray(row[:size]).tobytes())
         for row, size in zip(rows, sizes, strict=True)

@@ -1,7 +1,4 @@
-"""The errors a user can cause or cure; programs print their message and no traceback.
-
-`everywhere` says that every process of the job raises the same error.
-"""
+"""The errors a user can cause or cure; programs print their message and no traceback."""
 
 
 class InputError(ValueError):
@@ -24,3 +21,9 @@ class Stopped(Exception):
     def __init__(self, signal_number):
         super().__init__(signal_number)
         self.signal_number = signal_number
+
+
+def everywhere(error):
+    """The same error, marked as one that every process of the job raises alike."""
+    error.everywhere = True
+    return error

@@ -30,7 +30,7 @@ def main(argv):
         sets = open_sets(run.data_dir, config)
     task = sgd_task(config, devices, sets[0])
     if accident != '-':
-        task = dataclasses.replace(task, pictures=with_accident(task.pictures, accident))
+        task = dataclasses.replace(task, metrics=with_accident(task.metrics, accident))
     loop.train(task, config, *sets, run_dir, devices, args={})
     if accident == '-':
         pixels = augmented_pixels(task, sets[0], config.batch_size, devices)
@@ -44,19 +44,19 @@ def sgd_task(config, devices, train_set):
     return dataclasses.replace(task, optimizer=optax.sgd(0.1))
 
 
-def with_accident(pictures, accident):
-    """`pictures`, drawn once an epoch, but in one process and epoch with a signal to itself."""
+def with_accident(metrics, accident):
+    """`metrics`, made once an epoch, but in one process and epoch with a signal to itself."""
     process, epoch, number = map(int, accident.split(':'))
-    drawn = 0
+    made = 0
 
-    def pictures_or_accident(outputs, batch):
-        nonlocal drawn
-        drawn += 1
-        if (jax.process_index(), drawn) == (process, epoch):
+    def metrics_or_accident(sums):
+        nonlocal made
+        made += 1
+        if (jax.process_index(), made) == (process, epoch):
             signal.raise_signal(number)
-        return pictures(outputs, batch)
+        return metrics(sums)
 
-    return pictures_or_accident
+    return metrics_or_accident
 
 
 def augmented_pixels(task, dataset, batch_size, devices):

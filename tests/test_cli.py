@@ -1,8 +1,10 @@
 import dataclasses
 import os
+import subprocess
 
 import jax
 import pytest
+from conftest import command
 
 from bodycomp_jax import cli
 from bodycomp_jax.config import RunConfig, SegmentationConfig
@@ -165,3 +167,18 @@ def test_errors_end_the_program_with_a_message_and_a_code(capsys, error, code):
     assert stop.value.code == code
     message = '' if isinstance(error, Stopped) else str(error)
     assert message in capsys.readouterr().err
+
+
+def test_a_platform_without_devices_is_wrong_usage(data_dir, tmp_path):
+    done = subprocess.run(
+        command(data_dir, tmp_path),
+        env={**os.environ, 'JAX_PLATFORMS': 'cuda'},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if 'train ' in done.stdout:
+        pytest.skip('this machine has a GPU')
+    assert done.returncode == 2
+    assert 'JAX found no device to compute on' in done.stderr
+    assert 'Traceback' not in done.stderr

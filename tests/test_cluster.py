@@ -1,5 +1,6 @@
 """Jobs of two processes with two virtual devices each, and how processes find each other."""
 
+import dataclasses
 import os
 import signal
 import socket
@@ -22,32 +23,34 @@ from bodycomp_jax.training import loop
 
 CONFIG = tiny_config(batch_size=4)
 HEARTBEAT = 10  # seconds
-SIGTERM, SIGKILL = int(signal.SIGTERM), int(signal.SIGKILL)
+SIGTERM, SIGSTOP = int(signal.SIGTERM), int(signal.SIGSTOP)
 
 
-def run_job(data_dir, output_dir, *flags, accident='-'):
-    """Two processes with two devices each: [(exit code, what it printed)] by process."""
+def run_job(data_dir, output_dir, *flags, accident='-', second=()):
+    """Two processes with two devices each: [(exit code, what it printed)] by process.
+
+    `second` are flags of the second process alone.
+    """
     with socket.socket() as free:
         free.bind(('localhost', 0))
         port = free.getsockname()[1]
     shared = (
-        f'-C 4,8 -M 4 -b {CONFIG.batch_size} -e {CONFIG.epochs} -l {CONFIG.learning_rate} '
-        f'--coordinator_address localhost:{port} --num_processes 2 --heartbeat_timeout {HEARTBEAT}'
+        f'-C 4,8 -M 4 -b {CONFIG.batch_size} -e {CONFIG.epochs} --num_processes 2 '
+        f'--coordinator_address localhost:{port} --heartbeat_timeout {HEARTBEAT}'
     ).split()
-    data_dirs = data_dir if isinstance(data_dir, tuple) else (data_dir, data_dir)
-    processes = [
-        subprocess.Popen(
-            [
-                *(sys.executable, ROOT / 'tests/job.py', data_dirs[i], output_dir),
-                *(*shared, '--process_id', str(i), *flags, accident),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'JAX_NUM_CPU_DEVICES': '2'},
-        )
-        for i in range(2)
+    program = (sys.executable, ROOT / 'tests/job.py')
+    where = (f'--data_dir={data_dir}', f'--model_output_dir={output_dir}')
+    commands = [
+        (*program, *where, *shared, *flags, '--process_id', '0', accident),
+        (*program, *where, *shared, *flags, '--process_id', '1', *second, accident),
     ]
+    environ = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'JAX_NUM_CPU_DEVICES': '2'}
+    options = {'stdout': subprocess.PIPE, 'stderr': subprocess.STDOUT, 'text': True, 'env': environ}
+    processes = [subprocess.Popen(command, **options) for command in commands]
+    if accident.endswith(f':{SIGSTOP}'):
+        stopped = int(accident[0])
+        processes[1 - stopped].wait(timeout=300)
+        processes[stopped].kill()
     printed = [process.communicate(timeout=300)[0] for process in processes]
     return [(p.returncode, text) for p, text in zip(processes, printed, strict=True)]
 
@@ -58,8 +61,7 @@ def run_here(data_dir, run_dir, *, num_devices, accident=None):
     devices = jax.local_devices()[:num_devices]
     task = sgd_task(CONFIG, devices, sets[0])
     if accident is not None:
-        task = types.SimpleNamespace(**vars(task))
-        task.pictures = with_accident(task.pictures, accident)
+        task = dataclasses.replace(task, metrics=with_accident(task.metrics, accident))
     loop.train(task, CONFIG, *sets, run_dir, devices, args={})
     return augmented_pixels(task, sets[0], CONFIG.batch_size, devices)
 
@@ -121,28 +123,50 @@ def test_a_signal_to_one_ends_all_and_any_number_of_processes_continues(
     assert_same_rows(run_dir, two_by_two.run_dir)
 
 
-def test_a_process_that_dies_ends_the_job(data_dir, tmp_path):
-    results = run_job(data_dir, tmp_path, '--name', 'run', accident=f'1:1:{SIGKILL}')
-    assert [code for code, _ in results] == [1, -SIGKILL], results
-    assert 'process 0: the devices of another process did not answer' in results[0][1]
-    assert 'Traceback' not in results[0][1]
+@pytest.mark.parametrize(
+    ('who', 'what', 'codes'),
+    [
+        (1, signal.SIGKILL, {1}),
+        (0, signal.SIGKILL, {1, -signal.SIGABRT}),
+        (1, signal.SIGSTOP, {-signal.SIGABRT}),  # silent, as when its host is gone
+    ],
+)
+def test_a_process_that_dies_ends_the_job(data_dir, tmp_path, who, what, codes):
+    results = run_job(data_dir, tmp_path, '--name', 'run', accident=f'{who}:1:{int(what)}')
+    code, printed = results[1 - who]
+    assert code in codes, results
+    assert 'Traceback' not in printed
+    if code == 1:
+        assert f'process {1 - who}: another process of the job did not answer' in printed
 
 
 def test_what_one_process_refuses_all_refuse(data_dir, tmp_path):
-    elsewhere = tmp_path / 'nothing'
-    results = run_job((data_dir, elsewhere), tmp_path / 'out', '--name', 'run')
+    second = ('--num_gpus', '3')
+    results = run_job(data_dir, tmp_path / 'out', '--name', 'run', second=second)
     assert [code for code, _ in results] == [2, 2], results
-    assert f'process 1: {elsewhere}: there is no such folder' in results[0][1]
-    assert 'there is no such folder' not in results[1][1]  # said once
+    assert 'process 1: --num_gpus: 3 devices asked for, but each process has 2' in results[0][1]
+    assert 'asked for' not in results[1][1]  # said once
     assert not (tmp_path / 'out').exists()
 
 
-def job(**flags):
-    return RunConfig(**flags)
+def test_what_the_first_process_refuses_all_refuse(data_dir, two_by_two):
+    results = run_job(data_dir, two_by_two.run_dir.parent, '--name', 'run', '--loss', 'dice_ce')
+    assert [code for code, _ in results] == [2, 2], results
+    assert 'begun with --loss dice, not dice_ce' in results[0][1]
+    assert 'begun with' not in results[1][1]
+
+
+@pytest.mark.parametrize(('flags', 'what'), [(('-l', '0.5'), 'flags'), (('-g', '1'), 'devices')])
+def test_processes_that_differ_are_refused(data_dir, tmp_path, flags, what):
+    results = run_job(data_dir, tmp_path / 'out', '--name', 'run', second=flags)
+    assert [code for code, _ in results] == [2, 2], results
+    assert f'process 1 has other {what} than process 0' in results[0][1]
+    assert not (tmp_path / 'out').exists()
 
 
 SLURM = {
     'SLURM_STEP_NODELIST': 'node[1-4]',
+    'SLURM_STEP_NUM_TASKS': '4',
     'SLURM_NTASKS': '4',
     'SLURM_PROCID': '2',
     'SLURM_LOCALID': '0',
@@ -165,7 +189,7 @@ MPIRUN = {
     ('environ', 'expected'),
     [
         ({}, None),
-        ({'SLURM_STEP_NODELIST': 'node1', 'SLURM_NTASKS': '1'}, None),
+        (SLURM | {'SLURM_STEP_NUM_TASKS': '1'}, None),  # an interactive step of a larger job
         ({'SLURM_NTASKS': '4', 'SLURM_PROCID': '0'}, None),  # the batch script, not srun
         (SLURM, cluster.Launch('srun', None, 4, 2, ())),
         (MPIRUN, cluster.Launch('mpirun', None, 4, 3, (2, 3))),
@@ -176,13 +200,15 @@ MPIRUN = {
     ],
 )
 def test_it_recognises_who_started_it(environ, expected):
-    assert cluster.launched(job(), environ) == expected
+    assert cluster.launched(RunConfig(), environ) == expected
 
 
 def test_flags_go_before_the_surroundings():
     flags = {'coordinator_address': 'node7:1234', 'num_processes': 3, 'process_id': 1}
-    assert cluster.launched(job(**flags), SLURM) == cluster.Launch('flags', *flags.values())
-    address = cluster.launched(job(coordinator_address='node7:1234'), SLURM).coordinator_address
+    assert cluster.launched(RunConfig(**flags), SLURM) == cluster.Launch('flags', *flags.values())
+    address = cluster.launched(
+        RunConfig(coordinator_address='node7:1234'), SLURM
+    ).coordinator_address
     assert address == 'node7:1234'
 
 
@@ -197,7 +223,19 @@ def test_flags_go_before_the_surroundings():
 )
 def test_half_an_answer_is_refused(flags, environ, message):
     with pytest.raises(InputError, match=message):
-        cluster.launched(job(**flags), environ)
+        cluster.launched(RunConfig(**flags), environ)
+
+
+def test_a_first_process_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setattr(cluster, 'START_TIMEOUT', 0.1)
+    run = RunConfig(coordinator_address='localhost:1', num_processes=2, process_id=1)
+    with pytest.raises(InputError, match='nobody answered at localhost:1'):
+        cluster.join(run)
+
+
+def test_gpus_that_jax_may_not_use_are_not_shared_out():
+    environ = {**MPIRUN, 'OMPI_COMM_WORLD_LOCAL_SIZE': '3', 'JAX_PLATFORMS': 'cpu'}
+    assert cluster.launched(RunConfig(), environ).local_device_ids == ()
 
 
 @pytest.mark.parametrize(
@@ -211,7 +249,7 @@ def test_half_an_answer_is_refused(flags, environ, message):
 )
 def test_impossible_flags_are_refused(flags):
     with pytest.raises(InputError, match='is not possible'):
-        job(**flags)
+        RunConfig(**flags)
 
 
 @pytest.mark.parametrize(
@@ -220,7 +258,9 @@ def test_impossible_flags_are_refused(flags):
         (8, 8, 1, 0, ()),  # one task a node has all
         (8, 8, 8, 3, (3,)),  # each task sees all: one each
         (8, 8, 2, 1, (4, 5, 6, 7)),
+        (4, 0, 2, 1, (2, 3)),
         (1, 8, 8, 3, ()),  # bound by the batch system, one each
+        (1, 0, 8, 3, ()),
         (4, 8, 2, 1, ()),  # bound, four each
         (4, 4, 2, 1, (2, 3)),
         (0, 0, 4, 1, ()),  # no GPU

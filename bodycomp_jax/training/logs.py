@@ -40,7 +40,7 @@ class Terminal:
             self._print(text)
 
     def warn(self, text):
-        self._print(f'WARNING: {cluster.name()}{text}')
+        self._print(f'WARNING: {cluster.said_by()}{text}')
 
     def table(self, header, rows):
         if self._quiet:
@@ -95,8 +95,8 @@ class EpochLog:
         self._events_dir = os.path.join(run_dir, 'tensorboard_log')
         self._events = None
         self._quiet = not cluster.is_first()
-        if history and not self._quiet:
-            write_csv(self._csv_path, history)
+        if history:
+            cluster.first(write_csv, self._csv_path, history)
 
     def __enter__(self):
         return self
@@ -169,10 +169,14 @@ def write_csv(path, rows):
 def write_args(run_dir, fields):
     """Makes the run folder, and args.json in it: `fields` and the versions of what computes."""
     os.makedirs(run_dir, exist_ok=True)
-    versions = {package: importlib.metadata.version(package) for package in PACKAGES}
     with replacing(os.path.join(run_dir, 'args.json')) as file:
-        json.dump({**fields, 'versions': versions}, file, indent=2)
+        json.dump({**fields, 'versions': versions()}, file, indent=2)
         file.write('\n')
+
+
+def versions():
+    """{package: version} of what computes."""
+    return {package: importlib.metadata.version(package) for package in PACKAGES}
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from bodycomp_jax.data.batches import (
     steps_per_epoch,
     training_batches,
 )
-from bodycomp_jax.errors import Stopped, WorkError
+from bodycomp_jax.errors import Stopped, WorkError, everywhere
 from bodycomp_jax.training import lock, logs, parallel
 from bodycomp_jax.training.interrupts import SIGNALS, Interrupts, vote
 from bodycomp_jax.training.state import Progress, initial_state, num_parameters
@@ -120,7 +120,12 @@ def train(
     """
     terminal = logs.Terminal()
     data = {'train': train_set.identity(), 'val': val_set.identity()}
-    cluster.refuse_differences(flags=configs.to_json(config), data=data)
+    cluster.refuse_differences(
+        flags=configs.to_json(config),
+        data=data,
+        devices=[device.id for device in devices],
+        versions=logs.versions(),
+    )
     cluster.first(refuse_changes, run_dir, config, None if allow_data_change else data)
     with cluster.agreed():
         state = _checked_start(task, config, train_set, val_set, devices, variables, terminal)
@@ -209,7 +214,8 @@ class _Trainer:
         Interrupted, it yields (state, None) after the step in hand, and ends.
         """
         with _device_errors(self._config):
-            self._compile(state)
+            with cluster.agreed():
+                self._compile(state)
             with self._watchdog:
                 while len(progress.history) < self._config.epochs and not interrupts.agreed:
                     began = time.perf_counter()
@@ -252,7 +258,7 @@ class _Trainer:
                 interrupts.count(votes)
                 progress.add(sums)
                 if progress.skipped_in_a_row > MAX_SKIPPED_IN_A_ROW:
-                    raise WorkError(_divergence(progress))
+                    raise everywhere(WorkError(_divergence(progress)))
                 advance(self._task.loss(sums['loss']), progress.skipped)
                 done += 1
         seconds = time.perf_counter() - began
@@ -289,6 +295,8 @@ class _Trainer:
 
     def _pictures(self, state):
         """What the network makes of a few validation examples, the same in every epoch."""
+        if not cluster.is_first():
+            return []
         self._watchdog.waits_for('the pictures')
         variables = parallel.on_one_device(state.variables)
         outputs = np.asarray(self._predict(variables, self._samples['image']))
@@ -351,19 +359,15 @@ def _one_behind(results):
 
 @contextlib.contextmanager
 def _device_errors(config):
-    """Turns what goes wrong on devices through no fault of ours into messages that help."""
+    """Turns a lack of memory, or of the other processes, into messages that help."""
     try:
-        yield
+        with cluster.lost_processes():
+            yield
     except jax.errors.JaxRuntimeError as error:
+        if 'RESOURCE_EXHAUSTED' not in str(error):
+            raise
         first_line = str(error).splitlines()[0]
-        if 'RESOURCE_EXHAUSTED' in str(error):
-            raise WorkError(f'out of memory ({first_line}); {_less_memory(config)}') from error
-        if not cluster.is_alone():
-            raise WorkError(
-                f'the devices of another process did not answer ({first_line}), most likely '
-                'because it ended; the last checkpoint is intact'
-            ) from error
-        raise
+        raise WorkError(f'out of memory ({first_line}); {_less_memory(config)}') from error
 
 
 def _less_memory(config):
