@@ -7,16 +7,34 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from bodycomp_jax import ct
+from bodycomp_jax.models.convolution import PRECISION, conv, conv_of_upsampled
 
-# float32 means float32: without it TPUs multiply in bfloat16 and NVIDIA GPUs in TF32. Operands
-# that are bfloat16 are not affected.
-PRECISION = jax.lax.Precision.HIGHEST
 BATCH_NORM_EPSILON = 1e-3
 BATCH_NORM_MOMENTUM = 0.9  # 0.99 leaves the running statistics far behind on small sets
 
 
+class Conv(nn.Module):
+    """A 3x3 convolution without bias, which the batch norm that follows would cancel."""
+
+    channels: int
+
+    @nn.compact
+    def __call__(self, x, skip=None):
+        """Of x `[B, H, W, C]`; with a skip `[B, 2H, 2W, S]`, of x upsampled and then the skip."""
+        C = x.shape[-1]
+        S = 0 if skip is None else skip.shape[-1]
+        shape = (3, 3, C + S, self.channels)
+        kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape)
+        if skip is None:
+            return conv(x, kernel)
+        return conv_of_upsampled(x, kernel[:, :, :C]) + conv(skip, kernel[:, :, C:])
+
+
 class ConvBlock(nn.Module):
-    """`num_convs` x [3x3 convolution, batch norm, activation]; `[B, H, W, C]` in and out."""
+    """`num_convs` x [3x3 convolution, batch norm, activation]; `[B, H, W, C]` in and out.
+
+    With a skip the first convolution sees the input upsampled and, after it, the skip.
+    """
 
     channels: int
     num_convs: int
@@ -25,18 +43,9 @@ class ConvBlock(nn.Module):
     axis_name: str | None
 
     @nn.compact
-    def __call__(self, x, *, train):
+    def __call__(self, x, skip=None, *, train):
         for i in range(self.num_convs):
-            # No bias: the batch norm that follows would cancel it.
-            x = nn.Conv(
-                self.channels,
-                (3, 3),
-                use_bias=False,
-                kernel_init=nn.initializers.glorot_uniform(),
-                dtype=self.dtype,
-                precision=PRECISION,
-                name=f'conv_{i}',
-            )(x)
+            x = Conv(self.channels, name=f'conv_{i}')(x, skip if i == 0 else None)
             x = nn.BatchNorm(
                 use_running_average=not train,
                 momentum=BATCH_NORM_MOMENTUM,
@@ -97,8 +106,7 @@ class UNet(nn.Module):
             x = max_pool(x)
         x = block(self.compression_channels[-1], 'compression_center')(x, train=train)
         for i, channels in enumerate(self.decompression_channels):
-            x = jnp.concatenate([upsample(x), skips.pop()], axis=-1)
-            x = block(channels, f'decompression_{i}')(x, train=train)
+            x = block(channels, f'decompression_{i}')(x, skips.pop(), train=train)
         logits = nn.Conv(
             self.num_classes,
             (1, 1),
@@ -114,13 +122,6 @@ def max_pool(x):
     """2x2 maximum with stride 2: `[B, H, W, C]` to `[B, H/2, W/2, C]`."""
     B, H, W, C = x.shape
     return x.reshape(B, H // 2, 2, W // 2, 2, C).max((2, 4))
-
-
-def upsample(x):
-    """Nearest-neighbour doubling: `[B, H, W, C]` to `[B, 2H, 2W, C]`."""
-    B, H, W, C = x.shape
-    x = jnp.broadcast_to(x[:, :, None, :, None, :], (B, H, 2, W, 2, C))
-    return x.reshape(B, 2 * H, 2 * W, C)
 
 
 def from_config(config, *, dtype=jnp.float32, axis_name=None):
