@@ -1,29 +1,41 @@
-"""Counts what a training step of the segmentation network sends between devices.
+"""Times the training and the prediction of the segmentation network, and the reading of its files.
 
-JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=8 NPROC=16 makes eight devices of one.
+Each number is the median of several windows, after a burn-in.
 """
+
+import json
 
 import numpy as np
 
 from bodycomp_jax import benchmark, cli
 from bodycomp_jax.config import BenchmarkConfig, SegmentationConfig
-from bodycomp_jax.data import phantom
 from bodycomp_jax.training import logs, segmentation
 
 
 def main(argv):
     bench, config = cli.parse(argv, __doc__, BenchmarkConfig, SegmentationConfig)
     devices = cli.devices(bench.num_gpus, config.batch_size)
+    cli.keep_compiled_programs(devices)
     task = segmentation.task(config, devices=devices, steps_per_epoch=1)
-    image, mask = phantom.draw(0, bench.image_size)
-    batch = {
-        'image': np.stack([image] * config.batch_size),
-        'mask': np.stack([mask] * config.batch_size),
-        'weight': np.ones(config.batch_size, np.float32),
+    about = {
+        'devices': f'{len(devices)} x {devices[0].device_kind}',
+        'compute_dtype': task.model.dtype.name,
+        'batch_size': config.batch_size,
+        'image_size': bench.image_size,
+        'versions': logs.versions(),
     }
-    rows = benchmark.collectives(task, batch, devices)
-    table = [[f'{v:,}' if isinstance(v, int) else v for v in row.values()] for row in rows]
-    logs.Terminal().table(tuple(rows[0]), table)
+    with benchmark.written_set(bench, config) as dataset:
+        if bench.collectives:
+            rows = benchmark.collectives(task, dataset.read(np.arange(config.batch_size)), devices)
+        elif bench.profile is not None:
+            rows = benchmark.profile(task, bench, config, dataset, devices)
+        else:
+            floor, rows = benchmark.speeds(task, bench, config, dataset, devices)
+            about |= floor
+    if bench.json:
+        print(json.dumps({**about, 'rows': rows}))
+    else:
+        logs.Terminal().report(about, rows)
 
 
 if __name__ == '__main__':

@@ -1,28 +1,249 @@
-"""What a training step costs: measured, and against the least it could."""
+"""What training and prediction cost: measured, and against the least they could.
 
+The floor of a step is the longer of two times: its operations at the measured rate of a large
+matrix product, and its least bytes at the measured rate of a large copy.
+"""
+
+import collections
+import contextlib
 import functools
+import glob
+import gzip
+import itertools
+import json
+import os
 import re
+import statistics
+import tempfile
+import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from bodycomp_jax.data import phantom
+from bodycomp_jax.data.batches import ReadAhead, training_batches
+from bodycomp_jax.data.segmentation import SegmentationSet
+from bodycomp_jax.errors import InputError
+from bodycomp_jax.models import unet
+from bodycomp_jax.models.segmenter import Segmenter
 from bodycomp_jax.training import loop, parallel
 from bodycomp_jax.training.interrupts import vote
-from bodycomp_jax.training.state import initial_state
+from bodycomp_jax.training.state import initial_state, num_parameters
 
+BURN_IN = 3  # steps
+DRAWN = 4  # different phantoms
+MATRIX = {'cpu': 2048, 'gpu': 8192, 'tpu': 8192}  # side of the matrices whose product is timed
+COPIED = {'cpu': 1 << 28, 'gpu': 1 << 31, 'tpu': 1 << 30}  # bytes that are copied
+PIXEL_BYTES = 2 + 1  # of a slice and its labels, int16 and uint8
+WEIGHT_BYTES = 6 * 4  # a weight and its two moments, read and written
 ELEMENT_BYTES = {'f32': 4, 'bf16': 2, 'f16': 2, 's32': 4, 'u32': 4, 'pred': 1}
 
 
-def compiled_step(task, batch, devices):
-    """The training step as `train` compiles it, and its arguments (state, batch, votes)."""
-    image_shape = batch['image'].shape[1:]
-    arguments = (
-        parallel.replicate(initial_state(task, image_shape), devices),
-        parallel.split(batch, devices),
-        parallel.on_each_device(vote(None), devices),
+@contextlib.contextmanager
+def written_set(bench, config):
+    """A `SegmentationSet` of phantoms in `.npy` files, for as long as the block lasts."""
+    if bench.image_size % config.size_divisor:
+        raise InputError(
+            f'--image_size: slices of {bench.image_size} x {bench.image_size} cannot be halved '
+            f'often enough; use a multiple of {config.size_divisor}'
+        )
+    if bench.slices < config.batch_size:
+        raise InputError(f'--slices: {bench.slices} are fewer than one batch, {config.batch_size}')
+    drawn = zip(*(phantom.draw(i, bench.image_size) for i in range(DRAWN)), strict=True)
+    shape = (bench.slices, bench.image_size, bench.image_size)
+    with tempfile.TemporaryDirectory(prefix='bodycomp_benchmark_') as folder:
+        for kind, slices in zip(('images', 'masks'), drawn, strict=True):
+            np.save(os.path.join(folder, f'train_{kind}.npy'), np.resize(np.stack(slices), shape))
+        yield SegmentationSet(folder, 'train', config.tissues)
+
+
+class Training:
+    """The training step as `train` compiles it, and a state that it moves on.
+
+    Attributes:
+      compiled: the step.
+      state: a `TrainState`.
+      batch: what it was compiled for, on the devices.
+    """
+
+    def __init__(self, task, batch, devices):
+        """`batch` as the host reads it."""
+        self.state = parallel.replicate(initial_state(task, batch['image'].shape[1:]), devices)
+        self.batch = parallel.split(batch, devices)
+        self._votes = parallel.on_each_device(vote(None), devices)
+        step = functools.partial(loop.train_step, task)
+        program = parallel.parallel(step, devices, donate_state=True)
+        self.compiled = program.lower(self.state, self.batch, self._votes).compile()
+
+    def step(self, batch):
+        """One step; returns its loss sums, which may not be there yet."""
+        (self.state, sums), _ = self.compiled(self.state, batch, self._votes)
+        return sums
+
+
+def speeds(task, bench, config, dataset, devices):
+    """How fast training, prediction and reading are.
+
+    Args:
+      task: the segmentation trainer's.
+      bench: a `BenchmarkConfig`.
+      config: a `SegmentationConfig`.
+      dataset: from `written_set`.
+      devices: to train on.
+
+    Returns:
+      ({rate, or work of a step on one device: number},
+       rows {'what', 'images_per_second', 'slowest', 'fastest', 'milliseconds', 'share_of_floor',
+       'device_megabytes'}, None where there is nothing to say).
+    """
+    size = config.batch_size
+    slices = dataset.read(np.arange(size))
+    training = Training(task, slices, devices)
+    floor = _floor(
+        task, bench, config, size / len(devices), num_parameters(training.state.variables)
     )
-    step = parallel.parallel(functools.partial(loop.train_step, task), devices, donate_state=True)
-    return step.lower(*arguments).compile(), arguments
+    files = iter(ReadAhead(dataset.read, _keys(dataset, config)))
+    feed = iter(
+        ReadAhead(lambda rows: parallel.split(dataset.read(rows), devices), _keys(dataset, config))
+    )
+    trained = _measured_by(lambda: training.step(training.batch), bench, size)
+    fed = _measured_by(lambda: training.step(next(feed)), bench, size)
+    model = _segmenter(task, config, training.state)
+    predicted = _measured_by(lambda: model(slices['image']), bench, size)
+    read = _measured_by(lambda: next(files), bench, size)
+    megabytes = parallel.memory(training.compiled, devices)[0] / 1e6
+    for row in (trained, fed):
+        row['share_of_floor'] = floor['floor_milliseconds'] / row['milliseconds']
+        row['device_megabytes'] = megabytes
+    rows = {
+        'train, data on the device': trained,
+        'train, from .npy files': fed,
+        'predict, from host to host': predicted,
+        'read .npy files': read,
+    }
+    return floor, [{'what': what, **row} for what, row in rows.items()]
+
+
+def _floor(task, bench, config, batch_size, weights):
+    """The least work of a training step of so many slices on one device, and its least time.
+
+    Bytes: every convolution's result is written once and read once by each of its readers;
+    on the way back it is read once more, its gradient written and read once; and slices, labels,
+    weights and moments once. Operations: as many on the way forward as twice on the way back, but
+    for the gradient of the slices, which nobody needs.
+    """
+    dtype = task.model.dtype
+    costs = unet.convolution_costs(config, bench.image_size)
+    products = [cost.values * cost.taps for cost in costs]
+    operations = 2 * batch_size * (3 * sum(products) - products[0])
+    values = sum(cost.values * (1 + cost.readers + 1 + 2) for cost in costs)
+    a_slice = values * dtype.itemsize + bench.image_size**2 * PIXEL_BYTES
+    least_bytes = batch_size * a_slice + weights * WEIGHT_BYTES
+    matrix_rate, copy_rate = _matrix_rate(dtype, bench), _copy_rate(bench)
+    return {
+        'matrix_gflop_per_second': matrix_rate / 1e9,
+        'copy_gbyte_per_second': copy_rate / 1e9,
+        'gflop_per_step': operations / 1e9,
+        'least_gbyte_per_step': least_bytes / 1e9,
+        'floor_milliseconds': 1e3 * max(operations / matrix_rate, least_bytes / copy_rate),
+    }
+
+
+def _matrix_rate(dtype, bench):
+    """Operations a second of a large matrix product."""
+    side = MATRIX.get(jax.default_backend(), MATRIX['gpu'])
+    a = jnp.ones((side, side), dtype)
+    product = jax.jit(lambda a: jnp.dot(a, a, precision=unet.PRECISION))
+    return 2 * side**3 / statistics.median(_seconds(lambda: product(a), bench))
+
+
+def _copy_rate(bench):
+    """Bytes a second, read and written, of a large copy into memory that is there already."""
+    size = COPIED.get(jax.default_backend(), COPIED['gpu'])
+    array = jnp.ones(size // 4, jnp.float32)
+    copy = jax.jit(lambda a: a + 1, donate_argnums=0)
+
+    def run():
+        nonlocal array
+        array = copy(array)
+        return array
+
+    return 2 * size / statistics.median(_seconds(run, bench))
+
+
+def _segmenter(task, config, state):
+    """What `load_model` makes of a checkpoint of this state."""
+
+    def logits(variables, slices):
+        return task.model.apply(variables, task.inputs(slices))
+
+    return Segmenter(config, parallel.on_one_device(state.variables), logits)
+
+
+def _keys(dataset, config):
+    """The arguments of `dataset.read`, epoch after epoch, without end."""
+    for epoch in itertools.count(1):
+        for rows in training_batches(len(dataset), config.batch_size, config.seed, epoch):
+            yield (rows,)
+
+
+def _measured_by(run, bench, batch_size):
+    seconds = _seconds(run, bench)
+    return {
+        'images_per_second': batch_size / statistics.median(seconds),
+        'slowest': batch_size / max(seconds),
+        'fastest': batch_size / min(seconds),
+        'milliseconds': 1e3 * statistics.median(seconds),
+        'share_of_floor': None,
+        'device_megabytes': None,
+    }
+
+
+def _seconds(run, bench):
+    """Of one run, in each window; the devices are waited for at the end of a window."""
+    for _ in range(BURN_IN):
+        jax.block_until_ready(run())
+    seconds = []
+    for _ in range(bench.windows):
+        began = time.perf_counter()
+        for _ in range(bench.steps):
+            result = run()
+        jax.block_until_ready(result)
+        seconds.append((time.perf_counter() - began) / bench.steps)
+    return seconds
+
+
+def profile(task, bench, config, dataset, devices):
+    """Writes a trace of one window of training steps into `bench.profile`.
+
+    Returns:
+      rows {'operation', 'milliseconds' a step, 'share' of all operations, 'computes'} of the ten
+      that take longest, over all devices.
+    """
+    training = Training(task, dataset.read(np.arange(config.batch_size)), devices)
+    jax.block_until_ready(training.step(training.batch))
+    with jax.profiler.trace(bench.profile):
+        for _ in range(bench.steps):
+            sums = training.step(training.batch)
+        jax.block_until_ready(sums)
+    pattern = os.path.join(bench.profile, 'plugins/profile/*/*.trace.json.gz')
+    with gzip.open(max(glob.glob(pattern), key=os.path.getmtime)) as file:
+        events = json.load(file)['traceEvents']
+    microseconds = collections.Counter()
+    for event in events:
+        if 'hlo_op' in event.get('args', {}):
+            microseconds[event['args']['hlo_op']] += event['dur']
+    sources = dict(re.findall(r'%([\w.-]+) = .*?op_name="([^"]*)"', training.compiled.as_text()))
+    return [
+        {
+            'operation': operation,
+            'milliseconds': time_taken / 1e3 / bench.steps,
+            'share': time_taken / microseconds.total(),
+            'computes': sources.get(operation, ''),
+        }
+        for operation, time_taken in microseconds.most_common(10)
+    ]
 
 
 def collectives(task, batch, devices):
@@ -40,11 +261,17 @@ def collectives(task, batch, devices):
     Returns:
       rows {'what', 'collectives', 'bytes'}.
     """
-    step, (state, *_) = compiled_step(task, batch, devices)
+    if len(devices) < 2:
+        raise InputError(
+            '--collectives: one device sends nothing; JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=8 '
+            'NPROC=16 before the command makes eight'
+        )
+    training = Training(task, batch, devices)
+    state = training.state
     found = re.findall(
         r'= (.+?) (?:all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)'
         r'(?:-start)?\(',
-        step.as_text(),
+        training.compiled.as_text(),
     )
     sizes = [_bytes_of(shapes) for shapes in found]
     outputs = jax.eval_shape(lambda: task.model.apply(state.variables, task.inputs(batch['image'])))

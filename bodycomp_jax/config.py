@@ -108,20 +108,34 @@ class RunConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BenchmarkConfig:
-    """What is measured, and on what."""
+    """What is measured, and on what; raises InputError where that cannot be."""
 
     collectives: bool = option(
         False,
-        'count what a training step sends between devices, instead of timing it',
+        'count what a training step sends between devices, instead of timing',
         group='Benchmark',
     )
+    profile: str | None = option(
+        None,
+        'write a trace of a few training steps into this folder and print the ten operations '
+        'that take longest, instead of timing',
+        group='Benchmark',
+    )
+    json: bool = option(False, 'print one line of JSON instead of a table', group='Benchmark')
     image_size: int = option(512, 'pixels on each side of a slice', group='Benchmark')
+    steps: int = option(10, 'steps in one timed window', group='Benchmark')
+    windows: int = option(5, 'timed windows, of which the median counts', group='Benchmark')
+    slices: int = option(256, 'slices in the files that are read', group='Benchmark')
     num_gpus: int | None = option(
         None,
         'number of devices of this machine to use; on TPU and CPU it counts those (default: all)',
         group='Devices',
         short='g',
     )
+
+    def __post_init__(self):
+        for name in ('image_size', 'steps', 'windows', 'slices'):
+            _check(getattr(self, name) > 0, name, getattr(self, name), 'use a number above 0')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,8 @@ FLOORS = {
     'bodycomp_jax.errors': 0,
     'bodycomp_jax.cluster': 1,
     'bodycomp_jax.models': 2,
+    'bodycomp_jax.models.convolution': 1,
+    'bodycomp_jax.models.pooling': 1,
     'bodycomp_jax.data': 2,
     'bodycomp_jax.data.npy': 1,
     'bodycomp_jax.training': 2,

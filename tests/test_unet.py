@@ -47,12 +47,59 @@ def test_layers_are_named_as_in_the_reference():
     assert set(params['decompression_0']) == {'conv_0', 'conv_1', 'norm_0', 'norm_1'}
 
 
-def test_pooling_and_upsampling_are_those_of_the_library():
-    x = jax.random.normal(jax.random.key(0), (2, 6, 8, 3))
-    np.testing.assert_array_equal(unet.max_pool(x), nn.max_pool(x, (2, 2), (2, 2)))
-    np.testing.assert_array_equal(
-        unet.upsample(x), jax.image.resize(x, (2, 12, 16, 3), jax.image.ResizeMethod.NEAREST)
+def plain_unet(params, x, config):
+    """The logits of a batch in training as a textbook computes them: upsampled, concatenated."""
+
+    def block(x, name):
+        for i in range(config.num_convs):
+            layer, norm = params[name][f'conv_{i}'], params[name][f'norm_{i}']
+            x = jax.lax.conv_general_dilated(
+                x, layer['kernel'], (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+            )
+            mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+            x = (x - mean) / jnp.sqrt(variance + unet.BATCH_NORM_EPSILON)
+            x = jax.nn.relu(x * norm['scale'] + norm['bias'])
+        return x
+
+    skips = []
+    for i in range(len(config.decompression_channels)):
+        x = block(x, f'compression_{i}')
+        skips.append(x)
+        x = nn.max_pool(x, (2, 2), (2, 2))
+    x = block(x, 'compression_center')
+    for i in range(len(config.decompression_channels)):
+        x = x.repeat(2, axis=1).repeat(2, axis=2)
+        x = block(jnp.concatenate([x, skips.pop()], -1), f'decompression_{i}')
+    last = params['final_conv']
+    return jnp.einsum('bhwc,co->bhwo', x, last['kernel'][0, 0]) + last['bias']
+
+
+@pytest.mark.parametrize('num_convs', [1, 2])
+def test_logits_and_gradients_are_those_of_the_textbook_network(num_convs):
+    config = SegmentationConfig(
+        compression_channels=(4, 32, 24), decompression_channels=(32, 6), num_convs=num_convs
     )
+    network = unet.from_config(config)
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = 255 * jax.random.uniform(keys[0], (2, 8, 12, 1))
+    variables = network.init(keys[1], x)
+    target = jax.random.normal(keys[2], (2, 8, 12, 4))
+
+    def fast(params):
+        state = {**variables, 'params': params}
+        logits, _ = network.apply(state, x, train=True, mutable=['batch_stats'])
+        return ((logits - target) ** 2).mean(), logits
+
+    def plain(params):
+        logits = plain_unet(params, x, config)
+        return ((logits - target) ** 2).mean(), logits
+
+    with jax.numpy_rank_promotion('allow'):
+        results = [
+            jax.jit(jax.value_and_grad(function, has_aux=True))(variables['params'])
+            for function in (fast, plain)
+        ]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *results)
 
 
 def test_logits_are_float32_and_one_per_class_in_bfloat16_too():

@@ -1,6 +1,7 @@
 """The segmentation network: a 2D U-Net with batch norm (Ronneberger et al. 2015)."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ from flax import linen as nn
 
 from bodycomp_jax import ct
 from bodycomp_jax.models.convolution import PRECISION, conv, conv_of_upsampled
+from bodycomp_jax.models.pooling import max_pool
 
 BATCH_NORM_EPSILON = 1e-3
 BATCH_NORM_MOMENTUM = 0.9  # 0.99 leaves the running statistics far behind on small sets
@@ -118,10 +120,44 @@ class UNet(nn.Module):
         return logits.astype(jnp.float32)
 
 
-def max_pool(x):
-    """2x2 maximum with stride 2: `[B, H, W, C]` to `[B, H/2, W/2, C]`."""
-    B, H, W, C = x.shape
-    return x.reshape(B, H // 2, 2, W // 2, 2, C).max((2, 4))
+class ConvolutionCost(NamedTuple):
+    """What one convolution of one slice computes: for reckoning what a network costs at least."""
+
+    values: int  # of its result
+    taps: int  # multiplications for each of them
+    readers: int  # later operations that read them
+
+
+def convolution_costs(config, side):
+    """A `ConvolutionCost` for each convolution, in order, at slices of side x side pixels.
+
+    A 3x3 convolution of an upsampled image needs 2x2 taps alone.
+    """
+    costs, C, pixels = [], 1, side * side
+
+    def block(below, skip, channels, readers):
+        taps = 9 * skip + (4 if skip else 9) * below
+        for i in range(config.num_convs):
+            last = i == config.num_convs - 1
+            costs.append(
+                ConvolutionCost(
+                    values=pixels * channels,
+                    taps=taps if i == 0 else 9 * channels,
+                    readers=readers if last else 1,
+                )
+            )
+
+    *upper, center = config.compression_channels
+    for channels in upper:
+        block(C, 0, channels, 2)  # the skip and the pooling
+        C, pixels = channels, pixels // 4
+    block(C, 0, center, 1)
+    C = center
+    for channels, skip in zip(config.decompression_channels, reversed(upper), strict=True):
+        pixels *= 4
+        block(C, skip, channels, 1)
+        C = channels
+    return [*costs, ConvolutionCost(pixels * config.num_classes, C, 1)]
 
 
 def from_config(config, *, dtype=jnp.float32, axis_name=None):

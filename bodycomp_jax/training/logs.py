@@ -50,6 +50,14 @@ class Terminal:
             table.add_row(*row)
         self._console.print(table)
 
+    def report(self, about, rows):
+        """What was measured on what: a line for each entry of `about`, then rows with one key."""
+        for name, value in about.items():
+            if not isinstance(value, dict):
+                self.line(f'{name.replace("_", " ")}: {_as_text(value)}')
+        header = [name.replace('_', ' ') for name in rows[0]]
+        self.table(header, [[_as_text(value) for value in row.values()] for row in rows])
+
     @contextlib.contextmanager
     def bar(self, title, steps, examples_per_step):
         """A bar that `advance(loss, skipped)` moves; it vanishes when the block ends."""
@@ -79,6 +87,15 @@ class Terminal:
 
     def _print(self, text):
         self._console.print(text, markup=False, soft_wrap=True)
+
+
+def _as_text(value):
+    """Numbers with three digits or more, and commas between thousands; nothing for None."""
+    if isinstance(value, int):
+        return f'{value:,}'
+    if isinstance(value, float):
+        return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.3g}'
+    return '' if value is None else value
 
 
 class EpochLog:
