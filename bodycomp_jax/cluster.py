@@ -28,10 +28,8 @@ START_TIMEOUT = 300  # seconds in which all processes of a job must have started
 TPU_WORKERS = 'http://metadata.google.internal/computeMetadata/v1/instance/attributes/worker-network-endpoints'
 LOST = ('Gloo', 'NCCL', 'UNAVAILABLE', 'DEADLINE_EXCEEDED')  # in JAX's errors: no answer
 
-_index, _count = (
-    0,
-    1,
-)  # of this process among those of the job; JAX would start its devices to say it
+# Of this process among those of the job. JAX would start its devices to say it.
+_index, _count = 0, 1
 
 
 @dataclasses.dataclass(frozen=True)
