@@ -30,6 +30,7 @@ def main(argv):
         args={**to_json(run), 'name': os.path.basename(run_dir)},
         variables=cluster.first(checkpoint.starting_weights, run_dir, config),
         allow_data_change=run.allow_data_change,
+        data_cache=run.data_cache,
         stall_timeout=run.stall_timeout,
     )
 

@@ -63,6 +63,14 @@ class RunConfig:
         group='Devices',
         short='g',
     )
+    data_cache: str = option(
+        'auto',
+        'where the training and validation sets are while training: device keeps a copy on each '
+        'device, host streams them from their files, auto is device on GPU and TPU if they take '
+        'less than half of the free memory there; the result is the same',
+        group='Devices',
+        choices=('auto', 'device', 'host'),
+    )
     stall_timeout: float = option(
         600.0,
         'say so when no step has finished for this many seconds, compilation aside',
@@ -96,6 +104,7 @@ class RunConfig:
     )
 
     def __post_init__(self):
+        _check_choices(self)
         for name in ('stall_timeout', 'heartbeat_timeout'):
             _check(getattr(self, name) > 0, name, getattr(self, name), 'use seconds above 0')
         count, index, address = self.num_processes, self.process_id, self.coordinator_address

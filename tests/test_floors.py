@@ -17,6 +17,7 @@ FLOORS = {
     'bodycomp_jax.data': 2,
     'bodycomp_jax.data.npy': 1,
     'bodycomp_jax.training': 2,
+    'bodycomp_jax.training.feed': 3,
     'bodycomp_jax.training.segmentation': 3,
     'bodycomp_jax.training.state': 3,
     'bodycomp_jax.checkpoint': 3,

@@ -24,7 +24,7 @@ from bodycomp_jax.data.batches import (
     training_batches,
 )
 from bodycomp_jax.errors import Stopped, WorkError, everywhere
-from bodycomp_jax.training import lock, logs, parallel
+from bodycomp_jax.training import feed, lock, logs, parallel
 from bodycomp_jax.training.interrupts import SIGNALS, Interrupts, vote
 from bodycomp_jax.training.state import Progress, initial_state, num_parameters
 from bodycomp_jax.training.watchdog import Watchdog
@@ -97,6 +97,7 @@ def train(
     args,
     variables=None,
     allow_data_change=False,
+    data_cache='auto',
     stall_timeout=600.0,
 ):
     """Trains a network, or goes on where the latest sound checkpoint in the run folder ends.
@@ -113,6 +114,7 @@ def train(
       args: what args.json says besides the config, plain JSON values.
       variables: weights to start from; None draws them from the seed.
       allow_data_change: continue a run even on other sets than those it was begun with.
+      data_cache: where the sets are: 'device', 'host' or 'auto', see `feed.is_kept`.
       stall_timeout: seconds without a finished step after which a line says so.
 
     Raises InputError where a set, or the run that is in the folder already, does not allow it;
@@ -129,6 +131,8 @@ def train(
     cluster.first(refuse_changes, run_dir, config, None if allow_data_change else data)
     with cluster.agreed():
         state = _checked_start(task, config, train_set, val_set, devices, variables, terminal)
+        kept, line = feed.is_kept(data_cache, (train_set, val_set), devices)
+        terminal.line(line)
     cluster.first(refuse_small_disk, run_dir, state)
     with (
         contextlib.ExitStack() as stack,
@@ -142,7 +146,9 @@ def train(
         terminal.line(_describe_progress(run_dir, config, progress))
         cluster.first(logs.write_args, run_dir, _args(args, config, task, devices))
         if len(progress.history) < config.epochs:
-            trainer = _Trainer(task, config, train_set, val_set, devices, terminal, stall_timeout)
+            trainer = _Trainer(
+                task, config, train_set, val_set, devices, terminal, kept, stall_timeout
+            )
             with logs.EpochLog(run_dir, progress.history, terminal.warn) as log:
                 trained = trainer.epochs(state, progress, interrupts)
                 for state, pictures in trained:
@@ -196,10 +202,14 @@ def evaluate(task, step, batches, interrupts):
 class _Trainer:
     """Trains and validates epoch by epoch, by programs that are compiled once."""
 
-    def __init__(self, task, config, train_set, val_set, devices, terminal, stall_timeout):
+    def __init__(self, task, config, train_set, val_set, devices, terminal, kept, stall_timeout):
         self._task, self._config = task, config
         self._train_set, self._val_set, self._devices = train_set, val_set, devices
         self._terminal = terminal
+        make = feed.keeper if kept else feed.reader
+        self._read_train, self._read_val = (
+            make(dataset, config.batch_size, devices) for dataset in (train_set, val_set)
+        )
         self._watchdog = Watchdog(stall_timeout, terminal.warn)
         spread = np.linspace(0, len(val_set) - 1, min(PICTURES, len(val_set)))
         self._samples = val_set.read(spread.astype(int))
@@ -234,13 +244,13 @@ class _Trainer:
         epoch = len(progress.history) + 1
         batches = training_batches(len(self._train_set), config.batch_size, config.seed, epoch)
         left = batches[progress.steps_done :]
-        feed = self._feed(self._train_set, zip(left, strict=True))
+        batches_ahead = ReadAhead(self._read_train, zip(left, strict=True))
         done = 0
 
         def steps():
             nonlocal state
             self._watchdog.waits_for('the training files')
-            for batch in feed:
+            for batch in batches_ahead:
                 self._watchdog.waits_for('the devices to finish a step')
                 votes = self._votes[interrupts.received]
                 (state, sums), votes = self._train(state, batch, votes)
@@ -264,18 +274,17 @@ class _Trainer:
         seconds = time.perf_counter() - began
         return state, {
             'images_per_second': round(done * config.batch_size / seconds, 2),
-            'data_wait_share': round(feed.waited / seconds, 4),
+            'data_wait_share': round(batches_ahead.waited / seconds, 4),
         }
 
     def _validate(self, state, interrupts):
         self._watchdog.waits_for('the validation')
         batches = evaluation_batches(len(self._val_set), self._config.batch_size)
-        feed = self._feed(self._val_set, batches)
 
         def step(batch):
             return self._evaluate(state, batch, self._votes[interrupts.received])
 
-        return evaluate(self._task, step, feed, interrupts)
+        return evaluate(self._task, step, ReadAhead(self._read_val, batches), interrupts)
 
     def _end_epoch(self, progress, step, validated, timing):
         """Adds the epoch's row to the history."""
@@ -302,16 +311,6 @@ class _Trainer:
         outputs = np.asarray(self._predict(variables, self._samples['image']))
         return self._task.pictures(outputs, self._samples)
 
-    def _feed(self, dataset, keys):
-        """Batches on the devices, read and sent ahead of their use."""
-        return ReadAhead(functools.partial(self._read, dataset), keys)
-
-    def _read(self, dataset, *of_batch):
-        """A batch on the devices; this process reads its own rows alone."""
-        rows = parallel.local_rows(self._config.batch_size, self._devices)
-        own = (array[rows] for array in of_batch)
-        return parallel.split(dataset.read(*own), self._devices)
-
     def _compile(self, state):
         self._terminal.line('compiling ...')
         began = time.perf_counter()
@@ -321,10 +320,10 @@ class _Trainer:
         predict = jax.jit(lambda variables, x: task.model.apply(variables, task.inputs(x)))
         votes = self._votes[None]
         any_rows = np.zeros(self._config.batch_size, int)
-        batch = self._read(self._train_set, any_rows)
+        batch = self._read_train(any_rows)
         self._train = train.lower(state, batch, votes).compile()
         self._refuse_small_memory()
-        batch = self._read(self._val_set, any_rows)
+        batch = self._read_val(any_rows)
         self._evaluate = evaluation.lower(state, batch, votes).compile()
         variables = parallel.on_one_device(state.variables)
         self._predict = predict.lower(variables, self._samples['image']).compile()
@@ -372,8 +371,8 @@ def _device_errors(config):
 
 def _less_memory(config):
     return (
-        f'lower --batch_size (now {config.batch_size}), use more devices (--num_gpus) or fewer '
-        'channels (-C, -M)'
+        f'lower --batch_size (now {config.batch_size}), use more devices (--num_gpus), fewer '
+        'channels (-C, -M) or --data_cache host'
     )
 
 

@@ -38,6 +38,23 @@ def parallel(step, devices, *, donate_state=False):
     )
 
 
+def taker(kept, chosen, devices):
+    """Compiles program(kept, chosen) -> batch, with the rows of `kept` that `chosen` says.
+
+    Args:
+      kept: {name: `[N, ...]`}, replicated.
+      chosen: {'rows': `[D, B / D]` int32, 'weight': `[D, B / D]`}, split.
+      devices: which hold both.
+    """
+
+    def take(kept, chosen):
+        taken = {name: array[chosen['rows']] for name, array in kept.items()}
+        return {**taken, 'weight': chosen['weight']}
+
+    program = jax.pmap(take, axis_name=AXIS, in_axes=(None, 0), out_axes=0, devices=devices)
+    return program.lower(kept, chosen).compile()
+
+
 def compute_dtype(precision, devices):
     """The type that 'auto', 'float32' or 'bfloat16' means on these devices.
 
@@ -96,6 +113,15 @@ def memory(compiled, devices):
         host = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
         return needed, host // _num_local(devices)
     return needed, limits['bytes_limit']
+
+
+def free_memory(devices):
+    """Bytes that are free on each device."""
+    stats = jax.local_devices()[0].memory_stats()
+    if stats is None:
+        free = os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+        return free // _num_local(devices)
+    return stats['bytes_limit'] - stats['bytes_in_use']
 
 
 def sum_over_devices(tree):
