@@ -27,7 +27,7 @@ from bodycomp_jax.data.segmentation import SegmentationSet
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.models import unet
 from bodycomp_jax.models.segmenter import Segmenter
-from bodycomp_jax.training import loop, parallel
+from bodycomp_jax.training import logs, loop, parallel
 from bodycomp_jax.training.interrupts import vote
 from bodycomp_jax.training.state import initial_state, num_parameters
 
@@ -38,6 +38,29 @@ COPIED = {'cpu': 1 << 28, 'gpu': 1 << 31, 'tpu': 1 << 30}  # bytes that are copi
 PIXEL_BYTES = 2 + 1  # of a slice and its labels, int16 and uint8
 WEIGHT_BYTES = 6 * 4  # a weight and its two moments, read and written
 ELEMENT_BYTES = {'f32': 4, 'bf16': 2, 'f16': 2, 's32': 4, 'u32': 4, 'pred': 1}
+
+
+def measure(task, bench, config, devices):
+    """What `bench`, a `BenchmarkConfig`, asks for, of the segmentation trainer.
+
+    Returns:
+      ({what describes the measurement: text or number}, rows with the same keys).
+    """
+    about = {
+        'devices': f'{len(devices)} x {devices[0].device_kind}',
+        'compute_dtype': task.model.dtype.name,
+        'batch_size': config.batch_size,
+        'image_size': bench.image_size,
+        'versions': logs.versions(),
+    }
+    with written_set(bench, config) as dataset:
+        if bench.collectives:
+            slices = dataset.read(np.arange(config.batch_size))
+            return about, collectives(task, slices, devices)
+        if bench.profile is not None:
+            return about, profile(task, bench, config, dataset, devices)
+        floor, rows = speeds(task, bench, config, dataset, devices)
+        return about | floor, rows
 
 
 @contextlib.contextmanager
