@@ -122,12 +122,7 @@ def train(
     """
     terminal = logs.Terminal()
     data = {'train': train_set.identity(), 'val': val_set.identity()}
-    cluster.refuse_differences(
-        flags=configs.to_json(config),
-        data=data,
-        devices=[device.id for device in devices],
-        versions=logs.versions(),
-    )
+    _refuse_differences(config, data, devices)
     cluster.first(refuse_changes, run_dir, config, None if allow_data_change else data)
     with cluster.agreed():
         state = _checked_start(task, config, train_set, val_set, devices, variables, terminal)
@@ -146,6 +141,7 @@ def train(
         terminal.line(_describe_progress(run_dir, config, progress))
         cluster.first(logs.write_args, run_dir, _args(args, config, task, devices))
         if len(progress.history) < config.epochs:
+            kept = cluster.first(bool, kept)  # all must compile the same programs
             trainer = _Trainer(
                 task, config, train_set, val_set, devices, terminal, kept, stall_timeout
             )
@@ -162,6 +158,16 @@ def train(
             raise Stopped(interrupts.agreed)
         final_model, best_step = checkpoints.export_best()
     _report(task, terminal, run_dir, progress.history, best_step, final_model)
+
+
+def _refuse_differences(config, data, devices):
+    """Raises InputError where the processes of a job would compute different things."""
+    cluster.refuse_differences(
+        flags=configs.to_json(config),
+        data=data,
+        devices=[device.id for device in devices],
+        versions=logs.versions(),
+    )
 
 
 def _checked_start(task, config, train_set, val_set, devices, variables, terminal):
