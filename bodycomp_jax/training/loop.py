@@ -142,9 +142,10 @@ def train(
         cluster.first(logs.write_args, run_dir, _args(args, config, task, devices))
         if len(progress.history) < config.epochs:
             kept = cluster.first(bool, kept)  # all must compile the same programs
-            trainer = _Trainer(
-                task, config, train_set, val_set, devices, terminal, kept, stall_timeout
-            )
+            with _device_errors(config), cluster.agreed():
+                trainer = _Trainer(
+                    task, config, train_set, val_set, devices, terminal, kept, stall_timeout
+                )
             with logs.EpochLog(run_dir, progress.history, terminal.warn) as log:
                 trained = trainer.epochs(state, progress, interrupts)
                 for state, pictures in trained:
