@@ -4,7 +4,6 @@ import os
 
 from bodycomp_jax import checkpoint, cli, cluster
 from bodycomp_jax.config import RunConfig, SegmentationConfig, to_json
-from bodycomp_jax.data.batches import steps_per_epoch
 from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.training import loop, segmentation
 
@@ -19,7 +18,7 @@ def main(argv):
         train_set, val_set = open_sets(run.data_dir, config)
     if not config.apply_window_function and cluster.is_first():
         print('WARNING: no HU window: the images must be grey values in 0..255 already')
-    steps = steps_per_epoch(len(train_set), config.batch_size)
+    steps = config.steps_per_epoch(len(train_set))
     loop.train(
         segmentation.task(config, devices=devices, steps_per_epoch=steps),
         config,

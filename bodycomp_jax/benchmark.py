@@ -26,7 +26,7 @@ from bodycomp_jax.data.batches import ReadAhead, training_batches
 from bodycomp_jax.data.segmentation import SegmentationSet
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.models import unet
-from bodycomp_jax.models.segmenter import Segmenter
+from bodycomp_jax.models.predictors import predictor
 from bodycomp_jax.training import logs, loop, parallel
 from bodycomp_jax.training.interrupts import vote
 from bodycomp_jax.training.state import initial_state, num_parameters
@@ -132,7 +132,7 @@ def speeds(task, bench, config, dataset, devices):
     )
     trained = _measured_by(lambda: training.step(training.batch), bench, size)
     fed = _measured_by(lambda: training.step(next(feed)), bench, size)
-    model = _segmenter(task, config, training.state)
+    model = predictor(config, parallel.on_one_device(training.state.variables), task.model.dtype)
     predicted = _measured_by(lambda: model(slices['image']), bench, size)
     read = _measured_by(lambda: next(files), bench, size)
     megabytes = parallel.memory(training.compiled, devices)[0] / 1e6
@@ -195,19 +195,11 @@ def _copy_rate(bench):
     return 2 * size / statistics.median(_seconds(run, bench))
 
 
-def _segmenter(task, config, state):
-    """What `load_model` makes of a checkpoint of this state."""
-
-    def logits(variables, slices):
-        return task.model.apply(variables, task.inputs(slices))
-
-    return Segmenter(config, parallel.on_one_device(state.variables), logits)
-
-
 def _keys(dataset, config):
     """The arguments of `dataset.read`, epoch after epoch, without end."""
+    n, size = len(dataset), config.batch_size
     for epoch in itertools.count(1):
-        for rows in training_batches(len(dataset), config.batch_size, config.seed, epoch):
+        for rows in training_batches(n, size, n // size, config.seed, epoch):
             yield (rows,)
 
 

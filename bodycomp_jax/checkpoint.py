@@ -13,7 +13,6 @@ import shutil
 import zlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from flax import serialization
@@ -22,8 +21,8 @@ from orbax.checkpoint import checkpoint_managers as managers
 from bodycomp_jax import cluster
 from bodycomp_jax import config as configs
 from bodycomp_jax.errors import InputError, WorkError
-from bodycomp_jax.models import unet
-from bodycomp_jax.models.segmenter import Segmenter
+from bodycomp_jax.models import predictors
+from bodycomp_jax.training import parallel
 
 KEPT = 2  # the latest checkpoints; the best is kept besides
 ON_DISK = KEPT + 3  # at most: also the best, the one being written, and the final model
@@ -226,8 +225,13 @@ def refuse_changes(run_dir, config, data):
     documents = _documents_of_latest(run_dir)
     if documents is None:
         return
-    begun = configs.from_json(type(config), documents['config'])
+    begun = configs.from_json(documents['config'])
     for name in configs.differences(begun, config):
+        if name == 'network':
+            raise InputError(
+                f'{run_dir}: the run in this folder trains the {begun.network} network; give '
+                'another --name'
+            )
         if name != 'epochs':
             was, wanted = getattr(begun, name), getattr(config, name)
             raise InputError(
@@ -281,6 +285,11 @@ def starting_weights(run_dir, config):
         return None
     model = load_model(config.load_weights)
     for name in configs.differences(model.config, config, group='Network'):
+        if name == 'network':
+            raise InputError(
+                f'{config.load_weights}: this is a {model.config.network} network, not a '
+                f'{config.network} network'
+            )
         has, wanted = getattr(model.config, name), getattr(config, name)
         raise InputError(
             f'{config.load_weights}: this network has --{name} {configs.as_flag(has)}, not '
@@ -297,7 +306,8 @@ def load_model(path):
         a `final_model` folder.
 
     Returns:
-      A `Segmenter`: a function from HU slices to tissue probabilities and labels.
+      A function of HU slices: a `predictors.Segmenter`, to tissue probabilities and labels, or a
+      `predictors.SliceSelector`, to offsets in mm from vertebral levels.
 
     Raises InputError where there is no model, or only damaged ones.
     """
@@ -311,7 +321,9 @@ def load_model(path):
             except DamageError as damage:
                 damages[folder] = damage
                 continue
-            return _segmenter(configs.from_json(configs.SegmentationConfig, fields), variables)
+            config = configs.from_json(fields)
+            dtype = parallel.compute_dtype(config.precision, jax.local_devices())
+            return predictors.predictor(config, variables, dtype)
     raise InputError(
         f'{path}: there is no {"sound " if damages else ""}model'
         f'{f" ({_listed(damages)})" if damages else ""}; give the folder of a run, one of its '
@@ -321,16 +333,6 @@ def load_model(path):
 
 class DamageError(Exception):
     """What is wrong with a checkpoint on disk."""
-
-
-def _segmenter(config, variables):
-    network = unet.from_config(config)
-
-    def logits(variables, slices):
-        images = unet.inputs(slices, apply_window=config.apply_window_function)
-        return network.apply(variables, images)
-
-    return Segmenter(config, variables, logits)
 
 
 def _newest_first(run_dir):
@@ -385,10 +387,7 @@ def _read(folder, like, documents):
 
 def _read_variables(folder, config_fields):
     """The weights in a checkpoint or final model, on the host. Raises DamageError."""
-    config = configs.from_json(configs.SegmentationConfig, config_fields)
-    side = config.size_divisor
-    smallest = jnp.zeros((1, side, side, 1))
-    shapes = jax.eval_shape(unet.from_config(config).init, jax.random.key(0), smallest)
+    shapes = predictors.shapes(configs.from_json(config_fields))
     return _read(folder, {'variables': shapes}, ())[0]['variables']
 
 

@@ -20,6 +20,13 @@ HELP_FLAGS = ('--help', '-h', '-?', '--helpfull', '--helpshort')
 HELP_WIDTH = 96
 DEFAULT_NAME = 'untitled_model_%Y_%m_%d_%H_%M_%S'
 MAX_NAME_BYTES = 255
+KINDS = {  # of values, as --help shows them
+    int: 'N',
+    float: 'X',
+    str: 'TEXT',
+    tuple[int, ...]: 'N,N,...',
+    tuple[str, ...]: 'TEXT,TEXT,...',
+}
 
 
 def run(main):
@@ -111,6 +118,14 @@ def run_folder(run_config):
     return run_dir
 
 
+def existing_folder(folder):
+    """The folder, or the nearest one above it that exists."""
+    existing = os.path.abspath(folder)
+    while not os.path.lexists(existing):
+        existing = os.path.dirname(existing)
+    return existing
+
+
 def devices(num_gpus, batch_size):
     """The devices of all processes to train on, those of one process after those of another.
 
@@ -161,6 +176,15 @@ class _IntegersParser(flags.ArgumentParser):
             raise ValueError('use whole numbers separated by commas, such as 16,32,64') from None
 
 
+class _NamesFlag(flags.Flag):
+    """'T5,T8', or each on its own as the flag is repeated, to ('T5', 'T8')."""
+
+    def parse(self, argument):
+        names = tuple(name.strip() for name in argument.split(',') if name.strip())
+        self.value = (*self.value, *names) if self.present else names
+        self.present += 1
+
+
 def _define(field, values):
     metadata = field.metadata
     options = {
@@ -180,6 +204,17 @@ def _define(field, values):
         )
     elif configs.field_type(field) in define:
         define[configs.field_type(field)](field.name, field.default, metadata['help'], **options)
+    elif configs.field_type(field) == tuple[str, ...]:
+        flag = _NamesFlag(
+            flags.ArgumentParser(),
+            None,
+            field.name,
+            None,
+            metadata['help'],
+            short_name=metadata['short'],
+        )
+        flag.value = field.default
+        flags.DEFINE_flag(flag, values)
     else:
         flags.DEFINE(_IntegersParser(), field.name, field.default, metadata['help'], **options)
 
@@ -222,7 +257,7 @@ def _help_on(field):
     elif metadata['choices'] is not None:
         head = f'{short}--{field.name} {"|".join(metadata["choices"])}'
     else:
-        kind = {int: 'N', float: 'X', str: 'TEXT'}.get(configs.field_type(field), 'N,N,...')
+        kind = KINDS[configs.field_type(field)]
         head = f'{short}--{field.name} {kind}'
     text = metadata['help']
     if field.default is not None:
@@ -238,9 +273,7 @@ def _wrap(text, indent):
 
 def _refuse_unwritable(folder):
     """Raises InputError if the folder is not writable or cannot be made."""
-    existing = os.path.abspath(folder)
-    while not os.path.lexists(existing):
-        existing = os.path.dirname(existing)
+    existing = existing_folder(folder)
     if not os.path.isdir(existing):
         raise InputError(f'{folder}: {existing} is not a folder; choose another output folder')
     if not os.access(existing, os.W_OK | os.X_OK):

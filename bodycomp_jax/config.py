@@ -19,6 +19,9 @@ GROUPS = (  # as --help shows them
 ACTIVATIONS = (
     'relu', 'elu', 'selu', 'leaky_relu', 'gelu', 'silu', 'softplus', 'tanh', 'sigmoid',
 )  # fmt: skip
+INITIALIZERS = (
+    'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform', 'lecun_normal',
+)  # fmt: skip
 
 
 def option(default, help, *, group, short=None, choices=None, positional=False):
@@ -143,70 +146,39 @@ class BenchmarkConfig:
     )
 
     def __post_init__(self):
-        for name in ('image_size', 'steps', 'windows', 'slices'):
-            _check(getattr(self, name) > 0, name, getattr(self, name), 'use a number above 0')
+        _check_positive(self, 'image_size', 'steps', 'windows', 'slices')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SegmentationConfig:
-    """Hyper-parameters of the segmentation trainer; raises InputError where they do not fit."""
+class TrainerConfig:
+    """Hyper-parameters that both trainers have; raises InputError where they do not fit."""
 
-    thoracic_model: bool = option(
-        False,
-        'labels are 0 background, 1 muscle, 2 subcutaneous fat; no visceral fat',
-        group='Network',
-        short='t',
-    )
-    compression_channels: tuple[int, ...] = option(
-        (16, 32, 64, 128, 256, 512),
-        'channels of each level on the way down, the lowest last',
-        group='Network',
-        short='C',
-    )
-    decompression_channels: tuple[int, ...] = option(
-        (256, 128, 64, 32, 16),
-        'channels of each level on the way up, one fewer than on the way down',
-        group='Network',
-        short='M',
-    )
-    num_convs: int = option(1, 'convolutions on each level', group='Network', short='N')
     activation: str = option(
         'relu',
-        'activation after each batch norm',
+        'activation after each batch norm; in the slice-selection network in the transitions, the '
+        'last block and the end, where the other blocks always have relu',
         group='Network',
         short='A',
         choices=ACTIVATIONS,
-    )
-    apply_window_function: bool = option(
-        True,
-        'map HU to grey values by the window 40/400; switch off only for images that already '
-        'are grey values in 0..255',
-        group='Network',
-        short='p',
     )
     augment: bool = option(
         True,
         'rotate (up to 5 degrees) and shift (up to 5 % of each side) the training slices',
         group='Training',
     )
-    learning_rate: float = option(
-        0.01, 'initial learning rate of Adam', group='Training', short='l'
-    )
     batch_size: int = option(
         16, 'slices a step, over all devices together', group='Training', short='b'
     )
     epochs: int = option(
         100,
-        'passes over the training set; may be raised to continue a finished run',
+        'how often to validate and save; may be raised to continue a finished run',
         group='Training',
         short='e',
     )
-    loss: str = option(
-        'dice',
-        'minus the sum of the soft Dice of each tissue over the batch, alone or plus the '
-        'mean cross-entropy',
+    batches_per_epoch: int | None = option(
+        None,
+        'training steps in an epoch (default: as many as the training set has whole batches)',
         group='Training',
-        choices=('dice', 'dice_ce'),
     )
     schedule: str = option(
         'step',
@@ -234,12 +206,64 @@ class SegmentationConfig:
 
     def __post_init__(self):
         _check_choices(self)
-        for name in ('num_convs', 'batch_size', 'epochs', 'learning_rate'):
-            _check(getattr(self, name) > 0, name, getattr(self, name), 'use a number above 0')
-        _check(
-            self.learning_rate < float('inf'), 'learning_rate', float('inf'), 'use a finite number'
-        )
+        _check_positive(self, 'batch_size', 'epochs', 'learning_rate')
+        count = self.batches_per_epoch
+        _check(count is None or count > 0, 'batches_per_epoch', count, 'use a number above 0')
+        finite = self.learning_rate < math.inf
+        _check(finite, 'learning_rate', self.learning_rate, 'use a finite number')
         _check(0 <= self.seed < 2**32, 'seed', self.seed, 'use a whole number in 0..4294967295')
+
+    def steps_per_epoch(self, n):
+        """Training steps in an epoch, of a training set of n slices."""
+        return self.batches_per_epoch or n // self.batch_size
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SegmentationConfig(TrainerConfig):
+    """Hyper-parameters of the segmentation trainer; raises InputError where they do not fit."""
+
+    network: typing.ClassVar = 'segmentation'
+
+    thoracic_model: bool = option(
+        False,
+        'labels are 0 background, 1 muscle, 2 subcutaneous fat; no visceral fat',
+        group='Network',
+        short='t',
+    )
+    compression_channels: tuple[int, ...] = option(
+        (16, 32, 64, 128, 256, 512),
+        'channels of each level on the way down, the lowest last',
+        group='Network',
+        short='C',
+    )
+    decompression_channels: tuple[int, ...] = option(
+        (256, 128, 64, 32, 16),
+        'channels of each level on the way up, one fewer than on the way down',
+        group='Network',
+        short='M',
+    )
+    num_convs: int = option(1, 'convolutions on each level', group='Network', short='N')
+    apply_window_function: bool = option(
+        True,
+        'map HU to grey values by the window 40/400; switch off only for images that already '
+        'are grey values in 0..255',
+        group='Network',
+        short='p',
+    )
+    learning_rate: float = option(
+        0.01, 'initial learning rate of Adam', group='Training', short='l'
+    )
+    loss: str = option(
+        'dice',
+        'minus the sum of the soft Dice of each tissue over the batch, alone or plus the '
+        'mean cross-entropy',
+        group='Training',
+        choices=('dice', 'dice_ce'),
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_positive(self, 'num_convs')
         for name in ('compression_channels', 'decompression_channels'):
             channels = getattr(self, name)
             _check(min(channels, default=1) > 0, name, channels, 'every number must be above 0')
@@ -267,9 +291,71 @@ class SegmentationConfig:
         return 2 ** len(self.decompression_channels)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SliceSelectionConfig(TrainerConfig):
+    """Hyper-parameters of the slice-selection trainer; raises InputError where they do not fit."""
+
+    network: typing.ClassVar = 'slice_selection'
+
+    levels: tuple[str, ...] = option(
+        ('L3',),
+        'vertebral levels to tell the distance from, each a column ZOffset_<level> of the CSV '
+        'files; may be repeated',
+        group='Network',
+        short='L',
+    )
+    threshold: float = option(
+        10.0,
+        'mm; the network learns sigmoid(offset / threshold) and so is most exact within some '
+        'thresholds of the level',
+        group='Network',
+        short='t',
+    )
+    nb_layers_per_block: int = option(12, 'layers in each dense block', group='Network')
+    nb_blocks: int = option(4, 'dense blocks', group='Network')
+    nb_initial_filters: int = option(16, 'channels before the first block', group='Network')
+    growth_rate: int = option(12, 'channels that each layer adds', group='Network')
+    compression_rate: float = option(
+        0.5, 'share of the channels that the transition after a block keeps', group='Network'
+    )
+    omit_norm: bool = option(False, 'leave out all batch norms', group='Network', short='B')
+    initializer: str = option(
+        'glorot_uniform',
+        'distribution of the initial kernels and biases of the convolutions',
+        group='Training',
+        short='I',
+        choices=INITIALIZERS,
+    )
+    learning_rate: float = option(
+        0.0001, 'initial learning rate of Adam', group='Training', short='l'
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        _check_positive(
+            self, 'threshold', 'nb_layers_per_block', 'nb_blocks', 'nb_initial_filters',
+            'growth_rate',
+        )  # fmt: skip
+        _check(self.threshold < math.inf, 'threshold', self.threshold, 'use a finite number')
+        rate = self.compression_rate
+        _check(0 < rate <= 1, 'compression_rate', rate, 'use a number above 0, 1 at most')
+        _check(self.levels != (), 'levels', '', 'name at least one, such as -L L3')
+        for level in self.levels:
+            once = self.levels.count(level) == 1
+            _check(once, 'levels', level, 'it is there twice; name each level once')
+
+
+CONFIGS = {c.network: c for c in (SegmentationConfig, SliceSelectionConfig)}
+
+
 def _check(holds, name, value, remedy):
     if not holds:
         raise InputError(f'--{name}: {value!r} is not possible; {remedy}')
+
+
+def _check_positive(config, *names):
+    for name in names:
+        _check(getattr(config, name) > 0, name, getattr(config, name), 'use a number above 0')
 
 
 def _check_choices(config):
@@ -288,16 +374,18 @@ def field_type(field):
 
 
 def to_json(config):
-    """The fields as a dict of plain JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    """The fields as a dict of plain JSON values, and which network it is if it describes one."""
+    network = {'network': config.network} if isinstance(config, TrainerConfig) else {}
+    return network | json.loads(json.dumps(dataclasses.asdict(config)))
 
 
-def from_json(config_class, fields):
-    """The inverse of `to_json`.
+def from_json(fields):
+    """The inverse of `to_json`, for the hyper-parameters of a trainer.
 
     Fields that are missing, as in what an older version wrote, have their defaults; others that
-    `config_class` does not have are ignored.
+    the trainer does not have are ignored.
     """
+    config_class = CONFIGS[fields.get('network', SegmentationConfig.network)]
     names = {field.name for field in dataclasses.fields(config_class)} & set(fields)
     values = {name: fields[name] for name in names}
     return config_class(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
@@ -311,7 +399,12 @@ def as_flag(value):
 
 
 def differences(one, other, *, group=None):
-    """Names of the fields in which two configs of one class differ, of one group or of all."""
+    """Names of the fields in which two configs of one class differ, of one group or of all.
+
+    Of configs of different networks, that alone: ['network'].
+    """
+    if type(one) is not type(other):
+        return ['network']
     return [
         field.name
         for field in dataclasses.fields(one)

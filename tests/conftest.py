@@ -18,7 +18,6 @@ import pytest
 from bodycomp_jax.checkpoint import Checkpoints
 from bodycomp_jax.config import SegmentationConfig
 from bodycomp_jax.data import phantom
-from bodycomp_jax.data.batches import steps_per_epoch
 from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.training import loop, segmentation
 from bodycomp_jax.training.state import initial_state
@@ -54,7 +53,7 @@ def train_tiny(data_dir, run_dir, config, *, num_devices=2, **options):
     """Trains in this process; returns what it printed."""
     train_set, val_set = open_sets(data_dir, config)
     devices = jax.local_devices()[:num_devices]
-    steps = steps_per_epoch(len(train_set), config.batch_size)
+    steps = config.steps_per_epoch(len(train_set))
     task = segmentation.task(config, devices=devices, steps_per_epoch=steps)
     output = io.StringIO()
     with contextlib.redirect_stdout(output):

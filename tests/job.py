@@ -14,7 +14,6 @@ import optax
 
 from bodycomp_jax import cli, cluster
 from bodycomp_jax.config import RunConfig, SegmentationConfig
-from bodycomp_jax.data.batches import steps_per_epoch
 from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.training import loop, parallel, segmentation
 from bodycomp_jax.training.interrupts import vote
@@ -39,7 +38,7 @@ def main(argv):
 
 def sgd_task(config, devices, train_set):
     """SGD tells device counts apart; Adam would turn rounding into whole steps."""
-    steps = steps_per_epoch(len(train_set), config.batch_size)
+    steps = config.steps_per_epoch(len(train_set))
     task = segmentation.task(config, devices=devices, steps_per_epoch=steps)
     return dataclasses.replace(task, optimizer=optax.sgd(0.1))
 

@@ -14,25 +14,29 @@ FLOORS = {
     'bodycomp_jax.models': 2,
     'bodycomp_jax.models.convolution': 1,
     'bodycomp_jax.models.pooling': 1,
+    'bodycomp_jax.levels': 0,
+    'bodycomp_jax.models.predictors': 3,
     'bodycomp_jax.data': 2,
+    'bodycomp_jax.data.images': 1,
     'bodycomp_jax.data.npy': 1,
     'bodycomp_jax.training': 2,
     'bodycomp_jax.training.feed': 3,
     'bodycomp_jax.training.segmentation': 3,
+    'bodycomp_jax.training.slice_selection': 3,
     'bodycomp_jax.training.state': 3,
-    'bodycomp_jax.checkpoint': 3,
-    'bodycomp_jax.training.loop': 4,
-    'bodycomp_jax.benchmark': 5,
-    'bodycomp_jax.cli': 5,
+    'bodycomp_jax.checkpoint': 4,
+    'bodycomp_jax.training.loop': 5,
+    'bodycomp_jax.benchmark': 6,
+    'bodycomp_jax.cli': 6,
 }
-BIN = 6
+BIN = 7
 HOMES = {
     'orbax': {'bodycomp_jax/checkpoint.py'},
     'tensorboardX': {'bodycomp_jax/training/logs.py'},
     'absl': {'bodycomp_jax/cli.py'},
     'fcntl': {'bodycomp_jax/training/lock.py'},
     'rich': {'bodycomp_jax/training/logs.py'},
-    'PIL': {'bodycomp_jax/training/panels.py', 'bin/demo.py'},
+    'PIL': {'bodycomp_jax/data/images.py', 'bodycomp_jax/training/panels.py', 'bin/demo.py'},
 }
 SHARDING = {
     'pmap', 'shard_map', 'psum', 'pmean', 'all_gather', 'axis_index', 'Mesh', 'make_mesh',

@@ -11,21 +11,18 @@ READ_THREADS = 2
 BATCHES_AHEAD = 4
 
 
-def steps_per_epoch(n, batch_size):
-    """Training batches in an epoch of n examples; a short last batch is left out."""
-    return n // batch_size
+def training_batches(n, batch_size, steps, seed, epoch):
+    """The indices of each batch of an epoch: shuffles that depend on (seed, epoch) alone.
 
-
-def training_batches(n, batch_size, seed, epoch):
-    """The indices of each batch of an epoch: a shuffle that depends on (seed, epoch) alone.
-
-    A last batch that would be short is left out; in another epoch other examples are.
+    Examples that are left out, because the last batch would be short or the steps are fewer, are
+    others in another epoch. If the steps are more, the set is shuffled again as often as needed.
 
     Returns:
-      int array `[steps_per_epoch(n, batch_size), batch_size]`.
+      int array `[steps, batch_size]`.
     """
-    order = np.random.default_rng((seed, epoch)).permutation(n)
-    steps = steps_per_epoch(n, batch_size)
+    rng = np.random.default_rng((seed, epoch))
+    shuffles = -(-steps * batch_size // n)
+    order = np.concatenate([rng.permutation(n) for _ in range(shuffles)])
     return order[: steps * batch_size].reshape(steps, batch_size)
 
 

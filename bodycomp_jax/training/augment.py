@@ -1,4 +1,4 @@
-"""Random rotation and shift, applied alike to a slice and its labels."""
+"""Random rotation and shift of a slice, applied alike to its labels if it has any."""
 
 import jax
 import jax.numpy as jnp
@@ -22,10 +22,30 @@ def rotate_and_shift(key, example):
     """
     H, W = example['mask'].shape
     y, x = _source(key, H, W)
+    y, x = y.clip(0, H - 1), x.clip(0, W - 1)
     return {
         **example,
         'image': _linear(example['image'], y, x),
         'mask': _nearest(example['mask'], y, x),
+    }
+
+
+def rotate_and_shift_slice(key, example):
+    """The same map for a slice without labels; outside it is black.
+
+    Args:
+      key: of jax.random.
+      example: 'image' `[H, W]` grey values, and more.
+
+    Returns:
+      The example with 'image' float32, interpolated linearly.
+    """
+    H, W = example['image'].shape
+    y, x = _source(key, H, W)
+    framed = jnp.pad(example['image'], 1)
+    return {
+        **example,
+        'image': _linear(framed, (y + 1).clip(0, H + 1), (x + 1).clip(0, W + 1)),
     }
 
 
@@ -39,7 +59,7 @@ def _source(key, H, W):
     x = jnp.arange(W)[None, :] - middle_x
     source_y = cos * y - sin * x + (middle_y + u[1] * MAX_SHIFT * H)
     source_x = sin * y + cos * x + (middle_x + u[2] * MAX_SHIFT * W)
-    return source_y.clip(0, H - 1), source_x.clip(0, W - 1)
+    return source_y, source_x
 
 
 def _nearest(image, y, x):

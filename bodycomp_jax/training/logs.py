@@ -85,6 +85,17 @@ class Terminal:
 
             yield advance
 
+    def track(self, items, count, title):
+        """The items, with a bar that says how many there have been; it vanishes at the end."""
+        return rich.progress.track(
+            items,
+            title,
+            count,
+            console=self._console,
+            transient=True,
+            disable=self._quiet or not self._console.is_terminal,
+        )
+
     def _print(self, text):
         self._console.print(text, markup=False, soft_wrap=True)
 

@@ -20,7 +20,6 @@ from bodycomp_jax.checkpoint import Checkpoints, refuse_changes, refuse_small_di
 from bodycomp_jax.data.batches import (
     ReadAhead,
     evaluation_batches,
-    steps_per_epoch,
     training_batches,
 )
 from bodycomp_jax.errors import Stopped, WorkError, everywhere
@@ -58,7 +57,7 @@ def train_step(task, state, batch):
             train=True,
             mutable=['batch_stats'],
         )
-        return task.loss_sums(outputs, batch), changed['batch_stats']
+        return task.loss_sums(outputs, batch), changed.get('batch_stats', {})
 
     # By the chain rule through the sums, so that each device adds its part of the gradient.
     own_sums, pull_back, batch_stats = jax.vjp(sums_of, state.params, has_aux=True)
@@ -192,8 +191,8 @@ def _args(args, config, task, devices):
     }
 
 
-def evaluate(task, step, batches, interrupts):
-    """{'val_loss': ..., and the metrics} of all batches together; None if interrupted.
+def evaluate(step, batches, interrupts):
+    """The sums of `eval_step` over all batches together; None if interrupted.
 
     `step` maps a batch to its sums by `eval_step`, and the processes' votes to end.
     """
@@ -203,7 +202,7 @@ def evaluate(task, step, batches, interrupts):
         interrupts.count(votes)
         if interrupts.agreed:
             return None
-    return {'val_loss': float(task.loss(total['loss'])), **task.metrics(total['metrics'])}
+    return total
 
 
 class _Trainer:
@@ -237,19 +236,21 @@ class _Trainer:
                 while len(progress.history) < self._config.epochs and not interrupts.agreed:
                     began = time.perf_counter()
                     state, speed = self._train_epoch(state, progress, interrupts)
-                    row = None if interrupts.agreed else self._validate(state, interrupts)
-                    if row is None:
+                    sums = None if interrupts.agreed else self._validate(state, interrupts)
+                    if sums is None:
                         yield state, None
                         return
                     seconds = round(time.perf_counter() - began, 3)
-                    self._end_epoch(progress, int(state.step), row, {**speed, 'seconds': seconds})
-                    yield state, self._pictures(state)
+                    self._end_epoch(progress, int(state.step), sums, {**speed, 'seconds': seconds})
+                    yield state, self._pictures(state, sums['metrics'])
 
     def _train_epoch(self, state, progress, interrupts):
         """Trains to the end of the epoch, or of the step in hand: (state, {speed: number})."""
         config = self._config
         epoch = len(progress.history) + 1
-        batches = training_batches(len(self._train_set), config.batch_size, config.seed, epoch)
+        n = len(self._train_set)
+        steps_per_epoch = config.steps_per_epoch(n)
+        batches = training_batches(n, config.batch_size, steps_per_epoch, config.seed, epoch)
         left = batches[progress.steps_done :]
         batches_ahead = ReadAhead(self._read_train, zip(left, strict=True))
         done = 0
@@ -291,9 +292,9 @@ class _Trainer:
         def step(batch):
             return self._evaluate(state, batch, self._votes[interrupts.received])
 
-        return evaluate(self._task, step, ReadAhead(self._read_val, batches), interrupts)
+        return evaluate(step, ReadAhead(self._read_val, batches), interrupts)
 
-    def _end_epoch(self, progress, step, validated, timing):
+    def _end_epoch(self, progress, step, sums, timing):
         """Adds the epoch's row to the history."""
         learnt = progress.steps_done > progress.skipped
         rate = float(self._task.schedule(step - 1))
@@ -302,21 +303,22 @@ class _Trainer:
                 'epoch': len(progress.history) + 1,
                 'step': step,
                 'train_loss': float(self._task.loss(progress.sums)) if learnt else math.nan,
-                **validated,
+                'val_loss': float(self._task.loss(sums['loss'])),
+                **self._task.metrics(sums['metrics']),
                 'skipped_steps': progress.skipped,
                 'learning_rate': float(f'{rate:.6g}'),
                 **timing,
             }
         )
 
-    def _pictures(self, state):
+    def _pictures(self, state, sums):
         """What the network makes of a few validation examples, the same in every epoch."""
         if not cluster.is_first():
             return []
         self._watchdog.waits_for('the pictures')
         variables = parallel.on_one_device(state.variables)
         outputs = np.asarray(self._predict(variables, self._samples['image']))
-        return self._task.pictures(outputs, self._samples)
+        return self._task.pictures(sums, outputs, self._samples)
 
     def _compile(self, state):
         self._terminal.line('compiling ...')
@@ -392,7 +394,7 @@ def _divergence(progress):
 
 
 def _describe_work(task, config, train_set, state, devices):
-    steps = steps_per_epoch(len(train_set), config.batch_size)
+    steps = config.steps_per_epoch(len(train_set))
     return (
         f'{len(devices)} x {devices[0].device_kind} in {task.model.dtype.name}, '
         f'{num_parameters(state.variables):,} parameters, '

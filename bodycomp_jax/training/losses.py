@@ -1,4 +1,4 @@
-"""The segmentation loss: sums over the batch, then one division."""
+"""The losses: sums over the batch, then one division."""
 
 import jax
 import jax.numpy as jnp
@@ -53,3 +53,27 @@ def dice(sums):
 def dice_ce(sums):
     """`dice` plus the mean cross-entropy over pixels, after Isensee et al. 2021 (nnU-Net)."""
     return dice(sums) + sums['cross_entropy'] / sums['pixels']
+
+
+def offset_sums(logits, batch, threshold):
+    """Errors of predicted offsets, after the sigmoid, summed over the batch and the levels.
+
+    Args:
+      logits: `[B, L]` float32, offset / threshold.
+      batch: 'offset' `[B, L]` mm and 'weight' `[B]`.
+      threshold: mm.
+
+    Returns:
+      {'absolute_error', 'values'}: scalars, float32.
+    """
+    weight = batch['weight'][:, None]
+    errors = jnp.abs(jax.nn.sigmoid(logits) - jax.nn.sigmoid(batch['offset'] / threshold))
+    return {
+        'absolute_error': jnp.where(weight > 0, errors, 0).sum(),
+        'values': (weight * jnp.ones_like(errors)).sum(),
+    }
+
+
+def mean_absolute_error(sums):
+    """Between the sigmoids of predicted and true offset / threshold; 0 is perfect, 0.5 chance."""
+    return sums['absolute_error'] / sums['values']

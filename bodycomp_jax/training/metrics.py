@@ -1,7 +1,11 @@
-"""What a validation says about a segmentation: Dice and area errors of each tissue."""
+"""What a validation says, in the units of the field: Dice and areas, mm from a vertebral level."""
 
 import jax.numpy as jnp
 import numpy as np
+
+from bodycomp_jax import levels as vertebrae
+
+CLOSE = 10  # mm
 
 
 def segmentation_sums(logits, batch):
@@ -61,3 +65,60 @@ def segmentation_metrics(sums, tissues):
         for name, values in named.items()
         for i, tissue in enumerate(tissues)
     }
+
+
+def offset_sums(logits, batch, n, threshold):
+    """The predicted offset of each slice of a set, as a sum over batches: each adds its own.
+
+    Args:
+      logits: `[B, L]` float32, offset / threshold.
+      batch: 'index' `[B]`, where in the set the slices are, and 'weight' `[B]`, 1 or 0.
+      n: slices in the set.
+      threshold: mm.
+
+    Returns:
+      {'offset': `[n, L]` mm, 0 for the slices of other batches}.
+    """
+    own = jnp.where(batch['weight'][:, None] > 0, threshold * logits, 0)
+    return {'offset': jnp.zeros((n, logits.shape[1])).at[batch['index']].add(own)}
+
+
+def offset_metrics(sums, offsets, series, levels, threshold):
+    """Errors in mm of each level: of the offsets of slices, and of the place found in a series.
+
+    Args:
+      sums: of `offset_sums`, over the whole set, as numpy arrays.
+      offsets: `[N, L]` true offsets in mm.
+      series: {name: indices of its slices}.
+      levels: names of the L levels.
+      threshold: mm.
+
+    Returns:
+      {'offset_error_mm_<level>': mean absolute error of slices less than `levels.USEFUL`
+         thresholds away,
+       'level_error_mm_<level>', 'level_error_median_mm_<level>': distance of the place found by
+         `levels.find_level` from the true one, over the series that reach across the level,
+       'level_within_10mm_<level>': share (0..1) of these series}; NaN where there is nothing.
+    """
+    found = {}
+    for i, level in enumerate(levels):
+        true, predicted = offsets[:, i], sums['offset'][:, i]
+        useful = np.abs(true) < vertebrae.USEFUL * threshold
+        errors = np.abs(predicted - true)[useful]
+        # In positions relative to the level, the level is at 0.
+        distances = np.array([
+            abs(vertebrae.find_level(true[rows], predicted[rows], threshold))
+            for rows in series.values()
+            if true[rows].min() <= 0 <= true[rows].max()
+        ])  # fmt: skip
+        found |= {
+            f'offset_error_mm_{level}': _of(np.mean, errors),
+            f'level_error_mm_{level}': _of(np.mean, distances),
+            f'level_error_median_mm_{level}': _of(np.median, distances),
+            f'level_within_10mm_{level}': _of(np.mean, distances <= CLOSE),
+        }
+    return found
+
+
+def _of(function, values):
+    return float(function(values)) if len(values) else float('nan')

@@ -1,9 +1,12 @@
 """Pictures that show what a network got right and wrong."""
 
+import itertools
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from bodycomp_jax import ct
+from bodycomp_jax import levels as vertebrae
 
 COLOURS = {  # distinct for the colour-blind too
     'muscle': (214, 66, 60),
@@ -15,6 +18,9 @@ TINT = 0.55  # of a tissue's colour over the grey slice
 TITLES = ('slice', 'labels', 'prediction', 'prediction where it differs')
 TILE = 384  # pixels, at least; slices are enlarged by whole factors
 FONT_SIZE, MARGIN = 16, 8
+CURVES = 4  # series that are drawn
+CURVE_SIZE = (800, 360)  # pixels
+FOUND, TRUE, AXIS = (64, 176, 228), (240, 201, 62), (110, 110, 110)
 
 
 def segmentation(logits, batch, *, tissues, apply_window):
@@ -35,6 +41,62 @@ def segmentation(logits, batch, *, tissues, apply_window):
         _panel(g.clip(0, 255).astype(np.uint8), mask, prediction, tissues, colours)
         for g, mask, prediction in zip(grey, batch['mask'], logits.argmax(-1), strict=True)
     ]
+
+
+def curves(predicted, *, offsets, series, levels, threshold):
+    """Predicted and true sigmoid(offset / threshold) along z, for up to four series.
+
+    Args:
+      predicted, offsets: `[N, L]` mm.
+      series: {name: indices of its slices}.
+      levels: names of the L levels.
+      threshold: mm.
+
+    Returns:
+      list of pictures `[h, w, 3]` uint8, the levels of a series one above the other.
+    """
+    return [
+        np.concatenate(
+            [
+                _curve(f'{name}, {level}', offsets[rows, i], predicted[rows, i], threshold)
+                for i, level in enumerate(levels)
+            ]
+        )
+        for name, rows in itertools.islice(series.items(), CURVES)
+    ]
+
+
+def _curve(title, true, predicted, threshold):
+    """One level in one series; z is the position relative to the level."""
+    width, height = CURVE_SIZE
+    left, top, bottom = 6 * MARGIN, 4 * MARGIN, height - 4 * MARGIN
+    order = np.argsort(true)
+    z = true[order]
+    span = max(z[-1] - z[0], 1.0)
+    found = vertebrae.find_level(true, predicted, threshold)
+    picture = Image.new('RGB', CURVE_SIZE)
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(FONT_SIZE)
+
+    def place(mm, share):
+        return left + (mm - z[0]) / span * (width - left - MARGIN), bottom - share * (bottom - top)
+
+    def line(mm, shares, colour, width=2):
+        draw.line(list(map(place, mm, shares)), fill=colour, width=width)
+
+    for share in (0, 0.5, 1):
+        line((z[0], z[-1]), (share, share), AXIS, 1)
+        draw.text((MARGIN, place(0, share)[1]), str(share), font=font, anchor='lm')
+    for mm, anchor in ((z[0], 'lb'), (z[-1], 'rb')):
+        draw.text((place(mm, 0)[0], height - 2), f'{mm:+.0f} mm', font=font, anchor=anchor)
+    line(z, vertebrae.sigmoid(z / threshold), TRUE)
+    line(z, vertebrae.sigmoid(predicted[order] / threshold), FOUND)
+    for mm, colour in ((0, TRUE), (found, FOUND)):
+        if z[0] <= mm <= z[-1]:
+            line((mm, mm), (0, 1), colour, 1)
+    draw.text((left, 2), f'{title}: true', font=font, fill=TRUE)
+    text = f'predicted; found at {found:+.1f} mm'
+    draw.text((width - MARGIN, 2), text, font=font, fill=FOUND, anchor='ra')
+    return np.asarray(picture)
 
 
 def _panel(grey, mask, prediction, tissues, colours):

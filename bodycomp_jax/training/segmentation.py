@@ -31,8 +31,8 @@ def task(config, *, devices, steps_per_epoch):
         headline={
             f'dice_{tissue}': f'Dice {tissue.replace("_", " ")}' for tissue in config.tissues
         },
-        pictures=functools.partial(
-            panels.segmentation, tissues=config.tissues, apply_window=config.apply_window_function
+        pictures=lambda sums, logits, batch: panels.segmentation(
+            logits, batch, tissues=config.tissues, apply_window=config.apply_window_function
         ),
         schedule=schedule,
         seed=config.seed,

@@ -79,7 +79,7 @@ def initial_state(task, image_shape, variables=None):
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables['params'],
-        batch_stats=variables['batch_stats'],
+        batch_stats=variables.get('batch_stats', {}),  # without batch norms there are none
         opt_state=task.optimizer.init(variables['params']),
     )
 

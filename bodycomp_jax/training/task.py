@@ -25,7 +25,8 @@ class Task:
       metric_sums: outputs, batch -> {name: sums} from which the metrics are made.
       metrics: metric sums as numpy arrays -> {name: float}.
       headline: {name of a metric: its label} for the terminal.
-      pictures: outputs, batch, both as numpy arrays -> list of `[h, w, 3]` uint8 pictures.
+      pictures: metric sums of the validation, outputs and batch of a few of its examples, all as
+        numpy arrays -> list of `[h, w, 3]` uint8 pictures.
       schedule: step -> learning rate, for the record; the optimizer has its own.
       seed: from which every random number of the step derives.
     """

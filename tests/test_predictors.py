@@ -3,7 +3,7 @@ import pytest
 
 from bodycomp_jax.checkpoint import load_model
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.models import segmenter
+from bodycomp_jax.models import predictors
 
 
 @pytest.fixture(scope='module')
@@ -18,7 +18,7 @@ def images(data_dir):
 
 def test_probabilities_and_labels_of_any_number_of_slices(model, images):
     probabilities, labels = model(images)
-    assert len(images) > segmenter.MAX_BATCH
+    assert len(images) > predictors.MAX_BATCH
     assert (probabilities.shape, probabilities.dtype) == ((*images.shape, 4), np.float32)
     assert (labels.shape, labels.dtype) == (images.shape, np.uint8)
     np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)

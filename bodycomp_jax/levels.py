@@ -1,0 +1,60 @@
+"""Vertebral levels: what the network learns of an offset, and where in a series a level is.
+
+The offset of a slice is its signed distance from the middle of the vertebra, in mm, positive
+towards the head.
+"""
+
+import numpy as np
+
+USEFUL = 3  # thresholds from the level, within which the sigmoid still tells distances apart
+SMOOTHING = 5.0  # mm, standard deviation of the Gaussian along z
+
+
+def sigmoid(x):
+    """1 / (1 + exp(-x)), without overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * np.asarray(x)))
+
+
+def find_level(z, offsets, threshold):
+    """Where in a series the level is.
+
+    The curve sigmoid(offset / threshold) is smoothed along z; the level is where it rises through
+    1/2, between slices too. Of several such places, the one whose ideal curve,
+    sigmoid((z - place) / threshold), is nearest to it; with none, the best of the slices.
+
+    Args:
+      z: `[N]` positions of the slices in mm, in any order, positive towards the head.
+      offsets: `[N]` predicted offsets in mm.
+      threshold: mm.
+
+    Returns:
+      The position of the level in mm.
+    """
+    order = np.argsort(z)
+    z = np.asarray(z, float)[order]
+    curve = sigmoid(np.asarray(offsets, float)[order] / threshold)
+    smooth = _smoothed(z, curve)
+    below, above = smooth[:-1] - 0.5, smooth[1:] - 0.5
+    rises = np.flatnonzero((below < 0) & (above >= 0))
+    share = -below[rises] / (above[rises] - below[rises])
+    places = z[rises] + share * (z[rises + 1] - z[rises])
+    if places.size == 0:
+        places = z
+    misfits = [np.abs(curve - sigmoid((z - place) / threshold)).sum() for place in places]
+    return float(places[np.argmin(misfits)])
+
+
+def _smoothed(z, curve):
+    """Mean of the neighbours, weighted by their distance, and mirrored at the ends.
+
+    Beyond the ends the curve goes on as its mirror image through the end point, so that a straight
+    line stays one.
+    """
+    reach = 3 * SMOOTHING
+    first, last = z[1:] - z[0] <= reach, z[-1] - z[:-1] <= reach
+
+    def extended(x):
+        return np.concatenate([2 * x[0] - x[1:][first], x, 2 * x[-1] - x[:-1][last]])
+
+    weights = np.exp(-0.5 * ((z[:, None] - extended(z)) / SMOOTHING) ** 2)
+    return weights @ extended(curve) / weights.sum(1)
