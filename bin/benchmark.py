@@ -1,4 +1,5 @@
-"""Times the training and the prediction of the segmentation network, and the reading of its files.
+"""Times training, prediction and reading: of the segmentation network or, if the first argument is
+slice_selection, of the slice-selection network.
 
 Each number is the median of several windows, after a burn-in.
 """
@@ -6,16 +7,16 @@ Each number is the median of several windows, after a burn-in.
 import json
 
 from bodycomp_jax import benchmark, cli
-from bodycomp_jax.config import BenchmarkConfig, SegmentationConfig
-from bodycomp_jax.training import logs, segmentation
+from bodycomp_jax.config import BenchmarkConfig
+from bodycomp_jax.training import logs
 
 
 def main(argv):
-    bench, config = cli.parse(argv, __doc__, BenchmarkConfig, SegmentationConfig)
+    config_class, argv = cli.trainer_config(argv)
+    bench, config = cli.parse(argv, __doc__, BenchmarkConfig, config_class)
     devices = cli.devices(bench.num_gpus, config.batch_size)
     cli.keep_compiled_programs(devices)
-    task = segmentation.task(config, devices=devices, steps_per_epoch=1)
-    about, rows = benchmark.measure(task, bench, config, devices)
+    about, rows = benchmark.measure(bench, config, devices)
     if bench.json:
         print(json.dumps({**about, 'rows': rows}))
     else:

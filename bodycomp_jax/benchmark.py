@@ -16,18 +16,24 @@ import re
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bodycomp_jax.data import phantom
+from bodycomp_jax import ct
+from bodycomp_jax.config import SegmentationConfig, SliceSelectionConfig
+from bodycomp_jax.data import images, phantom
 from bodycomp_jax.data.batches import ReadAhead, training_batches
 from bodycomp_jax.data.segmentation import SegmentationSet
+from bodycomp_jax.data.slice_selection import SliceSelectionSet, write_split
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.models import unet
+from bodycomp_jax.models import densenet, unet
+from bodycomp_jax.models.convolution import PRECISION
 from bodycomp_jax.models.predictors import predictor
-from bodycomp_jax.training import logs, loop, parallel
+from bodycomp_jax.training import logs, loop, parallel, segmentation, slice_selection
 from bodycomp_jax.training.interrupts import vote
 from bodycomp_jax.training.state import initial_state, num_parameters
 
@@ -35,50 +41,103 @@ BURN_IN = 3  # steps
 DRAWN = 4  # different phantoms
 MATRIX = {'cpu': 2048, 'gpu': 8192, 'tpu': 8192}  # side of the matrices whose product is timed
 COPIED = {'cpu': 1 << 28, 'gpu': 1 << 31, 'tpu': 1 << 30}  # bytes that are copied
-PIXEL_BYTES = 2 + 1  # of a slice and its labels, int16 and uint8
 WEIGHT_BYTES = 6 * 4  # a weight and its two moments, read and written
 ELEMENT_BYTES = {'f32': 4, 'bf16': 2, 'f16': 2, 's32': 4, 'u32': 4, 'pred': 1}
 
 
-def measure(task, bench, config, devices):
-    """What `bench`, a `BenchmarkConfig`, asks for, of the segmentation trainer.
+class Subject(NamedTuple):
+    """What is measured of one trainer."""
+
+    task: Callable  # config, devices, a dataset -> its `Task`
+    write: Callable  # folder, config, `[N, H, W]` HU, `[N, H, W]` labels -> a dataset of them
+    costs: Callable  # config, side -> a `ConvolutionCost` for each convolution
+    side: Callable  # side of the slices in files -> side that the network sees
+    pixel_bytes: int  # of a slice and its labels as they are sent to a device
+
+
+def measure(bench, config, devices):
+    """What `bench`, a `BenchmarkConfig`, asks for, of the trainer that `config` is for.
 
     Returns:
       ({what describes the measurement: text or number}, rows with the same keys).
     """
-    about = {
+    subject = SUBJECTS[type(config)]
+    with written_set(subject, bench, config) as dataset:
+        task = subject.task(config, devices, dataset)
+        about = _about(task, bench, config, devices)
+        if bench.collectives:
+            slices = dataset.read(np.arange(config.batch_size))
+            return about, collectives(task, slices, devices)
+        if bench.profile is not None:
+            return about, profile(task, bench, config, dataset, devices)
+        floor, rows = speeds(subject, task, bench, config, dataset, devices)
+        return about | floor, rows
+
+
+def _about(task, bench, config, devices):
+    return {
+        'network': config.network,
         'devices': f'{len(devices)} x {devices[0].device_kind}',
         'compute_dtype': task.model.dtype.name,
         'batch_size': config.batch_size,
         'image_size': bench.image_size,
         'versions': logs.versions(),
     }
-    with written_set(bench, config) as dataset:
-        if bench.collectives:
-            slices = dataset.read(np.arange(config.batch_size))
-            return about, collectives(task, slices, devices)
-        if bench.profile is not None:
-            return about, profile(task, bench, config, dataset, devices)
-        floor, rows = speeds(task, bench, config, dataset, devices)
-        return about | floor, rows
 
 
 @contextlib.contextmanager
-def written_set(bench, config):
-    """A `SegmentationSet` of phantoms in `.npy` files, for as long as the block lasts."""
-    if bench.image_size % config.size_divisor:
-        raise InputError(
-            f'--image_size: slices of {bench.image_size} x {bench.image_size} cannot be halved '
-            f'often enough; use a multiple of {config.size_divisor}'
-        )
+def written_set(subject, bench, config):
+    """A dataset of phantoms in files, for as long as the block lasts."""
     if bench.slices < config.batch_size:
         raise InputError(f'--slices: {bench.slices} are fewer than one batch, {config.batch_size}')
     drawn = zip(*(phantom.draw(i, bench.image_size) for i in range(DRAWN)), strict=True)
     shape = (bench.slices, bench.image_size, bench.image_size)
+    hu, labels = (np.resize(np.stack(slices), shape) for slices in drawn)
     with tempfile.TemporaryDirectory(prefix='bodycomp_benchmark_') as folder:
-        for kind, slices in zip(('images', 'masks'), drawn, strict=True):
-            np.save(os.path.join(folder, f'train_{kind}.npy'), np.resize(np.stack(slices), shape))
-        yield SegmentationSet(folder, 'train', config.tissues)
+        yield subject.write(folder, config, hu, labels)
+
+
+def _write_npy(folder, config, hu, labels):
+    side = hu.shape[1]
+    if side % config.size_divisor:
+        raise InputError(
+            f'--image_size: slices of {side} x {side} cannot be halved often enough; use a '
+            f'multiple of {config.size_divisor}'
+        )
+    for kind, slices in (('images', hu), ('masks', labels)):
+        np.save(os.path.join(folder, f'train_{kind}.npy'), slices)
+    return SegmentationSet(folder, 'train', config.tissues)
+
+
+def _write_png(folder, config, hu, _):
+    offsets = np.zeros((len(hu), len(config.levels)))
+    grey = ct.window(hu.astype(np.float32)).round().astype(np.uint8)
+    write_split(folder, 'train', grey, dict(zip(config.levels, offsets.T, strict=True)))
+    dataset = SliceSelectionSet(folder, 'train', config.levels)
+    dataset.decode(folder, lambda items, count, title: items)
+    return dataset
+
+
+SUBJECTS = {
+    SegmentationConfig: Subject(
+        task=lambda config, devices, _: segmentation.task(
+            config, devices=devices, steps_per_epoch=1
+        ),
+        write=_write_npy,
+        costs=unet.convolution_costs,
+        side=lambda side: side,
+        pixel_bytes=2 + 1,
+    ),
+    SliceSelectionConfig: Subject(
+        task=lambda config, devices, dataset: slice_selection.task(
+            config, devices=devices, steps_per_epoch=1, val_set=dataset
+        ),
+        write=_write_png,
+        costs=densenet.convolution_costs,
+        side=lambda side: images.SIDE,
+        pixel_bytes=1,
+    ),
+}
 
 
 class Training:
@@ -105,13 +164,13 @@ class Training:
         return sums
 
 
-def speeds(task, bench, config, dataset, devices):
+def speeds(subject, task, bench, config, dataset, devices):
     """How fast training, prediction and reading are.
 
     Args:
-      task: the segmentation trainer's.
+      subject, task: of the trainer.
       bench: a `BenchmarkConfig`.
-      config: a `SegmentationConfig`.
+      config: of the trainer.
       dataset: from `written_set`.
       devices: to train on.
 
@@ -123,9 +182,8 @@ def speeds(task, bench, config, dataset, devices):
     size = config.batch_size
     slices = dataset.read(np.arange(size))
     training = Training(task, slices, devices)
-    floor = _floor(
-        task, bench, config, size / len(devices), num_parameters(training.state.variables)
-    )
+    weights = num_parameters(training.state.variables)
+    floor = _floor(subject, task, bench, config, size / len(devices), weights)
     files = iter(ReadAhead(dataset.read, _keys(dataset, config)))
     feed = iter(
         ReadAhead(lambda rows: parallel.split(dataset.read(rows), devices), _keys(dataset, config))
@@ -141,14 +199,14 @@ def speeds(task, bench, config, dataset, devices):
         row['device_megabytes'] = megabytes
     rows = {
         'train, data on the device': trained,
-        'train, from .npy files': fed,
+        'train, from files': fed,
         'predict, from host to host': predicted,
-        'read .npy files': read,
+        'read files': read,
     }
     return floor, [{'what': what, **row} for what, row in rows.items()]
 
 
-def _floor(task, bench, config, batch_size, weights):
+def _floor(subject, task, bench, config, batch_size, weights):
     """The least work of a training step of so many slices on one device, and its least time.
 
     Bytes: every convolution's result is written once and read once by each of its readers;
@@ -157,11 +215,12 @@ def _floor(task, bench, config, batch_size, weights):
     for the gradient of the slices, which nobody needs.
     """
     dtype = task.model.dtype
-    costs = unet.convolution_costs(config, bench.image_size)
+    side = subject.side(bench.image_size)
+    costs = subject.costs(config, side)
     products = [cost.values * cost.taps for cost in costs]
     operations = 2 * batch_size * (3 * sum(products) - products[0])
     values = sum(cost.values * (1 + cost.readers + 1 + 2) for cost in costs)
-    a_slice = values * dtype.itemsize + bench.image_size**2 * PIXEL_BYTES
+    a_slice = values * dtype.itemsize + side**2 * subject.pixel_bytes
     least_bytes = batch_size * a_slice + weights * WEIGHT_BYTES
     matrix_rate, copy_rate = _matrix_rate(dtype, bench), _copy_rate(bench)
     return {
@@ -177,7 +236,7 @@ def _matrix_rate(dtype, bench):
     """Operations a second of a large matrix product."""
     side = MATRIX.get(jax.default_backend(), MATRIX['gpu'])
     a = jnp.ones((side, side), dtype)
-    product = jax.jit(lambda a: jnp.dot(a, a, precision=unet.PRECISION))
+    product = jax.jit(lambda a: jnp.dot(a, a, precision=PRECISION))
     return 2 * side**3 / statistics.median(_seconds(lambda: product(a), bench))
 
 

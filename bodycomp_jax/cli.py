@@ -95,6 +95,13 @@ def parse(argv, description, *config_classes):
     ]
 
 
+def trainer_config(argv):
+    """(config class of the network that the first argument may name, argv without it)."""
+    if len(argv) > 1 and argv[1] in configs.CONFIGS:
+        return configs.CONFIGS[argv[1]], [argv[0], *argv[2:]]
+    return configs.SegmentationConfig, argv
+
+
 def run_folder(run_config):
     """The folder of the run, MODEL_OUTPUT_DIR/NAME, not made yet; without a name that of the time.
 

@@ -33,6 +33,11 @@ def read_png(path):
         raise InputError(f'{path}: not a sound PNG file ({error}); export it again') from error
 
 
+def write_png(path, image):
+    """Writes `[H, W]` uint8."""
+    Image.fromarray(image).save(path)
+
+
 def resized(image):
     """`[H, W]` uint8 as `[SIDE, SIDE]`: the mean over areas where it shrinks, else linear."""
     H, W = image.shape

@@ -12,11 +12,12 @@ import zlib
 
 import numpy as np
 
-from bodycomp_jax.data.images import SIDE, read_png, resized
+from bodycomp_jax.data.images import SIDE, read_png, resized, write_png
 from bodycomp_jax.errors import InputError
 
 LARGE = 1 << 31  # bytes of decoded slices from which they are kept in a file, not in memory
 SERIES_COLUMNS = ('series', 'SeriesInstanceUID')
+MAX_OFFSET = 1e4  # mm
 MAX_LISTED = 8  # names in a message
 
 
@@ -154,6 +155,30 @@ def open_sets(data_dir, config, cache_dir, track):
     return train_set, val_set
 
 
+def write_split(data_dir, split, images, offsets, series=None):
+    """Writes a split as `SliceSelectionSet` reads it.
+
+    Args:
+      data_dir: an existing folder.
+      split: 'train' or 'val'.
+      images: `[N, H, W]` uint8 grey values, or an iterable of such slices.
+      offsets: {level: `[N]` mm}.
+      series: `[N]` name of the series of each slice, if there is more than one.
+    """
+    folder, table = (os.path.join(data_dir, name) for name in ('images', 'meta'))
+    os.makedirs(os.path.join(folder, split), exist_ok=True)
+    os.makedirs(table, exist_ok=True)
+    for i, image in enumerate(images):
+        write_png(os.path.join(folder, split, f'{i:06d}.png'), image)
+    columns = {f'ZOffset_{level}': [f'{mm:.1f}' for mm in of] for level, of in offsets.items()}
+    if series is not None:
+        columns = {'series': series, **columns}
+    with open(os.path.join(table, f'{split}.csv'), 'w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+
+
 def _read_table(path, levels):
     """(offsets `[N, L]` float32, {series: indices}). Raises InputError."""
     try:
@@ -196,7 +221,7 @@ def _offset(path, row, column, text):
         value = float(text)
     except ValueError:
         value = math.nan
-    if not abs(value) < np.finfo(np.float32).max:
+    if not abs(value) < MAX_OFFSET:
         raise InputError(
             f'{path}: row {row}, column {column}: {text!r} is no distance in mm; correct it, or '
             'leave out that row and its picture'

@@ -4,6 +4,8 @@ What is slow about a U-Net at full resolution with few channels is memory traffi
 gradient of the kernel. So nothing is upsampled, and on CPU that gradient is a matrix product.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -15,6 +17,14 @@ PRECISION = jax.lax.Precision.HIGHEST
 # channels at 64 x 64 24 instead of 42 ms, 16 to 32 at 256 x 256 41 instead of 51 ms, but 16 to 16
 # at 512 x 512 106 instead of 72 ms.
 MATMUL_FROM = 16 * 32
+
+
+class ConvolutionCost(NamedTuple):
+    """What one convolution of one slice computes: for reckoning what a network costs at least."""
+
+    values: int  # of its result
+    taps: int  # multiplications for each of them
+    readers: int  # later operations that read them
 
 
 @jax.custom_vjp

@@ -1,14 +1,18 @@
 """The segmentation network: a 2D U-Net with batch norm (Ronneberger et al. 2015)."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from bodycomp_jax import ct
-from bodycomp_jax.models.convolution import PRECISION, conv, conv_of_upsampled
+from bodycomp_jax.models.convolution import (
+    PRECISION,
+    ConvolutionCost,
+    conv,
+    conv_of_upsampled,
+)
 from bodycomp_jax.models.pooling import max_pool
 
 BATCH_NORM_EPSILON = 1e-3
@@ -118,14 +122,6 @@ class UNet(nn.Module):
             name='final_conv',
         )(x)
         return logits.astype(jnp.float32)
-
-
-class ConvolutionCost(NamedTuple):
-    """What one convolution of one slice computes: for reckoning what a network costs at least."""
-
-    values: int  # of its result
-    taps: int  # multiplications for each of them
-    readers: int  # later operations that read them
 
 
 def convolution_costs(config, side):
