@@ -7,16 +7,23 @@ from bodycomp_jax.data.batches import ReadAhead, evaluation_batches, training_ba
 
 
 def test_an_epoch_has_each_example_at_most_once_and_no_short_batch():
-    batches = training_batches(23, 5, seed=1, epoch=2)
+    batches = training_batches(23, 5, 4, seed=1, epoch=2)
     assert batches.shape == (4, 5)
     assert len(set(batches.ravel())) == 20
 
 
 def test_the_order_depends_on_seed_and_epoch_alone():
-    first = training_batches(100, 10, seed=1, epoch=2)
-    np.testing.assert_array_equal(first, training_batches(100, 10, seed=1, epoch=2))
-    assert (first != training_batches(100, 10, seed=1, epoch=3)).any()
-    assert (first != training_batches(100, 10, seed=2, epoch=2)).any()
+    first = training_batches(100, 10, 10, seed=1, epoch=2)
+    np.testing.assert_array_equal(first, training_batches(100, 10, 10, seed=1, epoch=2))
+    assert (first != training_batches(100, 10, 10, seed=1, epoch=3)).any()
+    assert (first != training_batches(100, 10, 10, seed=2, epoch=2)).any()
+
+
+def test_more_steps_than_the_set_has_shuffle_it_again():
+    batches = training_batches(23, 5, 12, seed=1, epoch=2)
+    np.testing.assert_array_equal(batches[:4], training_batches(23, 5, 4, seed=1, epoch=2))
+    counts = np.bincount(batches.ravel(), minlength=23)
+    assert (counts.min(), counts.max()) == (2, 3)
 
 
 @pytest.mark.parametrize('n', [1, 8, 9, 15, 16])

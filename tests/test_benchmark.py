@@ -8,13 +8,14 @@ import pytest
 from conftest import SIDE, tiny_config
 
 from bodycomp_jax import benchmark
-from bodycomp_jax.config import BenchmarkConfig, SegmentationConfig
+from bodycomp_jax.config import BenchmarkConfig, SegmentationConfig, SliceSelectionConfig
 from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.models import unet
+from bodycomp_jax.models import densenet, unet
 from bodycomp_jax.training import segmentation
 
 CONFIG = tiny_config()
+SUBJECT = benchmark.SUBJECTS[SegmentationConfig]
 
 
 def task_on(devices):
@@ -43,8 +44,8 @@ def test_speeds_and_the_floor_agree_with_each_other(monkeypatch):
     monkeypatch.setitem(benchmark.COPIED, 'cpu', 1 << 16)
     bench = BenchmarkConfig(image_size=SIDE, steps=1, windows=3, slices=8)
     devices = jax.local_devices()[:2]
-    with benchmark.written_set(bench, CONFIG) as dataset:
-        floor, rows = benchmark.speeds(task_on(devices), bench, CONFIG, dataset, devices)
+    with benchmark.written_set(SUBJECT, bench, CONFIG) as dataset:
+        floor, rows = benchmark.speeds(SUBJECT, task_on(devices), bench, CONFIG, dataset, devices)
     assert len(rows) == 4
     for row in rows:
         assert 0 < row['slowest'] <= row['images_per_second'] <= row['fastest']
@@ -67,10 +68,35 @@ def test_the_default_network_has_the_products_that_the_reference_has_but_for_ups
     assert math.isclose(sum(c.values * c.taps for c in costs) / 1e9, 7.2687, rel_tol=1e-4)
 
 
+def test_the_slice_selection_network_is_measured_too(monkeypatch):
+    monkeypatch.setitem(benchmark.MATRIX, 'cpu', 64)
+    monkeypatch.setitem(benchmark.COPIED, 'cpu', 1 << 16)
+    config = SliceSelectionConfig(
+        nb_layers_per_block=1, nb_blocks=2, nb_initial_filters=2, growth_rate=2, batch_size=2
+    )
+    bench = BenchmarkConfig(image_size=64, steps=1, windows=1, slices=4)
+    about, rows = benchmark.measure(bench, config, jax.local_devices()[:1])
+    assert about['network'] == 'slice_selection'
+    assert rows[0]['what'] == 'train, data on the device'
+    assert all(row['images_per_second'] > 0 for row in rows)
+
+
+def test_the_products_of_a_small_densenet_by_hand():
+    """Side 16: 8 after the first convolution, 3 after pooling, 1 after the transition."""
+    config = SliceSelectionConfig(
+        nb_layers_per_block=2, nb_blocks=2, nb_initial_filters=4, growth_rate=3
+    )
+    products = [cost.values * cost.taps for cost in densenet.convolution_costs(config, 16)]
+    layers = [9 * 12 * 4, 9 * 3 * 9 * 12, 9 * 12 * 7, 9 * 3 * 9 * 12]
+    transition = 9 * 5 * 6  # (4 + 6) / 2 channels from the 6 new ones
+    last = [12 * 5, 3 * 9 * 12, 12 * 8, 3 * 9 * 12]
+    assert sum(products) == 64 * 4 * 49 + sum(layers) + transition + sum(last)
+
+
 def test_a_profile_lists_the_costliest_operations(tmp_path):
     bench = BenchmarkConfig(image_size=SIDE, steps=2, slices=8, profile=str(tmp_path))
     devices = jax.local_devices()[:1]
-    with benchmark.written_set(bench, CONFIG) as dataset:
+    with benchmark.written_set(SUBJECT, bench, CONFIG) as dataset:
         rows = benchmark.profile(task_on(devices), bench, CONFIG, dataset, devices)
     assert len(rows) == 10
     shares = [row['share'] for row in rows]
@@ -87,7 +113,7 @@ def test_a_profile_lists_the_costliest_operations(tmp_path):
 )
 def test_what_cannot_be_measured_is_refused(flags, message):
     bench = BenchmarkConfig(**flags)
-    with pytest.raises(InputError, match=message), benchmark.written_set(bench, CONFIG):
+    with pytest.raises(InputError, match=message), benchmark.written_set(SUBJECT, bench, CONFIG):
         pass
 
 

@@ -19,6 +19,8 @@ FLOORS = {
     'bodycomp_jax.data': 2,
     'bodycomp_jax.data.images': 1,
     'bodycomp_jax.data.npy': 1,
+    'bodycomp_jax.data.phantom': 1,
+    'bodycomp_jax.data.phantom_series': 3,
     'bodycomp_jax.training': 2,
     'bodycomp_jax.training.feed': 3,
     'bodycomp_jax.training.segmentation': 3,

@@ -63,12 +63,12 @@ class _Body:
         cos, sin = np.cos(ANGLES), np.sin(ANGLES)
         # A superellipse: flatter than an ellipse in front and behind.
         outline = (np.abs(cos / half_width) ** 2.3 + np.abs(sin / half_depth) ** 2.3) ** (-1 / 2.3)
-        self.skin = outline * (1 + _wave(rng, 0.02))
+        self.skin = outline * (1 + wave(rng, 0.02))
         # Fat is thickest behind and at the flanks, the wall thin in the middle of the front.
         fat = rng.uniform(0.05, 0.2) * half_width * (1 + 0.3 * sin**3 + 0.25 * cos**4)
-        self.wall_outside = self.skin - SKIN_MM - fat * (1 + _wave(rng, 0.15))
+        self.wall_outside = self.skin - SKIN_MM - fat * (1 + wave(rng, 0.15))
         thin = 1 - 0.75 * np.exp(-(((ANGLES + np.pi / 2) / 0.16) ** 2))
-        wall = rng.uniform(8, 16) * thin * (1 + _wave(rng, 0.1))
+        wall = rng.uniform(8, 16) * thin * (1 + wave(rng, 0.1))
         self.wall_inside = self.wall_outside - wall
         self.width, self.depth = self.wall_inside[RIGHT], self.wall_inside[BACK]
         self.spine_y = 0.42 * self.depth
@@ -114,10 +114,10 @@ class _Canvas:
 
     def picture(self, rng, noise):
         """The mean of each pixel's samples plus noise, and the label that most of them have."""
-        fine = self.hu + _smooth_noise(rng, self.hu.shape, 6.0, passes=2) * (self.hu > GAS_HU)
+        fine = self.hu + smooth_noise(rng, self.hu.shape, 6.0, passes=2) * (self.hu > GAS_HU)
         shape = (self.side, OVERSAMPLING, self.side, OVERSAMPLING)
         hu = fine.reshape(shape).mean((1, 3))
-        hu += _smooth_noise(rng, hu.shape, noise, passes=1)
+        hu += smooth_noise(rng, hu.shape, noise, passes=1)
         shares = [(self.labels == label).reshape(shape).mean((1, 3)) for label in range(4)]
         hu = hu.round().clip(-1024, 3071).astype(np.int16)
         return hu, np.argmax(shares, 0).astype(np.uint8)
@@ -208,14 +208,14 @@ def _paint_bones(canvas, body, rng):
         canvas.ellipse(x, rib_y, 3.5, 7.0, CORTICAL_HU, turn=ANGLES[i])
 
 
-def _wave(rng, amplitude):
+def wave(rng, amplitude):
     """A smooth periodic function with zero mean, at `ANGLES`."""
     k = np.arange(1, 5)[:, None]
     a, b = rng.normal(0, amplitude, (2, 4, 1)) / k
     return (a * np.cos(k * ANGLES) + b * np.sin(k * ANGLES)).sum(0)
 
 
-def _smooth_noise(rng, shape, sigma, passes):
+def smooth_noise(rng, shape, sigma, passes):
     """Gaussian noise whose neighbours resemble each other, as reconstructed CT noise does."""
     noise = rng.standard_normal(shape, np.float32)
     for _ in range(passes):
