@@ -1,4 +1,7 @@
-"""Draws synthetic CT, trains a narrow network on it and shows what the network sees in new CT."""
+"""Draws synthetic CT, trains both networks on it and shows what they see in new CT.
+
+The networks are narrow, so that it takes minutes on a CPU.
+"""
 
 import pathlib
 import shlex
@@ -11,31 +14,49 @@ from PIL import Image
 
 from bodycomp_jax import cli, ct
 from bodycomp_jax.checkpoint import load_model
-from bodycomp_jax.data import phantom
+from bodycomp_jax.data import phantom, phantom_series
 from bodycomp_jax.training import panels
 
 TRAIN, VAL, SHOWN, SIDE = 96, 16, 3, 128  # slices, slices, slices, pixels
-FLAGS = '--name demo -C 8,16,32,64 -M 32,16,8 -b 8 -e 24 -g 1'
+TRAIN_BODIES, VAL_BODIES, SPACING = 24, 4, 12.0  # bodies, bodies, mm between slices
+SEGMENTATION = '--name tissues -C 8,16,32,64 -M 32,16,8 -b 8 -e 24 -g 1'
+SLICE_SELECTION = (
+    '--name level -l 0.003 --schedule cosine -e 9 -g 1 '
+    '--nb_layers_per_block 3 --nb_blocks 4 --growth_rate 8'
+)
 
 
 def main(argv):
     cli.parse(argv, __doc__)
     folder = pathlib.Path(tempfile.mkdtemp(prefix='bodycomp_demo_'))
-    data_dir, output_dir = folder / 'data', folder / 'models'
-    data_dir.mkdir()
-    phantom.write_dataset(data_dir, train=TRAIN, val=VAL, side=SIDE)
-    print(f'{TRAIN + VAL} synthetic CT slices: {data_dir}')
+    for name in ('slices', 'bodies'):
+        (folder / name).mkdir()
+    phantom.write_dataset(folder / 'slices', train=TRAIN, val=VAL, side=SIDE)
+    print(f'{TRAIN + VAL} synthetic CT slices with labels: {folder / "slices"}')
+    segmenter = _train('train_segmentation.py', folder / 'slices', folder / 'models', SEGMENTATION)
+    _show_tissues(segmenter, folder / 'prediction.png')
+    phantom_series.write_dataset(
+        folder / 'bodies', train=TRAIN_BODIES, val=VAL_BODIES, side=SIDE, spacing=SPACING
+    )
+    print(f'\n{TRAIN_BODIES + VAL_BODIES} synthetic trunks: {folder / "bodies"}')
+    selector = _train(
+        'train_slice_selection.py', folder / 'bodies', folder / 'models', SLICE_SELECTION
+    )
+    _show_level(selector, folder / 'level.png')
 
-    program = pathlib.Path(__file__).with_name('train_segmentation.py')
-    command = [str(program), str(data_dir), str(output_dir), *FLAGS.split()]
+
+def _train(program, data_dir, output_dir, flags):
+    """Runs a trainer as a user would; returns its model."""
+    path = pathlib.Path(__file__).with_name(program)
+    command = [str(path), str(data_dir), str(output_dir), *flags.split()]
     print(f'$ python {shlex.join(command)}', flush=True)
     code = subprocess.run([sys.executable, *command], check=False).returncode
     if code:
         sys.exit(code)
-    _show(load_model(output_dir / 'demo'), folder / 'prediction.png')
+    return load_model(output_dir / flags.split()[1])
 
 
-def _show(model, path):
+def _show_tissues(model, path):
     """Segments bodies that are in neither split; prints their areas and draws them."""
     drawn = [phantom.draw(TRAIN + VAL + i, SIDE) for i in range(SHOWN)]
     images, masks = map(np.stack, zip(*drawn, strict=True))
@@ -48,6 +69,27 @@ def _show(model, path):
     batch = {'image': images, 'mask': masks}
     pictures = panels.segmentation(
         probabilities, batch, tissues=model.config.tissues, apply_window=True
+    )
+    Image.fromarray(np.concatenate(pictures)).save(path)
+    print(f'picture: {path}')
+
+
+def _show_level(model, path):
+    """Finds L3 in bodies that are in neither split; prints and draws where it is."""
+    pictures, places = [], []
+    for i in range(SHOWN):
+        body = phantom_series.draw(TRAIN_BODIES + VAL_BODIES + i, SIDE, SPACING)
+        true, found = body.levels['L3'], model.find(body.hu, body.z)['L3']
+        places.append(f'{found:.0f} ({true:.0f})')
+        pictures += panels.curves(
+            model(body.hu),
+            offsets=(body.z - true)[:, None],
+            series={f'new body {i + 1}': np.arange(len(body.z))},
+            levels=model.config.levels,
+            threshold=model.config.threshold,
+        )
+    print(
+        f'L3 in {SHOWN} new bodies, mm above the lowest slice, found (drawn): {", ".join(places)}'
     )
     Image.fromarray(np.concatenate(pictures)).save(path)
     print(f'picture: {path}')

@@ -30,13 +30,13 @@ NETWORK = {
 }  # fmt: skip
 CONFIG = SliceSelectionConfig(levels=('L3', 'L1'), batch_size=8, epochs=3, **NETWORK)
 FLAGS = [
-    '-L', 'L3', '-L', 'L1', '-b', '8', '-e', '3', '-l', '0.01', '--name', 'run', '-g', '2',
+    '-L', 'L3', '-L', 'L1', '-b', '8', '-e', '3', '-l', '0.01', '--name', 'run',
     *(part for name, value in NETWORK.items() for part in (f'--{name}', value)),
 ]  # fmt: skip
 
 
 @pytest.fixture(scope='module')
-def data_dir(tmp_path_factory):
+def series_dir(tmp_path_factory):
     """Two training bodies and one to validate on, of some thirty slices each."""
     folder = tmp_path_factory.mktemp('series')
     phantom_series.write_dataset(folder, train=2, val=1, side=64, spacing=12.0, levels=('L3', 'L1'))
@@ -44,8 +44,8 @@ def data_dir(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def sets(data_dir):
-    return open_sets(data_dir, CONFIG, data_dir, lambda items, count, title: items)
+def sets(series_dir):
+    return open_sets(series_dir, CONFIG, series_dir, lambda items, count, title: items)
 
 
 def command(*arguments):
@@ -57,10 +57,10 @@ def train(*arguments):
 
 
 @pytest.fixture(scope='module')
-def finished(data_dir, tmp_path_factory):
+def finished(series_dir, tmp_path_factory):
     """The folder of a run that nothing happened to, and what it printed."""
     output_dir = tmp_path_factory.mktemp('finished')
-    done = train(data_dir, output_dir, *FLAGS)
+    done = train(series_dir, output_dir, *FLAGS)
     assert done.returncode == 0, done.stderr
     return output_dir / 'run', done.stdout
 
@@ -82,7 +82,7 @@ def test_batches_of_a_series_in_any_order_make_one_curve():
     rng = np.random.default_rng(0)
     n, threshold = 50, 10.0
     true = np.stack([np.linspace(-150, 140, n), np.linspace(-220, 60, n)], axis=1)
-    predicted = true + [4.0, 0.0]
+    predicted = true + np.array([4.0, 0.0])
     order = np.append(rng.permutation(n), [0] * 6)  # the last batch is padded
     weights = (np.arange(len(order)) < n).astype(np.float32)
     sums = {'offset': np.zeros((n, 2))}
@@ -165,10 +165,10 @@ def test_the_model_sees_hu_as_the_trainer_saw_pictures(finished):
 
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_interrupted_and_continued_it_ends_in_the_same_bits(
-    data_dir, sets, tmp_path, finished, number, code
+    series_dir, sets, tmp_path, finished, number, code
 ):
     process = subprocess.Popen(
-        command(data_dir, tmp_path, *FLAGS), stdout=subprocess.PIPE, text=True
+        command(series_dir, tmp_path, *FLAGS), stdout=subprocess.PIPE, text=True
     )
     for line in process.stdout:
         if line.startswith('epoch 1'):
@@ -176,7 +176,7 @@ def test_interrupted_and_continued_it_ends_in_the_same_bits(
             break
     process.communicate()
     assert process.returncode == code
-    done = train(data_dir, tmp_path, *FLAGS)
+    done = train(series_dir, tmp_path, *FLAGS)
     assert done.returncode == 0, done.stderr
     one, other = (read_state(folder, sets[1]) for folder in (finished[0], tmp_path / 'run'))
     jax.tree.map(np.testing.assert_array_equal, one, other)
@@ -202,11 +202,11 @@ def read_state(run_dir, val_set):
     ],
 )
 def test_wrong_use_is_one_paragraph_code_two_and_nothing_on_disk(
-    data_dir, finished_run, tmp_path, monkeypatch, capsys, flags, message
+    series_dir, finished_run, tmp_path, monkeypatch, capsys, flags, message
 ):
     flags = [str(finished_run.run_dir) if f == 'SEGMENTATION' else f for f in flags]
     main = runpy.run_path(str(ROOT / 'bin/train_slice_selection.py'))['main']
-    monkeypatch.setattr(sys, 'argv', ['train', str(data_dir), str(tmp_path / 'out'), *flags])
+    monkeypatch.setattr(sys, 'argv', ['train', str(series_dir), str(tmp_path / 'out'), *flags])
     with pytest.raises(SystemExit) as stop:
         cli.run(main)
     error = capsys.readouterr().err

@@ -138,7 +138,8 @@ def shapes(config):
         network, side = densenet.from_config(config), SIDE
     else:
         network, side = unet.from_config(config), config.size_divisor
-    return jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, side, side, 1)))
+    of_parts = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, side, side, 1)))
+    return {'batch_stats': {}, **of_parts}  # without batch norms there are none
 
 
 def _checked(slices):
