@@ -58,8 +58,7 @@ class SliceSelectionSet:
         began = time.perf_counter()
         self._slices = _room_for(len(self), cache_dir)
         self.digests, self._shapes = {}, set()
-        cores = len(os.sched_getaffinity(0))
-        with concurrent.futures.ThreadPoolExecutor(cores) as threads:
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
             try:
                 decoded = threads.map(self._decode, range(len(self)))
                 for i, (shape, digest) in enumerate(track(decoded, len(self), self._folder)):
