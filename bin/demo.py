@@ -18,12 +18,9 @@ from bodycomp_jax.data import phantom, phantom_series
 from bodycomp_jax.training import panels
 
 TRAIN, VAL, SHOWN, SIDE = 96, 16, 3, 128  # slices, slices, slices, pixels
-TRAIN_BODIES, VAL_BODIES, SPACING = 32, 3, 14.0  # bodies, bodies, mm between slices
+TRAIN_BODIES, VAL_BODIES, SPACING = 40, 4, 20.0  # bodies, bodies, mm between slices
 SEGMENTATION = '--name tissues -C 8,16,32,64 -M 32,16,8 -b 8 -e 24 -g 1'
-SLICE_SELECTION = (
-    '--name level -l 0.003 --schedule cosine -b 4 -e 5 -g 1 '
-    '--nb_layers_per_block 2 --nb_initial_filters 8'
-)
+SLICE_SELECTION = '--name level -l 0.003 --schedule cosine -e 4 --nb_layers_per_block 2 -g 1'
 
 
 def main(argv):
