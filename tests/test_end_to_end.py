@@ -151,7 +151,7 @@ def test_train_and_validation_images_may_be_of_different_types(data_dir, tmp_pat
 def test_the_demo_shows_what_the_readme_says(capfd):
     """With a shorter second training: that it learns is tested elsewhere."""
     main = runpy.run_path(str(ROOT / 'bin/demo.py'))['main']
-    main.__globals__ |= {'TRAIN_BODIES': 2, 'VAL_BODIES': 1}
+    main.__globals__.update(TRAIN_BODIES=2, VAL_BODIES=1)
     main.__globals__['SLICE_SELECTION'] += ' --nb_blocks 1 --batches_per_epoch 1'
     main([str(ROOT / 'bin/demo.py')])
     printed = capfd.readouterr().out
