@@ -133,7 +133,7 @@ class _Body:
         self.belly = rng.uniform(-0.1, 0.15) + 0.01 * self.fat
         self.wall = rng.uniform(9, 15)
         self.muscle = rng.uniform(0.9, 1.12)
-        self.waves = wave(rng, 0.012), wave(rng, 0.12)
+        self.waves = wave(rng, 0.012), wave(rng, 0.07)
         self.offset = rng.uniform(-5, 5, 2)
         self.noise = rng.uniform(8, 16)
         self.couch = self.outline(2.0)[0][BACK]
@@ -163,7 +163,7 @@ class _Body:
         radii = np.abs(cos / (self.half_width * width)) ** flat + np.abs(sin / half_depth) ** flat
         wall = radii ** (-1 / flat) * (1 + self.waves[0])
         thick = _profile(t, {-5: 1.3, -1: 1.25, 2: 1.0, 5: 0.7, 8: 0.6})
-        behind = _profile(t, {-4: 0.8, -1: 0.6, 2: 0.3, 6: 0.0})
+        behind = _profile(t, {-4: 0.4, -1: 0.35, 2: 0.2, 6: 0.0})
         fat = self.fat * thick * (1 + behind * sin**3 + 0.2 * cos**4) * (1 + self.waves[1])
         thin = 1 - 0.75 * np.exp(-(((ANGLES + np.pi / 2) / 0.16) ** 2))
         return wall + fat + SKIN_MM, wall, wall - self.wall * thin
@@ -205,15 +205,8 @@ class _Body:
         self.hip_t = -4.35 + rng.normal(0, 0.08)
         self.vessels = [
             _Ellipsoid(x * w, y * d, t, a, b, h, 20, turn)
-            for x, y, t, a, b, h, turn in zip(
-                rng.uniform(-0.9, 0.9, 60),
-                rng.uniform(-0.9, 0.9, 60),
-                rng.uniform(6, 9, 60),
-                rng.uniform(1.5, 4, 60),
-                rng.uniform(2, 8, 60),
-                rng.uniform(0.2, 0.6, 60),
-                rng.uniform(0, np.pi, 60),
-                strict=True,
+            for x, y, t, a, b, h, turn in rng.uniform(
+                (-0.9, -0.9, 6, 1.5, 2, 0.2, 0), (0.9, 0.9, 9, 4, 8, 0.6, np.pi), (60, 7)
             )
         ]
 
@@ -231,7 +224,8 @@ class _Body:
         uniform = rng.uniform
         n = rng.integers(70, 120)
         self.bowel = [
-            loop(uniform(-0.65, 0.65), uniform(-0.8, 0), uniform(-3, 3.2), 12, 22) for _ in range(n)
+            loop(uniform(-0.65, 0.65), uniform(-0.8, -0.1), uniform(-3, 3.2), 12, 22)
+            for _ in range(n)
         ]
         for side, top in ((-1, 2.6), (1, 4.2)):
             for t in np.arange(-1.2, top, 0.8):
@@ -247,10 +241,9 @@ class _Slice:
     """HU of a slice, and the ways of painting on it: borders are mixtures, a pixel wide."""
 
     def __init__(self, body, t, side):
-        self.t, self.size, self.body = t, body.size, body
+        self.t, self.size = t, body.size
         self.skin, self.wall, self.cavity = body.outline(t)
         self.width, self.depth = self.cavity[RIGHT], self.cavity[BACK]
-        self.front = self.cavity[FRONT]
         self.spine_y = self.depth * _profile(
             t, {-4: 0.8, -2: 0.7, -1: 0.52, 0: 0.42, 2: 0.34, 5: 0.4, 8: 0.46}
         )
@@ -291,6 +284,7 @@ class _Slice:
             return
         x, y, a, b = float(x), float(y), float(a), float(b)  # numpy's floats would widen the pixels
         window, dx, dy = self._near(x, y, x, y, max(a, b))
+        dx, dy = dx - x, dy - y
         cos, sin = float(np.cos(turn)), float(np.sin(turn))
         u, v = dx * cos + dy * sin, dy * cos - dx * sin
         share = self._cover((1 - np.sqrt((u / a) ** 2 + (v / b) ** 2)) * min(a, b))
@@ -316,7 +310,7 @@ class _Slice:
 
     def stroke(self, points, radius, hu, within=None):
         """A line of `[n, 2]` mm, 2 `radius` thick, with round ends."""
-        window, x, y = self._near(*points.min(0), *points.max(0), radius, origin=True)
+        window, x, y = self._near(*points.min(0), *points.max(0), radius)
         distance = np.inf
         for (x0, y0), (x1, y1) in pairwise(points.tolist()):
             dx, dy = x1 - x0, y1 - y0
@@ -334,18 +328,19 @@ class _Slice:
         return self._cover((distance - 1) * min(a, b))
 
     def _scale(self, e):
+        """Of the half axes of an `_Ellipsoid`: 1 in its middle, 0 beyond its ends."""
         return max(0.0, 1 - ((self.t - e.t) / e.h) ** 2) ** 0.5
 
     def _cover(self, depth):
         """The share of a pixel that is inside a border, `depth` mm behind its middle."""
         return (depth / self.pixel + 0.5).clip(0, 1)
 
-    def _near(self, x0, y0, x1, y1, reach, origin=False):
+    def _near(self, x0, y0, x1, y1, reach):
+        """The window `reach` mm around a rectangle, and the x and y of its pixels."""
         reach = reach + self.pixel
         rows = slice(*np.searchsorted(self.y[:, 0], (y0 - reach, y1 + reach)))
         columns = slice(*np.searchsorted(self.x[0], (x0 - reach, x1 + reach)))
-        x, y = self.x[:, columns], self.y[rows]
-        return (rows, columns), *((x, y) if origin else (x - x0, y - y0))
+        return (rows, columns), self.x[:, columns], self.y[rows]
 
 
 def _paint_organs(cut, body):
@@ -468,8 +463,7 @@ def _paint_pelvis(cut, body):
         v = np.linspace(start, end, 9)[:, None]
         wing = (1 - v) ** 2 * behind + 2 * v * (1 - v) * bend + v**2 * front
         thick = min(1.0, 0.5 + below)
-        mirror = np.array([-1, 1])
-        for side in (mirror, np.array([1, 1])):
+        for side in ([-1, 1], [1, 1]):
             iliacus = (wing[1:] - [9 * s, 5 * s]) * side
             cut.stroke(iliacus, 8 * thick * s, MUSCLE_HU)
             cut.stroke(wing * side, 5.5 * thick * s, CORTICAL_HU)
@@ -520,9 +514,9 @@ def _paint_vertebra(cut, body):
     arch_y = y + b + 6 * s
     back, spinous_mm = y + b + 22 * s, 20 if level < 5 else 15
     cut.ellipse(0, arch_y, 17 * s, 11 * s, FAT_HU)
-    if -0.45 < up < 0.18:
+    if -0.4 < up < 0.2:
         cut.ellipse(0, back + 8 * s, 4 * s, spinous_mm * s, CORTICAL_HU, within=cut.in_wall)
-    if -0.4 < up < 0.35:
+    if -0.4 < up < 0.36:
         cut.ellipse(0, arch_y + 3 * s, 17 * s, 13 * s, CORTICAL_HU)
         cut.ellipse(0, arch_y, 12.5 * s, 10 * s, FAT_HU)
     if -0.05 < up < 0.36:
@@ -565,15 +559,14 @@ def _paint_ribs(cut, body):
 
 def _paint_rib(cut, body, v):
     """A stretch of a rib on both sides, in the middle of the wall; its front is cartilage."""
-    angle = np.pi / 2 - 0.5 - v.clip(0) * 2.2
-    middle = np.interp(angle, ANGLES, (cut.wall + cut.cavity) / 2)
-    mirrored = np.interp(
-        (2 * np.pi - angle) % (2 * np.pi) - np.pi, ANGLES, (cut.wall + cut.cavity) / 2
-    )
+    angle, middle = np.pi / 2 - 0.5 - v.clip(0) * 2.2, (cut.wall + cut.cavity) / 2
+    mirrored = (2 * np.pi - angle) % (2 * np.pi) - np.pi
     root = np.array([22 * cut.size, cut.spine_y + 16 * cut.size])
     inwards = (v / -0.15).clip(0)[:, None]
-    for side, radius in ((1, middle), (-1, mirrored)):
-        path = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
+    for side, where in ((1, angle), (-1, mirrored)):
+        path = np.interp(where, ANGLES, middle)[:, None] * np.stack(
+            [np.cos(angle), np.sin(angle)], 1
+        )
         path = (path + inwards * (root - path)) * [side, 1]
         if v.mean() < 0.8:
             cut.stroke(path, 4.0, CORTICAL_HU)
