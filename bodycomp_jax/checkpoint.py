@@ -21,7 +21,7 @@ from orbax.checkpoint import checkpoint_managers as managers
 from bodycomp_jax import cluster
 from bodycomp_jax import config as configs
 from bodycomp_jax.errors import InputError, WorkError
-from bodycomp_jax.models import keras_import, predictors
+from bodycomp_jax.models import predictors
 from bodycomp_jax.training import parallel
 
 KEPT = 2  # the latest checkpoints; the best is kept besides
@@ -283,9 +283,6 @@ def starting_weights(run_dir, config):
     """
     if config.load_weights is None or _newest_first(run_dir):
         return None
-    if os.path.isfile(config.load_weights):
-        told = configs.of_group(config, 'Network')
-        return keras_import.read(config.load_weights, network=config.network, **told)[1]
     model = load_model(config.load_weights)
     for name in configs.differences(model.config, config, group='Network'):
         if name == 'network':
@@ -305,10 +302,8 @@ def load_model(path):
     """Loads a trained network for prediction.
 
     Args:
-      path: a run folder (its `final_model`, else its latest sound checkpoint), a checkpoint, a
-        `final_model` folder, or a Keras HDF5 file of the reference system. One of weights alone
-        says neither its activation, which is then taken to be ReLU, nor the names of its levels;
-        `bin/convert_weights.py` can be told them.
+      path: a run folder (its `final_model`, else its latest sound checkpoint), a checkpoint or
+        a `final_model` folder.
 
     Returns:
       A function of HU slices: a `predictors.Segmenter`, to tissue probabilities and labels, or a
@@ -317,8 +312,6 @@ def load_model(path):
     Raises InputError where there is no model, or only damaged ones.
     """
     path = os.path.abspath(path)
-    if os.path.isfile(path):
-        return _predictor(*keras_import.read(path))
     damages = {}
     for folder in (path, os.path.join(path, 'final_model'), *_newest_first(path)):
         if os.path.isdir(os.path.join(folder, 'variables')):
@@ -328,31 +321,18 @@ def load_model(path):
             except DamageError as damage:
                 damages[folder] = damage
                 continue
-            return _predictor(configs.from_json(fields), variables)
+            config = configs.from_json(fields)
+            dtype = parallel.compute_dtype(config.precision, jax.local_devices())
+            return predictors.predictor(config, variables, dtype)
     raise InputError(
         f'{path}: there is no {"sound " if damages else ""}model'
         f'{f" ({_listed(damages)})" if damages else ""}; give the folder of a run, one of its '
-        'checkpoints (checkpoints/<step>), its final_model, or a Keras HDF5 file'
+        'checkpoints (checkpoints/<step>) or its final_model'
     )
-
-
-def save_model(folder, config, variables):
-    """Writes a network as a `final_model` folder, that `load_model` and `--load_weights` take.
-
-    Raises WorkError if it cannot be written.
-    """
-    folder = os.path.abspath(folder)
-    os.makedirs(os.path.dirname(folder), exist_ok=True)
-    _write_beside_and_swap(folder, variables, configs.to_json(config))
 
 
 class DamageError(Exception):
     """What is wrong with a checkpoint on disk."""
-
-
-def _predictor(config, variables):
-    dtype = parallel.compute_dtype(config.precision, jax.local_devices())
-    return predictors.predictor(config, variables, dtype)
 
 
 def _newest_first(run_dir):

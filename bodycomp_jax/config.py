@@ -150,36 +150,6 @@ class BenchmarkConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ConversionConfig:
-    """What is converted into what, and what a Keras file of weights alone does not say."""
-
-    source: str | None = option(
-        None,
-        'a Keras HDF5 file, or a run folder, checkpoint or final_model folder',
-        group='Input and output',
-        positional=True,
-    )
-    target: str | None = option(
-        None,
-        'the new final_model folder, or for a folder the new Keras weights file',
-        group='Input and output',
-        positional=True,
-    )
-    activation: str | None = option(
-        None, 'its activation', group='Network', short='A', choices=ACTIVATIONS
-    )
-    levels: tuple[str, ...] | None = option(
-        None, 'its vertebral levels, in their order', group='Network', short='L'
-    )
-    threshold: float | None = option(
-        None, 'mm, of its sigmoid(offset / threshold)', group='Network', short='t'
-    )
-
-    def __post_init__(self):
-        _check_choices(self)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
     """Hyper-parameters that both trainers have; raises InputError where they do not fit."""
 
@@ -219,8 +189,7 @@ class TrainerConfig:
     )
     load_weights: str | None = option(
         None,
-        'start from the weights in this run folder, checkpoint, final_model folder or Keras HDF5 '
-        'file',
+        'start from the weights in this run folder, checkpoint or final_model folder',
         group='Training',
         short='w',
     )
@@ -393,7 +362,7 @@ def _check_choices(config):
     for field in dataclasses.fields(config):
         choices = field.metadata['choices']
         value = getattr(config, field.name)
-        if choices is not None and value is not None:
+        if choices is not None:
             _check(value in choices, field.name, value, 'choose from ' + ', '.join(choices))
 
 
@@ -420,12 +389,6 @@ def from_json(fields):
     names = {field.name for field in dataclasses.fields(config_class)} & set(fields)
     values = {name: fields[name] for name in names}
     return config_class(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
-
-
-def of_group(config, group):
-    """{name: value} of the fields of one group."""
-    fields = [field for field in dataclasses.fields(config) if field.metadata['group'] == group]
-    return {field.name: getattr(config, field.name) for field in fields}
 
 
 def as_flag(value):
