@@ -257,7 +257,7 @@ def _help(program, description, fields):
 def _help_on(field):
     metadata = field.metadata
     short = f'-{metadata["short"]}, ' if metadata['short'] else '    '
-    if field.type is bool:
+    if configs.field_type(field) is bool:
         head = f'{short}--[no]{field.name}'
     elif metadata['choices'] is not None:
         head = f'{short}--{field.name} {"|".join(metadata["choices"])}'

@@ -136,8 +136,11 @@ def write(path, config, variables):
 
 def _open(path):
     """The `File` at a path."""
-    with open(path, 'rb') as stream:
-        head = stream.read(len(GIT_LFS))
+    try:
+        with open(path, 'rb') as stream:
+            head = stream.read(len(GIT_LFS))
+    except OSError as error:
+        raise InputError(f'{path}: this file cannot be read ({error.strerror})') from error
     if head.startswith(GIT_LFS):
         raise InputError(
             f'{path}: this is a git-lfs pointer, which stands for a file that was not fetched; run '
@@ -167,6 +170,11 @@ def _of_hdf5(path):
 
 def _of_zip(path):
     with zipfile.ZipFile(path) as archive:
+        if not {'config.json', 'model.weights.h5'} <= set(archive.namelist()):
+            raise InputError(
+                f'{path}: this is a zip file, but not one that Keras wrote; give a .keras file, an '
+                'HDF5 file or the folder of a run'
+            )
         architecture = archive.read('config.json')
         weights = io.BytesIO(archive.read('model.weights.h5'))
     with h5py.File(weights) as file:
@@ -464,8 +472,9 @@ def _misfit(layers, config):
                     f'the {name} of the layer {layer.name} is {found}, where {like.shape} is '
                     'expected'
                 )
-    extra = layers.keys() - {part.name for part, _ in expected}
-    return f'the layer {layers[min(extra)].name} is one too many' if extra else None
+    names = {part.name for part, _ in expected}
+    extra = next((layer.name for name, layer in layers.items() if name not in names), None)
+    return f'the layer {extra} is one too many' if extra else None
 
 
 def _refuse_non_finite(file):
