@@ -30,6 +30,10 @@ TENSORS = {  # of each kind of layer, as Keras names and orders them
     'norm': ('gamma', 'beta', 'moving_mean', 'moving_variance'),
     'dense': ('kernel', 'bias'),
 }
+FIRST = {  # convolution of each network
+    'segmentation': 'compression_0_conv_0 with (3, 3, 1, ...)',
+    'slice_selection': 'initial_conv2D with (7, 7, 1, ...)',
+}
 ACTIVATIONS = {  # Keras's names to ours; its gelu and leaky_relu are other functions than ours
     'relu': 'relu', 'elu': 'elu', 'selu': 'selu', 'swish': 'silu', 'silu': 'silu',
     'softplus': 'softplus', 'tanh': 'tanh', 'sigmoid': 'sigmoid',
@@ -120,16 +124,17 @@ def tells(path, network=None):
 def write(path, config, variables):
     """Writes a Keras 2 weights file that the reference loads into its network of this config.
 
-    Where ours has no bias, before a batch norm, it is 0.
+    Where ours has no bias, before a batch norm, it is 0. Names are bytes, as early Keras 2 wants.
     """
     with h5py.File(path, 'w') as file:
-        file.attrs['backend'], file.attrs['keras_version'] = b'tensorflow', KERAS_VERSION.encode()
         parts = _tensors(config, variables)
-        file.attrs['layer_names'] = [part.name.encode() for part, _ in parts]
+        file.attrs['backend'] = np.bytes_('tensorflow')
+        file.attrs['keras_version'] = np.bytes_(KERAS_VERSION)
+        file.attrs['layer_names'] = np.array([part.name for part, _ in parts], np.bytes_)
         for part, tensors in parts:
             group = file.create_group(part.name)
             names = {f'{part.name}/{tensor}:0': leaf for tensor, leaf in tensors.items()}
-            group.attrs['weight_names'] = [name.encode() for name in names]
+            group.attrs['weight_names'] = np.array(list(names), np.bytes_)
             for name, leaf in names.items():
                 group.create_dataset(name, data=np.asarray(leaf, np.float32))
 
@@ -217,7 +222,7 @@ def _names(attributes, name):
     """A list of names, which Keras divides into name0, name1, ... if it is long."""
     numbered = (f'{name}{i}' for i in itertools.count())
     divided = itertools.takewhile(lambda part: part in attributes, numbered)
-    parts = [name] if name in attributes else divided
+    parts = divided if f'{name}0' in attributes else [name]
     names = [each for part in parts for each in attributes[part]]
     return [each.decode() if isinstance(each, bytes) else str(each) for each in names]
 
@@ -276,26 +281,21 @@ def _described(model):
 
 def _config_class(file, network):
     """The config class of the network in a file, which must be `network` if that is not None."""
-    kernels = {layer.name: layer.tensors['kernel'].shape for layer in _in_order(file, 'conv')}
-    first = next(iter(kernels.items()), ('none', ()))
+    kernels = [(layer.name, layer.tensors['kernel'].shape) for layer in _in_order(file, 'conv')]
     if any(re.match(r'(de)?compression_', layer.name) for layer in file.layers):
         found = SegmentationConfig
-    elif first[1][:3] == (7, 7, 1):
+    elif kernels and kernels[0][1][:3] == (7, 7, 1):
         found = SliceSelectionConfig
     else:
         found = None
     if found and network in (None, found.network):
         return found
-    kind = f'a {found.network} network' if found else 'no network of the reference'
-    wanted = f'a {network} network' if network else 'one'
-    firsts = {
-        'segmentation': 'compression_0_conv_0 with (3, 3, 1, ...)',
-        'slice_selection': 'initial_conv2D with (7, 7, 1, ...)',
-    }
-    expected = firsts[network] if network else ' or '.join(firsts.values())
+    is_ = f'a {found.network} network' if found else 'no network of the reference'
+    first = '{} with a kernel {}'.format(*kernels[0]) if kernels else 'missing'
+    expected = [text for kind, text in FIRST.items() if network in (None, kind)]
     raise InputError(
-        f'{file.path}: this is {kind}: its first convolution is {first[0]} with a kernel '
-        f'{first[1]}, where {expected} is expected; give a file of {wanted}'
+        f'{file.path}: this is {is_}: its first convolution is {first}, where '
+        f'{" or ".join(expected)} is expected; give a file of a {network or "known"} network'
     )
 
 
