@@ -12,6 +12,8 @@ def main(argv):
     run, config = cli.parse(argv, __doc__, RunConfig, SliceSelectionConfig)
     cluster.join(run)
     run_dir = cluster.first(cli.run_folder, run)
+    network = cluster.first(checkpoint.starting_network, run_dir, config)
+    run, config = cli.parse(argv, __doc__, RunConfig, SliceSelectionConfig, **network)
     with cluster.agreed():
         devices = cli.devices(run.num_gpus, config.batch_size)
         cli.keep_compiled_programs(devices)

@@ -10,6 +10,7 @@ import math
 import os
 import re
 import shutil
+import tempfile
 import zlib
 
 import jax
@@ -21,7 +22,7 @@ from orbax.checkpoint import checkpoint_managers as managers
 from bodycomp_jax import cluster
 from bodycomp_jax import config as configs
 from bodycomp_jax.errors import InputError, WorkError
-from bodycomp_jax.models import predictors
+from bodycomp_jax.models import keras_import, predictors
 from bodycomp_jax.training import parallel
 
 KEPT = 2  # the latest checkpoints; the best is kept besides
@@ -276,6 +277,25 @@ def refuse_small_disk(run_dir, state):
         )
 
 
+def starting_network(run_dir, config):
+    """The network to train, as far as it is decided before any flag.
+
+    Returns:
+      {name: value}: of the run in this folder, if it continues, else of the weights that
+      `config.load_weights` names; {} where it names none.
+
+    Raises InputError if they cannot be read or are of the other trainer's network.
+    """
+    if config.load_weights is None:
+        return {}
+    documents = _documents_of_latest(run_dir)
+    if documents is None and os.path.isfile(config.load_weights):
+        return _plain(keras_import.tells(config.load_weights, config.network))
+    begun = documents and configs.from_json(documents['config'])
+    network = _network_of(begun or _load(config.load_weights, {}, config.network)[0])
+    return _plain(network)
+
+
 def starting_weights(run_dir, config):
     """The weights that `config.load_weights` names; None if there are none or the run continues.
 
@@ -283,52 +303,99 @@ def starting_weights(run_dir, config):
     """
     if config.load_weights is None or _newest_first(run_dir):
         return None
-    model = load_model(config.load_weights)
-    for name in configs.differences(model.config, config, group='Network'):
-        if name == 'network':
-            raise InputError(
-                f'{config.load_weights}: this is a {model.config.network} network, not a '
-                f'{config.network} network'
-            )
-        has, wanted = getattr(model.config, name), getattr(config, name)
-        raise InputError(
-            f'{config.load_weights}: this network has --{name} {configs.as_flag(has)}, not '
-            f'{configs.as_flag(wanted)}; give the same value'
-        )
-    return model.variables
+    return _load(config.load_weights, _network_of(config), config.network)[1]
 
 
-def load_model(path):
+def load_model(path, **told):
     """Loads a trained network for prediction.
 
     Args:
-      path: a run folder (its `final_model`, else its latest sound checkpoint), a checkpoint or
-        a `final_model` folder.
+      path: a run folder (its `final_model`, else its latest sound checkpoint), a checkpoint, a
+        `final_model` folder or a Keras file of the reference.
+      told: config fields that a Keras file may not tell, such as activation='elu', threshold=10.0,
+        levels=('L3', 'L1'); what the file tells must be the same.
 
     Returns:
       A function of HU slices: a `predictors.Segmenter`, to tissue probabilities and labels, or a
       `predictors.SliceSelector`, to offsets in mm from vertebral levels.
 
-    Raises InputError where there is no model, or only damaged ones.
+    Raises InputError where there is no model, only damaged ones, or another than was told.
     """
+    config, variables = _load(path, told)
+    dtype = parallel.compute_dtype(config.precision, jax.local_devices())
+    return predictors.predictor(config, variables, dtype)
+
+
+def convert(source, target, **told):
+    """Makes a `final_model` folder of a Keras file, or a Keras weights file of one of our networks.
+
+    Args:
+      source: as the path of `load_model`.
+      target: what is written; it must not exist.
+      told: as for `load_model`.
+
+    Returns:
+      The config of the network.
+
+    Raises InputError as `load_model`, and where the target exists.
+    """
+    target = os.path.abspath(target)
+    if os.path.lexists(target):
+        raise InputError(f'{target}: this exists already; remove it or write to another place')
+    config, variables = _load(source, told)
+    folder = os.path.dirname(target)
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix='.converted_', dir=folder) as beside:
+        new = os.path.join(beside, 'new')
+        if os.path.isfile(source):
+            with _checkpointer() as checkpointer:
+                checkpointer.save(new, args=_model_args(variables, configs.to_json(config)))
+        else:
+            keras_import.write(new, config, variables)
+        os.rename(new, target)
+    return config
+
+
+def _load(path, told, network=None):
+    """(config, variables on the host) of a network that must be as told. Raises InputError."""
+    if os.path.isfile(path):
+        return keras_import.read(path, told, network)
+    config, variables = _load_folder(path)
+    if network not in (None, config.network):
+        raise InputError(f'{path}: this is a {config.network} network, not a {network} network')
+    contradiction = configs.contradiction(_network_of(config), told)
+    if contradiction:
+        raise InputError(f'{path}: {contradiction}; give the same value')
+    return config, variables
+
+
+def _load_folder(path):
+    """(config, variables on the host) of the first sound model in a folder. Raises InputError."""
     path = os.path.abspath(path)
     damages = {}
     for folder in (path, os.path.join(path, 'final_model'), *_newest_first(path)):
         if os.path.isdir(os.path.join(folder, 'variables')):
             try:
                 fields = _read(folder, {}, ('config',))[1]['config']
-                variables = _read_variables(folder, fields)
+                return configs.from_json(fields), _read_variables(folder, fields)
             except DamageError as damage:
                 damages[folder] = damage
-                continue
-            config = configs.from_json(fields)
-            dtype = parallel.compute_dtype(config.precision, jax.local_devices())
-            return predictors.predictor(config, variables, dtype)
     raise InputError(
         f'{path}: there is no {"sound " if damages else ""}model'
         f'{f" ({_listed(damages)})" if damages else ""}; give the folder of a run, one of its '
-        'checkpoints (checkpoints/<step>) or its final_model'
+        'checkpoints (checkpoints/<step>), its final_model or a Keras file of the reference'
     )
+
+
+def _network_of(config):
+    """{name: value} of the fields of a config that describe its network."""
+    names = configs.names(config, group='Network')
+    return {name: getattr(config, name) for name in names}
+
+
+def _plain(values):
+    """Config fields as JSON values, which other processes can be told."""
+    return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
 
 class DamageError(Exception):
@@ -404,8 +471,7 @@ def _write_beside_and_swap(final_model, variables, config_fields):
     _remove_beside(final_model)
     try:
         with _checkpointer() as checkpointer:
-            args = _save_args({'variables': variables}, {'config': config_fields})
-            checkpointer.save(new, args=args)
+            checkpointer.save(new, args=_model_args(variables, config_fields))
     except Exception as error:  # of many kinds
         _remove_beside(final_model)
         raise WorkError(
@@ -424,6 +490,10 @@ def _remove_beside(final_model):
     for other in os.listdir(folder):
         if other.startswith(f'{name}.'):
             shutil.rmtree(os.path.join(folder, other), ignore_errors=True)
+
+
+def _model_args(variables, config_fields):
+    return _save_args({'variables': variables}, {'config': config_fields})
 
 
 def _save_args(arrays, documents):

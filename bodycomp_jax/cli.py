@@ -66,12 +66,19 @@ def _exit_code(error):
     return 2 if isinstance(error, InputError) else 1
 
 
-def parse(argv, description, *config_classes):
+def parse(argv, description, *config_classes, **defaults):
     """Reads the command line into one value of each config class.
 
     Fields whose metadata say so may be given by position instead of by flag. `--help` prints
     every flag and ends the process. Raises InputError for wrong usage.
+
+    Args:
+      argv: the program and its arguments.
+      description: of the program, for --help.
+      config_classes: whose fields are the flags.
+      defaults: {name: value} of flags whose default is another than that of their class.
     """
+    defaults = {n: tuple(v) if isinstance(v, list) else v for n, v in defaults.items()}
     fields = [
         field for config_class in config_classes for field in dataclasses.fields(config_class)
     ]
@@ -80,7 +87,7 @@ def parse(argv, description, *config_classes):
         sys.exit(0)
     values = flags.FlagValues()
     for field in fields:
-        _define(field, values)
+        _define(field, defaults.get(field.name, field.default), values)
     try:
         positional = values(argv)[1:]
     except flags.Error as error:
@@ -192,7 +199,7 @@ class _NamesFlag(flags.Flag):
         self.present += 1
 
 
-def _define(field, values):
+def _define(field, default, values):
     metadata = field.metadata
     options = {
         'flag_values': values,
@@ -206,11 +213,9 @@ def _define(field, values):
         str: flags.DEFINE_string,
     }
     if metadata['choices'] is not None:
-        flags.DEFINE_enum(
-            field.name, field.default, metadata['choices'], metadata['help'], **options
-        )
+        flags.DEFINE_enum(field.name, default, metadata['choices'], metadata['help'], **options)
     elif configs.field_type(field) in define:
-        define[configs.field_type(field)](field.name, field.default, metadata['help'], **options)
+        define[configs.field_type(field)](field.name, default, metadata['help'], **options)
     elif configs.field_type(field) == tuple[str, ...]:
         flag = _NamesFlag(
             flags.ArgumentParser(),
@@ -220,10 +225,10 @@ def _define(field, values):
             metadata['help'],
             short_name=metadata['short'],
         )
-        flag.value = field.default
+        flag.value = default
         flags.DEFINE_flag(flag, values)
     else:
-        flags.DEFINE(_IntegersParser(), field.name, field.default, metadata['help'], **options)
+        flags.DEFINE(_IntegersParser(), field.name, default, metadata['help'], **options)
 
 
 def _by_position(names, positional, given):
@@ -259,7 +264,7 @@ def _help(program, description, fields):
 def _help_on(field):
     metadata = field.metadata
     short = f'-{metadata["short"]}, ' if metadata['short'] else '    '
-    if field.type is bool:
+    if configs.field_type(field) is bool:
         head = f'{short}--[no]{field.name}'
     elif metadata['choices'] is not None:
         head = f'{short}--{field.name} {"|".join(metadata["choices"])}'

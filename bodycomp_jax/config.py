@@ -150,6 +150,60 @@ class BenchmarkConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ConversionConfig:
+    """Which network is converted, and what its file cannot tell, None where it can."""
+
+    input: str | None = option(
+        None,
+        'a Keras file of the reference, or the folder of a run, one of its checkpoints or its '
+        'final_model; also the first positional argument',
+        group='Input and output',
+        positional=True,
+    )
+    output: str | None = option(
+        None,
+        'what is written: a final_model folder from a Keras file, else a Keras 2 weights file; '
+        'also the second positional argument',
+        group='Input and output',
+        positional=True,
+    )
+    activation: str | None = option(
+        None,
+        'activation of the network; a file of weights alone does not tell it (default: '
+        'that in the file, else relu)',
+        group='Network',
+        short='A',
+        choices=ACTIVATIONS,
+    )
+    apply_window_function: bool | None = option(
+        None,
+        'whether the segmentation network was trained on grey values made from HU by the window '
+        '40/400 (default: on)',
+        group='Network',
+        short='p',
+    )
+    levels: tuple[str, ...] | None = option(
+        None,
+        'vertebral levels of the outputs of a slice-selection network, in their order (default: '
+        'L3, or level_0, level_1, ... if there are several)',
+        group='Network',
+        short='L',
+    )
+    threshold: float | None = option(
+        None,
+        'mm by which the offsets of a slice-selection network are divided (default: 10)',
+        group='Network',
+        short='t',
+    )
+
+    @property
+    def told(self):
+        """{name: value} of what is told of the network."""
+        fields = dataclasses.asdict(self)
+        return {n: v for n, v in fields.items() if v is not None and n not in ('input', 'output')}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
     """Hyper-parameters that both trainers have; raises InputError where they do not fit."""
 
@@ -189,7 +243,8 @@ class TrainerConfig:
     )
     load_weights: str | None = option(
         None,
-        'start from the weights in this run folder, checkpoint or final_model folder',
+        'start from the weights in this run folder, checkpoint, final_model folder or Keras file '
+        'of the reference; flags of the network that are not given are as its own',
         group='Training',
         short='w',
     )
@@ -362,7 +417,7 @@ def _check_choices(config):
     for field in dataclasses.fields(config):
         choices = field.metadata['choices']
         value = getattr(config, field.name)
-        if choices is not None:
+        if choices is not None and value is not None:
             _check(value in choices, field.name, value, 'choose from ' + ', '.join(choices))
 
 
@@ -398,6 +453,23 @@ def as_flag(value):
     return ','.join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
+def names(config_class, *, group=None):
+    """Names of the fields of a config, of one group or of all."""
+    fields = dataclasses.fields(config_class)
+    return [field.name for field in fields if group in (None, field.metadata['group'])]
+
+
+def contradiction(has, told):
+    """In what a network, {name: value}, is not what was told of it, in words; None if in nothing.
+
+    Only what is in both counts.
+    """
+    for name in has:
+        if has[name] != told.get(name, has[name]):
+            return f'this network has --{name} {as_flag(has[name])}, not {as_flag(told[name])}'
+    return None
+
+
 def differences(one, other, *, group=None):
     """Names of the fields in which two configs of one class differ, of one group or of all.
 
@@ -405,9 +477,4 @@ def differences(one, other, *, group=None):
     """
     if type(one) is not type(other):
         return ['network']
-    return [
-        field.name
-        for field in dataclasses.fields(one)
-        if group in (None, field.metadata['group'])
-        and getattr(one, field.name) != getattr(other, field.name)
-    ]
+    return [name for name in names(one, group=group) if getattr(one, name) != getattr(other, name)]

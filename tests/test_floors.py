@@ -26,17 +26,19 @@ FLOORS = {
     'bodycomp_jax.training.segmentation': 3,
     'bodycomp_jax.training.slice_selection': 3,
     'bodycomp_jax.training.state': 3,
-    'bodycomp_jax.checkpoint': 4,
-    'bodycomp_jax.training.loop': 5,
-    'bodycomp_jax.benchmark': 6,
-    'bodycomp_jax.cli': 6,
+    'bodycomp_jax.models.keras_import': 4,
+    'bodycomp_jax.checkpoint': 5,
+    'bodycomp_jax.training.loop': 6,
+    'bodycomp_jax.benchmark': 7,
+    'bodycomp_jax.cli': 7,
 }
-BIN = 7
+BIN = 8
 HOMES = {
     'orbax': {'bodycomp_jax/checkpoint.py'},
     'tensorboardX': {'bodycomp_jax/training/logs.py'},
     'absl': {'bodycomp_jax/cli.py'},
     'fcntl': {'bodycomp_jax/training/lock.py'},
+    'h5py': {'bodycomp_jax/models/keras_import.py'},
     'rich': {'bodycomp_jax/training/logs.py'},
     'PIL': {'bodycomp_jax/data/images.py', 'bodycomp_jax/training/panels.py', 'bin/demo.py'},
 }
