@@ -19,6 +19,7 @@ GROUPS = (  # as --help shows them
 ACTIVATIONS = (
     'relu', 'elu', 'selu', 'leaky_relu', 'gelu', 'silu', 'softplus', 'tanh', 'sigmoid',
 )  # fmt: skip
+MAX_BLOCKS = 6  # of a DenseNet; each halves what is 63 x 63 in the first
 INITIALIZERS = (
     'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform', 'lecun_normal',
 )  # fmt: skip
@@ -394,6 +395,14 @@ class SliceSelectionConfig(TrainerConfig):
         _check(self.threshold < math.inf, 'threshold', self.threshold, 'use a finite number')
         rate = self.compression_rate
         _check(0 < rate <= 1, 'compression_rate', rate, 'use a number above 0, 1 at most')
+        blocks = self.nb_blocks
+        _check(blocks <= MAX_BLOCKS, 'nb_blocks', blocks, f'use {MAX_BLOCKS} at most')
+        channels = self.nb_initial_filters
+        for _ in range(blocks - 1):
+            channels = int((channels + self.nb_layers_per_block * self.growth_rate) * rate)
+            _check(
+                channels > 0, 'compression_rate', rate, 'it leaves no channels; use a higher one'
+            )
         _check(self.levels != (), 'levels', '', 'name at least one, such as -L L3')
         for level in self.levels:
             once = self.levels.count(level) == 1

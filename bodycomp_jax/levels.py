@@ -20,7 +20,8 @@ def find_level(z, offsets, threshold):
 
     The curve sigmoid(offset / threshold) is smoothed along z; the level is where it rises through
     1/2, between slices too. Of several such places, the one whose ideal curve,
-    sigmoid((z - place) / threshold), is nearest to it; with none, the best of the slices.
+    sigmoid((z - place) / threshold), is nearest to it; with none, one of the ends or the slice that
+    comes nearest to 1/2, by the same measure.
 
     Args:
       z: `[N]` positions of the slices in mm, in any order, positive towards the head.
@@ -28,8 +29,10 @@ def find_level(z, offsets, threshold):
       threshold: mm.
 
     Returns:
-      The position of the level in mm.
+      The position of the level in mm; NaN if an offset is not finite.
     """
+    if not np.isfinite(offsets).all():
+        return float('nan')
     order = np.argsort(z)
     z = np.asarray(z, float)[order]
     curve = sigmoid(np.asarray(offsets, float)[order] / threshold)
@@ -39,7 +42,7 @@ def find_level(z, offsets, threshold):
     share = -below[rises] / (above[rises] - below[rises])
     places = z[rises] + share * (z[rises + 1] - z[rises])
     if places.size == 0:
-        places = z
+        places = z[[0, np.abs(smooth - 0.5).argmin(), -1]]
     misfits = [np.abs(curve - sigmoid((z - place) / threshold)).sum() for place in places]
     return float(places[np.argmin(misfits)])
 
@@ -56,5 +59,10 @@ def _smoothed(z, curve):
     def extended(x):
         return np.concatenate([2 * x[0] - x[1:][first], x, 2 * x[-1] - x[:-1][last]])
 
-    weights = np.exp(-0.5 * ((z[:, None] - extended(z)) / SMOOTHING) ** 2)
-    return weights @ extended(curve) / weights.sum(1)
+    around, values = np.sort(extended(z)), extended(curve)[np.argsort(extended(z))]
+    starts, ends = (np.searchsorted(around, z + d) for d in (-reach, reach))
+    smooth = np.empty(len(z))
+    for i, near in enumerate(map(slice, starts, ends)):
+        weights = np.exp(-0.5 * ((around[near] - z[i]) / SMOOTHING) ** 2)
+        smooth[i] = weights @ values[near] / weights.sum()
+    return smooth

@@ -30,7 +30,6 @@ class SliceSelectionSet:
       offsets: `[N, L]` float32, mm from each level, positive towards the head.
       series: {name: `[n]` indices of its slices}; one of all slices where the table names none.
       image_shape: of a slice as the network sees it.
-      digests: a set of what identifies the content of each slice, for `refuse_shared_slices`.
     """
 
     image_shape = (SIDE, SIDE)

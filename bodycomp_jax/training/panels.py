@@ -19,6 +19,7 @@ TITLES = ('slice', 'labels', 'prediction', 'prediction where it differs')
 TILE = 384  # pixels, at least; slices are enlarged by whole factors
 FONT_SIZE, MARGIN = 16, 8
 CURVES = 4  # series that are drawn
+MAX_TITLE = 40  # letters of the name of a series and the level
 CURVE_SIZE = (800, 360)  # pixels
 FOUND, TRUE, AXIS = (64, 176, 228), (240, 201, 62), (110, 110, 110)
 
@@ -58,7 +59,9 @@ def curves(predicted, *, offsets, series, levels, threshold):
     return [
         np.concatenate(
             [
-                _curve(f'{name}, {level}', offsets[rows, i], predicted[rows, i], threshold)
+                _curve(
+                    f'{name[:MAX_NAME]}, {level}', offsets[rows, i], predicted[rows, i], threshold
+                )
                 for i, level in enumerate(levels)
             ]
         )
@@ -89,11 +92,11 @@ def _curve(title, true, predicted, threshold):
     for mm, anchor in ((z[0], 'lb'), (z[-1], 'rb')):
         draw.text((place(mm, 0)[0], height - 2), f'{mm:+.0f} mm', font=font, anchor=anchor)
     line(z, vertebrae.sigmoid(z / threshold), TRUE)
-    line(z, vertebrae.sigmoid(predicted[order] / threshold), FOUND)
+    line(z, np.nan_to_num(vertebrae.sigmoid(predicted[order] / threshold)), FOUND)
     for mm, colour in ((0, TRUE), (found, FOUND)):
         if z[0] <= mm <= z[-1]:
             line((mm, mm), (0, 1), colour, 1)
-    draw.text((left, 2), f'{title}: true', font=font, fill=TRUE)
+    draw.text((left, 2), f'{title[-MAX_TITLE:]}: true', font=font, fill=TRUE)
     text = f'predicted; found at {found:+.1f} mm'
     draw.text((width - MARGIN, 2), text, font=font, fill=FOUND, anchor='ra')
     return np.asarray(picture)
