@@ -59,9 +59,7 @@ def curves(predicted, *, offsets, series, levels, threshold):
     return [
         np.concatenate(
             [
-                _curve(
-                    f'{name[:MAX_NAME]}, {level}', offsets[rows, i], predicted[rows, i], threshold
-                )
+                _curve(f'{name}, {level}', offsets[rows, i], predicted[rows, i], threshold)
                 for i, level in enumerate(levels)
             ]
         )
