@@ -197,7 +197,7 @@ def read_state(run_dir, val_set):
         (['-L', 'T4'], r'train\.csv: there is no column ZOffset_T4 or ZOffset, but'),
         (['-t', '0'], '--threshold: 0'),
         (['--compression_rate', '1.5'], '--compression_rate: 1.5'),
-        (['-b', '64'], 'fewer than one batch of 64'),
+        (['-b', '128'], 'fewer than one batch of 128'),
         (['-w', 'SEGMENTATION'], 'this is a segmentation network, not a slice_selection'),
     ],
 )
