@@ -185,7 +185,7 @@ from bodycomp_jax.data.segmentation import open_sets
 
 train_set, _ = open_sets(sys.argv[1], SegmentationConfig())
 train_set.check()
-batches = training_batches(len(train_set), 16, seed=0, epoch=1)[:50]
+batches = training_batches(len(train_set), 16, len(train_set) // 16, seed=0, epoch=1)[:50]
 for batch in ReadAhead(train_set.read, zip(batches, strict=True)):
     del batch
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
