@@ -13,6 +13,7 @@ FLOORS = {
     'bodycomp_jax.cluster': 1,
     'bodycomp_jax.models': 2,
     'bodycomp_jax.models.convolution': 1,
+    'bodycomp_jax.models.norm': 1,
     'bodycomp_jax.models.pooling': 1,
     'bodycomp_jax.levels': 0,
     'bodycomp_jax.models.predictors': 3,

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from bodycomp_jax.models.convolution import PRECISION, ConvolutionCost
+from bodycomp_jax.models.norm import batch_norm
 
-BATCH_NORM_EPSILON = 1e-3
-BATCH_NORM_MOMENTUM = 0.9  # as in the U-Net
 BOTTLENECK = 4  # channels between a layer's convolutions, in growth rates
 
 
@@ -88,14 +87,8 @@ class DenseNet(nn.Module):
 
     def _normed(self, x, name, activation, train):
         if self.norm:
-            x = nn.BatchNorm(
-                use_running_average=not train,
-                momentum=BATCH_NORM_MOMENTUM,
-                epsilon=BATCH_NORM_EPSILON,
-                axis_name=self.axis_name,
-                dtype=self.dtype,
-                name=name,
-            )(x)
+            norm = batch_norm(name, train=train, dtype=self.dtype, axis_name=self.axis_name)
+            x = norm(x)
         return activation(x)
 
     def _conv(self, channels, size, name, stride=1):

@@ -21,7 +21,7 @@ from bodycomp_jax import config as configs
 from bodycomp_jax.config import SegmentationConfig, SliceSelectionConfig
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.models import predictors
-from bodycomp_jax.models.unet import BATCH_NORM_EPSILON
+from bodycomp_jax.models.norm import EPSILON
 
 HDF5, ZIP, GIT_LFS = b'\x89HDF\r\n\x1a\n', b'PK\x03\x04', b'version https://git-lfs'  # first bytes
 KERAS_VERSION = '2.15.0'  # whose layout is written
@@ -257,12 +257,10 @@ def _activations(path, architecture):
                 f'{path}: its layer {name} is a Lambda, which is code, and no code in a file is '
                 'ever executed; give a file that save_weights wrote of the network without it'
             )
-        epsilon = settings.get('epsilon', BATCH_NORM_EPSILON)
-        if layer['class_name'] == 'BatchNormalization' and not math.isclose(
-            epsilon, BATCH_NORM_EPSILON
-        ):
+        epsilon = settings.get('epsilon', EPSILON)
+        if layer['class_name'] == 'BatchNormalization' and not math.isclose(epsilon, EPSILON):
             raise InputError(
-                f'{path}: its layer {name} has the epsilon {epsilon}; only {BATCH_NORM_EPSILON}, '
+                f'{path}: its layer {name} has the epsilon {epsilon}; only {EPSILON}, '
                 'that of the reference, can be loaded'
             )
         if settings.get('activation', 'linear') != 'linear':

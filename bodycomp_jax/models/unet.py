@@ -13,10 +13,8 @@ from bodycomp_jax.models.convolution import (
     conv,
     conv_of_upsampled,
 )
+from bodycomp_jax.models.norm import batch_norm
 from bodycomp_jax.models.pooling import max_pool
-
-BATCH_NORM_EPSILON = 1e-3
-BATCH_NORM_MOMENTUM = 0.9  # 0.99 leaves the running statistics far behind on small sets
 
 
 class Conv(nn.Module):
@@ -52,15 +50,8 @@ class ConvBlock(nn.Module):
     def __call__(self, x, skip=None, *, train):
         for i in range(self.num_convs):
             x = Conv(self.channels, name=f'conv_{i}')(x, skip if i == 0 else None)
-            x = nn.BatchNorm(
-                use_running_average=not train,
-                momentum=BATCH_NORM_MOMENTUM,
-                epsilon=BATCH_NORM_EPSILON,
-                axis_name=self.axis_name,
-                dtype=self.dtype,
-                name=f'norm_{i}',
-            )(x)
-            x = self.activation(x)
+            norm = batch_norm(f'norm_{i}', train=train, dtype=self.dtype, axis_name=self.axis_name)
+            x = self.activation(norm(x))
         return x
 
 
