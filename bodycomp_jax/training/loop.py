@@ -28,7 +28,6 @@ from bodycomp_jax.training.interrupts import SIGNALS, Interrupts, vote
 from bodycomp_jax.training.state import Progress, initial_state, num_parameters
 from bodycomp_jax.training.watchdog import Watchdog
 
-PICTURES = 4  # validation examples that are drawn each epoch
 MAX_SKIPPED_IN_A_ROW = 5  # steps without a finite loss and gradient
 
 
@@ -217,7 +216,7 @@ class _Trainer:
             make(dataset, config.batch_size, devices) for dataset in (train_set, val_set)
         )
         self._watchdog = Watchdog(stall_timeout, terminal.warn)
-        spread = np.linspace(0, len(val_set) - 1, min(PICTURES, len(val_set)))
+        spread = np.linspace(0, len(val_set) - 1, min(task.pictured, len(val_set)))
         self._samples = val_set.read(spread.astype(int))
         self._votes = {
             received: parallel.on_each_device(vote(received), devices)
@@ -312,7 +311,7 @@ class _Trainer:
         )
 
     def _pictures(self, state, sums):
-        """What the network makes of a few validation examples, the same in every epoch."""
+        """What the task draws of the validation."""
         if not cluster.is_first():
             return []
         self._watchdog.waits_for('the pictures')

@@ -6,6 +6,7 @@ from bodycomp_jax.models import unet
 from bodycomp_jax.training import augment, losses, metrics, optim, panels, parallel
 from bodycomp_jax.training.task import Task
 
+PICTURED = 4  # validation slices
 LOSSES = {'dice': losses.dice, 'dice_ce': losses.dice_ce}
 
 
@@ -31,6 +32,7 @@ def task(config, *, devices, steps_per_epoch):
         headline={
             f'dice_{tissue}': f'Dice {tissue.replace("_", " ")}' for tissue in config.tissues
         },
+        pictured=PICTURED,
         pictures=lambda sums, logits, batch: panels.segmentation(
             logits, batch, tissues=config.tissues, apply_window=config.apply_window_function
         ),

@@ -40,6 +40,7 @@ def task(config, *, devices, steps_per_epoch, val_set):
             for level in config.levels
             for name, label in (('offset_error', 'slices, mm'), ('level_error', 'found, mm'))
         },
+        pictured=0,  # the curves are made of the sums
         pictures=lambda sums, outputs, batch: panels.curves(sums['offset'], **truth),
         schedule=schedule,
         seed=config.seed,

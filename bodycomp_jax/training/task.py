@@ -25,8 +25,9 @@ class Task:
       metric_sums: outputs, batch -> {name: sums} from which the metrics are made.
       metrics: metric sums as numpy arrays -> {name: float}.
       headline: {name of a metric: its label} for the terminal.
-      pictures: metric sums of the validation, outputs and batch of a few of its examples, all as
-        numpy arrays -> list of `[h, w, 3]` uint8 pictures.
+      pictured: how many validation examples the pictures are of, the same in every epoch.
+      pictures: metric sums of the validation, outputs and batch of these examples, all as numpy
+        arrays -> list of `[h, w, 3]` uint8 pictures.
       schedule: step -> learning rate, for the record; the optimizer has its own.
       seed: from which every random number of the step derives.
     """
@@ -40,6 +41,7 @@ class Task:
     metric_sums: Callable
     metrics: Callable
     headline: dict[str, str]
+    pictured: int
     pictures: Callable
     schedule: Callable
     seed: int
