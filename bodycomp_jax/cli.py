@@ -12,7 +12,7 @@ import traceback
 import jax
 from absl import flags
 
-from bodycomp_jax import cluster
+from bodycomp_jax import checkpoint, cluster
 from bodycomp_jax import config as configs
 from bodycomp_jax.errors import InputError, Stopped, WorkError
 
@@ -100,6 +100,31 @@ def parse(argv, description, *config_classes, **defaults):
         )
         for config_class in config_classes
     ]
+
+
+def start(argv, description, config_class):
+    """What every trainer begins with: its flags, the other processes, its folder and devices.
+
+    Network flags that are not given are as `--load_weights` has them.
+
+    Args:
+      argv, description: as of `parse`.
+      config_class: of the trainer's hyper-parameters.
+
+    Returns:
+      (`RunConfig`, config, folder of the run, devices of all processes to train on).
+
+    Raises InputError for wrong usage.
+    """
+    run, config = parse(argv, description, configs.RunConfig, config_class)
+    cluster.join(run)
+    run_dir = cluster.first(run_folder, run)
+    network = cluster.first(checkpoint.starting_network, run_dir, config)
+    run, config = parse(argv, description, configs.RunConfig, config_class, **network)
+    with cluster.agreed():
+        found = devices(run.num_gpus, config.batch_size)
+        keep_compiled_programs(found)
+    return run, config, run_dir, found
 
 
 def trainer_config(argv):

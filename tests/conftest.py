@@ -16,7 +16,7 @@ import jax
 import pytest
 
 from bodycomp_jax.checkpoint import Checkpoints
-from bodycomp_jax.config import SegmentationConfig
+from bodycomp_jax.config import RunConfig, SegmentationConfig
 from bodycomp_jax.data import phantom
 from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.training import loop, segmentation
@@ -57,7 +57,8 @@ def train_tiny(data_dir, run_dir, config, *, num_devices=2, **options):
     task = segmentation.task(config, devices=devices, steps_per_epoch=steps)
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        loop.train(task, config, train_set, val_set, run_dir, devices, args={}, **options)
+        run = RunConfig(**options)
+        loop.train(task, config, train_set, val_set, run_dir, devices, run)
     return output.getvalue()
 
 

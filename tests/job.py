@@ -30,7 +30,7 @@ def main(argv):
     task = sgd_task(config, devices, sets[0])
     if accident != '-':
         task = dataclasses.replace(task, metrics=with_accident(task.metrics, accident))
-    loop.train(task, config, *sets, run_dir, devices, args={})
+    loop.train(task, config, *sets, run_dir, devices, run)
     if accident == '-':
         pixels = augmented_pixels(task, sets[0], config.batch_size, devices)
         np.savez(os.path.join(run_dir, f'augmented_{jax.process_index()}.npz'), **pixels)

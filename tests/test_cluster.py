@@ -62,7 +62,7 @@ def run_here(data_dir, run_dir, *, num_devices, accident=None):
     task = sgd_task(CONFIG, devices, sets[0])
     if accident is not None:
         task = dataclasses.replace(task, metrics=with_accident(task.metrics, accident))
-    loop.train(task, CONFIG, *sets, run_dir, devices, args={})
+    loop.train(task, CONFIG, *sets, run_dir, devices, RunConfig())
     return augmented_pixels(task, sets[0], CONFIG.batch_size, devices)
 
 

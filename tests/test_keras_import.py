@@ -291,8 +291,7 @@ def test_training_starts_where_the_network_is_and_goes_on(tmp_path, unet_file):
     phantom.write_dataset(tmp_path, train=8, val=5, side=SIDE)
     config = tiny_config(load_weights=str(unet_file), augment=False, learning_rate=0.05)
     run_dir = tmp_path / 'run'
-    variables = checkpoint.starting_weights(run_dir, config)
-    train_tiny(tmp_path, run_dir, config, variables=variables)
+    train_tiny(tmp_path, run_dir, config)
     images = np.load(tmp_path / 'train_images.npy')[..., 0]  # all of them are in each batch
     masks = np.load(tmp_path / 'train_masks.npy')[..., 0]
     model = load_model(unet_file)

@@ -17,7 +17,7 @@ from test_logs import events_of
 
 from bodycomp_jax import cli, levels
 from bodycomp_jax.checkpoint import Checkpoints, load_model
-from bodycomp_jax.config import SliceSelectionConfig
+from bodycomp_jax.config import RunConfig, SliceSelectionConfig
 from bodycomp_jax.data import phantom_series
 from bodycomp_jax.data.slice_selection import open_sets
 from bodycomp_jax.errors import InputError
@@ -127,7 +127,7 @@ def test_without_batch_norms_it_trains_as_well(sets, tmp_path):
     config = dataclasses.replace(CONFIG, omit_norm=True, activation='elu', epochs=1)
     devices = jax.local_devices()[:1]
     task = slice_selection.task(config, devices=devices, steps_per_epoch=5, val_set=sets[1])
-    loop.train(task, config, *sets, tmp_path / 'run', devices, args={})
+    loop.train(task, config, *sets, tmp_path / 'run', devices, RunConfig())
     assert load_model(tmp_path / 'run').config == config
 
 

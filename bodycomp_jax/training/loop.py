@@ -16,7 +16,12 @@ import optax
 
 from bodycomp_jax import cluster
 from bodycomp_jax import config as configs
-from bodycomp_jax.checkpoint import Checkpoints, refuse_changes, refuse_small_disk
+from bodycomp_jax.checkpoint import (
+    Checkpoints,
+    refuse_changes,
+    refuse_small_disk,
+    starting_weights,
+)
 from bodycomp_jax.data.batches import (
     ReadAhead,
     evaluation_batches,
@@ -84,20 +89,7 @@ def eval_step(task, state, batch):
     return parallel.sum_over_devices(sums)
 
 
-def train(
-    task,
-    config,
-    train_set,
-    val_set,
-    run_dir,
-    devices,
-    *,
-    args,
-    variables=None,
-    allow_data_change=False,
-    data_cache='auto',
-    stall_timeout=600.0,
-):
+def train(task, config, train_set, val_set, run_dir, devices, run):
     """Trains a network, or goes on where the latest sound checkpoint in the run folder ends.
 
     The first SIGTERM, SIGINT or SIGUSR1 ends it after the step in hand, with a checkpoint; one
@@ -109,22 +101,19 @@ def train(
       train_set, val_set: sets with what `data.segmentation.SegmentationSet` has in public.
       run_dir: the folder of the run; nothing is written before both sets were found sound.
       devices: the devices of all processes to train on; they divide the batch size.
-      args: what args.json says besides the config, plain JSON values.
-      variables: weights to start from; None draws them from the seed.
-      allow_data_change: continue a run even on other sets than those it was begun with.
-      data_cache: where the sets are: 'device', 'host' or 'auto', see `feed.is_kept`.
-      stall_timeout: seconds without a finished step after which a line says so.
+      run: a `RunConfig`.
 
     Raises InputError where a set, or the run that is in the folder already, does not allow it;
     WorkError where the work fails; Stopped after a signal.
     """
     terminal = logs.Terminal()
+    variables = cluster.first(starting_weights, run_dir, config)
     data = {'train': train_set.identity(), 'val': val_set.identity()}
     _refuse_differences(config, data, devices)
-    cluster.first(refuse_changes, run_dir, config, None if allow_data_change else data)
+    cluster.first(refuse_changes, run_dir, config, None if run.allow_data_change else data)
     with cluster.agreed():
         state = _checked_start(task, config, train_set, val_set, devices, variables, terminal)
-        kept, line = feed.is_kept(data_cache, (train_set, val_set), devices)
+        kept, line = feed.is_kept(run.data_cache, (train_set, val_set), devices)
         terminal.line(line)
     cluster.first(refuse_small_disk, run_dir, state)
     with (
@@ -137,12 +126,12 @@ def train(
         state = parallel.replicate(state, devices)
         progress = Progress(**{**(saved or {}), 'data': data})
         terminal.line(_describe_progress(run_dir, config, progress))
-        cluster.first(logs.write_args, run_dir, _args(args, config, task, devices))
+        cluster.first(logs.write_args, run_dir, _args(run, run_dir, config, task, devices))
         if len(progress.history) < config.epochs:
             kept = cluster.first(bool, kept)  # all must compile the same programs
             with _device_errors(config), cluster.agreed():
                 trainer = _Trainer(
-                    task, config, train_set, val_set, devices, terminal, kept, stall_timeout
+                    task, config, train_set, val_set, devices, terminal, kept, run.stall_timeout
                 )
             with logs.EpochLog(run_dir, progress.history, terminal.warn) as log:
                 trained = trainer.epochs(state, progress, interrupts)
@@ -178,10 +167,11 @@ def _checked_start(task, config, train_set, val_set, devices, variables, termina
     return jax.device_get(state)
 
 
-def _args(args, config, task, devices):
+def _args(run, run_dir, config, task, devices):
     """What args.json says: how the program was called, the config, and what computes."""
     return {
-        **args,
+        **configs.to_json(run),
+        'name': os.path.basename(run_dir),
         **configs.to_json(config),
         'processes': jax.process_count(),
         'devices': len(devices),
