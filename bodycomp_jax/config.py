@@ -479,11 +479,11 @@ def contradiction(has, told):
     return None
 
 
-def differences(one, other):
-    """Names of the fields in which two configs of one class differ.
+def differences(one, other, *, group=None):
+    """Names of the fields in which two configs of one class differ, of one group or of all.
 
     Of configs of different networks, that alone: ['network'].
     """
     if type(one) is not type(other):
         return ['network']
-    return [name for name in names(one) if getattr(one, name) != getattr(other, name)]
+    return [name for name in names(one, group=group) if getattr(one, name) != getattr(other, name)]
