@@ -5,7 +5,8 @@ import pytest
 from flax import linen as nn
 
 from bodycomp_jax.config import SegmentationConfig
-from bodycomp_jax.models import norm, unet
+from bodycomp_jax.models import unet
+from bodycomp_jax.models.norm import EPSILON
 from bodycomp_jax.training.state import num_parameters
 
 
@@ -57,7 +58,7 @@ def plain_unet(params, x, config):
                 x, layer['kernel'], (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
             )
             mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
-            x = (x - mean) / jnp.sqrt(variance + norm.EPSILON)
+            x = (x - mean) / jnp.sqrt(variance + EPSILON)
             x = jax.nn.relu(x * norm['scale'] + norm['bias'])
         return x
 
