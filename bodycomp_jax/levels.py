@@ -19,9 +19,9 @@ def find_level(z, offsets, threshold):
     """Where in a series the level is.
 
     The curve sigmoid(offset / threshold) is smoothed along z; the level is where it rises through
-    1/2, between slices too. Of several such places, the one whose ideal curve,
-    sigmoid((z - place) / threshold), is nearest to it; with none, one of the ends or the slice that
-    comes nearest to 1/2, by the same measure.
+    1/2, between slices too, or at one of the ends: the place whose ideal curve,
+    sigmoid((z - place) / threshold), is nearest to it. Where it nowhere rises through 1/2, the slice
+    that comes nearest to 1/2 is a third such place.
 
     Args:
       z: `[N]` positions of the slices in mm, in any order, positive towards the head.
@@ -36,15 +36,22 @@ def find_level(z, offsets, threshold):
     order = np.argsort(z)
     z = np.asarray(z, float)[order]
     curve = sigmoid(np.asarray(offsets, float)[order] / threshold)
-    smooth = _smoothed(z, curve)
-    below, above = smooth[:-1] - 0.5, smooth[1:] - 0.5
+    smooth = _logit(_smoothed(z, curve))  # a straight line through the level
+    below, above = smooth[:-1], smooth[1:]
     rises = np.flatnonzero((below < 0) & (above >= 0))
     share = -below[rises] / (above[rises] - below[rises])
-    places = z[rises] + share * (z[rises + 1] - z[rises])
-    if places.size == 0:
-        places = z[[0, np.abs(smooth - 0.5).argmin(), -1]]
+    crossings = z[rises] + share * (z[rises + 1] - z[rises])
+    if crossings.size == 0:
+        crossings = z[[np.abs(smooth).argmin()]]
+    places = np.array([*crossings, z[0], z[-1]])
     misfits = [np.abs(curve - sigmoid((z - place) / threshold)).sum() for place in places]
     return float(places[np.argmin(misfits)])
+
+
+def _logit(share):
+    """The inverse of `sigmoid`, within the range in which it tells distances apart."""
+    share = share.clip(*sigmoid([-USEFUL, USEFUL]))
+    return np.log(share / (1 - share))
 
 
 def _smoothed(z, curve):

@@ -30,6 +30,20 @@ def test_of_several_crossings_the_one_that_fits_the_whole_curve_counts():
     assert find_level(Z, offsets, 10.0) == pytest.approx(50, abs=0.5)
 
 
+def test_a_level_at_an_end_stays_there_when_a_few_slices_rise_elsewhere():
+    z = np.arange(0, 325.0, 5.0)
+    offsets = z + 1.0  # of a level 1 mm below the series
+    offsets[[40, 41]] = -20.0
+    assert find_level(z, offsets, 10.0) == 0
+
+
+@pytest.mark.parametrize('spacing', [3.0, 10.0, 20.0])
+def test_between_thick_slices_the_level_is_found_as_exactly(spacing):
+    z = np.arange(0, 200, spacing)
+    for level in (80.0, 83.1, 86.4):
+        assert find_level(z, z - level, 10.0) == pytest.approx(level, abs=0.2)
+
+
 def test_without_a_crossing_the_end_that_fits_is_found():
     assert find_level(Z, Z - 300.0, 10.0) == Z[-1]
     assert find_level(Z, Z + 300.0, 10.0) == Z[0]

@@ -21,9 +21,11 @@ def read_png(path):
     try:
         with open(path, 'rb') as file:
             start = file.read(PNG_START.size)
-            _refuse_header(path, start)
+            size = _sane_size(path, start)
             file.seek(0)
             with Image.open(file, formats=['PNG']) as image:
+                if (image.mode, image.size) != ('L', size):  # there is a second header
+                    raise InputError(f'{path}: not a sound PNG file; export it again')
                 return np.asarray(image)
     except InputError:
         raise
@@ -48,7 +50,8 @@ def resized(image):
     return np.asarray(picture)
 
 
-def _refuse_header(path, start):
+def _sane_size(path, start):
+    """(width, height) that the start of a file says. Raises InputError."""
     if len(start) < PNG_START.size or start[:8] != b'\x89PNG\r\n\x1a\n' or start[12:16] != b'IHDR':
         raise InputError(f'{path}: not a PNG file; export this slice as 8-bit grey PNG')
     _, _, width, height, *kind = PNG_START.unpack(start)
@@ -62,3 +65,4 @@ def _refuse_header(path, start):
             f'{path}: not an 8-bit grey picture (bit depth {kind[0]}, colour type {kind[1]}); map '
             'HU by the window 40/400 to 0..255 and save it as 8-bit grey PNG'
         )
+    return width, height

@@ -8,6 +8,7 @@ from flax import linen as nn
 
 from bodycomp_jax.models.convolution import PRECISION, ConvolutionCost
 from bodycomp_jax.models.norm import batch_norm
+from bodycomp_jax.models.pooling import overlapping_max_pool
 
 BOTTLENECK = 4  # channels between a layer's convolutions, in growth rates
 
@@ -56,7 +57,7 @@ class DenseNet(nn.Module):
         """
         x = images.astype(self.dtype)
         x = self._conv(self.initial_filters, 7, 'initial_conv', stride=2)(x)
-        x = nn.max_pool(x, (3, 3), strides=(2, 2))
+        x = overlapping_max_pool(x)
         for i in range(self.blocks):
             last = i == self.blocks - 1
             counted = x.shape[-1] + self.layers * self.growth

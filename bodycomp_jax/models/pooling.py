@@ -1,4 +1,9 @@
-"""2x2 max pooling whose gradient needs one byte a window instead of the image."""
+"""Max pooling whose gradient needs one byte a window instead of the image.
+
+It goes to the first of equal maxima, as in TensorFlow.
+"""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -6,10 +11,7 @@ import jax.numpy as jnp
 
 @jax.custom_vjp
 def max_pool(x):
-    """2x2 maximum with stride 2: `[B, H, W, C]` to `[B, H/2, W/2, C]`.
-
-    The gradient goes to the first of equal maxima, as in TensorFlow.
-    """
+    """2x2 maximum with stride 2: `[B, H, W, C]` to `[B, H/2, W/2, C]`."""
     return _windows(x).max((2, 4))
 
 
@@ -36,3 +38,38 @@ def _windows(x):
 
 
 max_pool.defvjp(_forward, _backward)
+
+
+@jax.custom_vjp
+def overlapping_max_pool(x):
+    """3x3 maximum with stride 2, no padding: `[B, H, W, C]` to `[B, (H-1)//2, (W-1)//2, C]`."""
+    return functools.reduce(jnp.maximum, _places(x))
+
+
+def _overlapping_forward(x):
+    largest = overlapping_max_pool(x)
+    where = jnp.uint8(8)
+    for place, values in reversed([*enumerate(_places(x))][:8]):
+        where = jnp.where(values == largest, jnp.uint8(place), where)
+    return largest, (where, x.shape[1:3])
+
+
+def _overlapping_backward(saved, dy):
+    where, (H, W) = saved
+    h, w = dy.shape[1:3]
+    dx = 0
+    for place in range(9):  # its pixels are two apart, and so may overlap those of other places
+        i, j = divmod(place, 3)
+        rows, columns = (i, H - i - 2 * h + 1, 1), (j, W - j - 2 * w + 1, 1)
+        part = jnp.where(where == place, dy, 0)
+        dx += jax.lax.pad(part, jnp.zeros((), dy.dtype), ((0, 0, 0), rows, columns, (0, 0, 0)))
+    return (dx,)
+
+
+def _places(x):
+    """What each of the nine places of all 3x3 windows has, row by row."""
+    h, w = ((n - 1) // 2 for n in x.shape[1:3])
+    return [x[:, i : i + 2 * h - 1 : 2, j : j + 2 * w - 1 : 2] for i in range(3) for j in range(3)]
+
+
+overlapping_max_pool.defvjp(_overlapping_forward, _overlapping_backward)

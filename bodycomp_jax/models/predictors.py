@@ -1,5 +1,7 @@
 """Trained networks as functions of CT slices."""
 
+import functools
+import itertools
 import math
 
 import jax
@@ -28,11 +30,12 @@ class Segmenter:
         self.config, self.variables = config, jax.device_put(variables)
         network = unet.from_config(config, dtype=dtype)
 
-        def probabilities(variables, slices):
+        def segmented(variables, slices):
             images = unet.inputs(slices, apply_window=config.apply_window_function)
-            return jax.nn.softmax(network.apply(variables, images))
+            probabilities = jax.nn.softmax(network.apply(variables, images))
+            return probabilities, probabilities.argmax(-1).astype(jnp.uint8)
 
-        self._probabilities = jax.jit(probabilities)
+        self._segmented = jax.jit(segmented)
 
     def __call__(self, slices):
         """Segments any number of slices, at most `MAX_BATCH` at a time.
@@ -54,10 +57,13 @@ class Segmenter:
                 f'slices of shape {slices.shape}; this network takes [slices, height, width], '
                 f'height and width multiples of {divisor}'
             )
-        slices = slices.astype(np.float32, copy=False)
+        if slices.dtype != np.int16:  # which is half as much to send to the device
+            slices = slices.astype(np.float32, copy=False)
         probabilities = np.empty((*slices.shape, self.config.num_classes), np.float32)
-        _in_parts(lambda part: self._probabilities(self.variables, part), slices, probabilities)
-        return probabilities, probabilities.argmax(-1).astype(np.uint8)
+        labels = np.empty(slices.shape, np.uint8)
+        segmented = functools.partial(self._segmented, self.variables)
+        _in_parts(segmented, slices, (probabilities, labels))
+        return probabilities, labels
 
 
 class SliceSelector:
@@ -99,7 +105,7 @@ class SliceSelector:
         for image, hu in zip(images, slices, strict=True):
             image[:] = resized(ct.window(hu.astype(np.float32)).round().astype(np.uint8))
         offsets = np.empty((len(slices), len(self.config.levels)), np.float32)
-        _in_parts(lambda part: self._offsets(self.variables, part), images, offsets)
+        _in_parts(functools.partial(self._offsets, self.variables), images, offsets)
         return offsets
 
     def find(self, slices, z):
@@ -151,12 +157,19 @@ def _checked(slices):
 
 
 def _in_parts(function, slices, results):
-    """Fills `results` by `function` of at most `MAX_BATCH` slices.
+    """Fills `results`, a pytree of arrays, by `function` of at most `MAX_BATCH` slices.
 
-    They are padded to a power of two, so that few batch sizes are ever compiled.
+    They are padded to a power of two, so that few batch sizes are ever compiled; what a part gave
+    is fetched when the next one is under way.
     """
-    for start in range(0, len(slices), MAX_BATCH):
-        part = slices[start : start + MAX_BATCH]
-        padding = 2 ** math.ceil(math.log2(len(part))) - len(part)
-        padded = np.pad(part, ((0, padding), (0, 0), (0, 0)))
-        results[start : start + len(part)] = np.asarray(function(padded))[: len(part)]
+
+    def computed():
+        for start in range(0, len(slices), MAX_BATCH):
+            part = slices[start : start + MAX_BATCH]
+            padding = 2 ** math.ceil(math.log2(len(part))) - len(part)
+            rows = slice(start, start + len(part))
+            yield rows, function(np.pad(part, ((0, padding), (0, 0), (0, 0))))
+
+    for (rows, part), _ in itertools.pairwise(itertools.chain(computed(), [None])):
+        for result, values in zip(*map(jax.tree.leaves, (results, part)), strict=True):
+            result[rows] = np.asarray(values)[: rows.stop - rows.start]

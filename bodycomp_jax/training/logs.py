@@ -14,6 +14,7 @@ import time
 
 import rich.box
 import rich.console
+import rich.markup
 import rich.progress
 import rich.table
 from tensorboardX import summary
@@ -22,7 +23,7 @@ from tensorboardX.record_writer import RecordWriter
 
 from bodycomp_jax import cluster
 
-PACKAGES = ('bodycomp_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
+PACKAGES = ('bodycomp_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'pillow')
 PLAIN_WIDTH = 1000  # columns of a table where the output is no terminal
 
 
@@ -89,7 +90,7 @@ class Terminal:
         """The items, with a bar that says how many there have been; it vanishes at the end."""
         return rich.progress.track(
             items,
-            title,
+            rich.markup.escape(title),  # a path may have brackets
             count,
             console=self._console,
             transient=True,

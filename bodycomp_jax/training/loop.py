@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import functools
+import itertools
 import math
 import os
 import shlex
@@ -305,8 +306,10 @@ class _Trainer:
         if not cluster.is_first():
             return []
         self._watchdog.waits_for('the pictures')
-        variables = parallel.on_one_device(state.variables)
-        outputs = np.asarray(self._predict(variables, self._samples['image']))
+        outputs = None
+        if self._task.pictured:
+            variables = parallel.on_one_device(state.variables)
+            outputs = np.asarray(self._predict(variables, self._samples['image']))
         return self._task.pictures(sums, outputs, self._samples)
 
     def _compile(self, state):
@@ -323,8 +326,9 @@ class _Trainer:
         self._refuse_small_memory()
         batch = self._read_val(any_rows)
         self._evaluate = evaluation.lower(state, batch, votes).compile()
-        variables = parallel.on_one_device(state.variables)
-        self._predict = predict.lower(variables, self._samples['image']).compile()
+        if task.pictured:
+            variables = parallel.on_one_device(state.variables)
+            self._predict = predict.lower(variables, self._samples['image']).compile()
         self._terminal.line(f'compiled in {time.perf_counter() - began:.1f} s')
 
     def _refuse_small_memory(self):
@@ -345,13 +349,8 @@ def _one_behind(results):
     def fetch(result):
         return jax.tree.map(lambda x: np.asarray(x, np.float64), result)
 
-    pending = None
-    for result in results:
-        if pending is not None:
-            yield fetch(pending)
-        pending = result
-    if pending is not None:
-        yield fetch(pending)
+    for result, _ in itertools.pairwise(itertools.chain(results, [None])):
+        yield fetch(result)
 
 
 @contextlib.contextmanager
@@ -369,8 +368,8 @@ def _device_errors(config):
 
 def _less_memory(config):
     return (
-        f'lower --batch_size (now {config.batch_size}), use more devices (--num_gpus), fewer '
-        'channels (-C, -M) or --data_cache host'
+        f'lower --batch_size (now {config.batch_size}), use more devices (--num_gpus), a smaller '
+        'network (see --help) or --data_cache host'
     )
 
 
@@ -378,7 +377,7 @@ def _divergence(progress):
     return (
         f'the loss or its gradient was not finite in {progress.skipped_in_a_row} steps in a row, '
         f'in epoch {len(progress.history) + 1}. Likely causes: a --learning_rate that is too '
-        'high, or images that are not HU. The last checkpoint is intact'
+        'high, or images in other units than they must be. The last checkpoint is intact'
     )
 
 

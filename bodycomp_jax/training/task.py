@@ -26,8 +26,8 @@ class Task:
       metrics: metric sums as numpy arrays -> {name: float}.
       headline: {name of a metric: its label} for the terminal.
       pictured: how many validation examples the pictures are of, the same in every epoch.
-      pictures: metric sums of the validation, outputs and batch of these examples, all as numpy
-        arrays -> list of `[h, w, 3]` uint8 pictures.
+      pictures: metric sums of the validation, outputs of these examples (None if there are none),
+        and the examples, all as numpy arrays -> list of `[h, w, 3]` uint8 pictures.
       schedule: step -> learning rate, for the record; the optimizer has its own.
       seed: from which every random number of the step derives.
     """
