@@ -235,7 +235,7 @@ def _floor(subject, task, bench, config, batch_size, weights):
 def _matrix_rate(dtype, bench):
     """Operations a second of a large matrix product."""
     side = MATRIX.get(jax.default_backend(), MATRIX['gpu'])
-    a = jnp.ones((side, side), dtype)
+    a = jax.random.normal(jax.random.key(0), (side, side), dtype)
     product = jax.jit(lambda a: jnp.dot(a, a, precision=PRECISION))
     return 2 * side**3 / statistics.median(_seconds(lambda: product(a), bench))
 

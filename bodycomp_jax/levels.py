@@ -20,8 +20,8 @@ def find_level(z, offsets, threshold):
 
     The curve sigmoid(offset / threshold) is smoothed along z; the level is where it rises through
     1/2, between slices too, or at one of the ends: the place whose ideal curve,
-    sigmoid((z - place) / threshold), is nearest to it. Where it nowhere rises through 1/2, the slice
-    that comes nearest to 1/2 is a third such place.
+    sigmoid((z - place) / threshold), is nearest to it. Where it nowhere rises through 1/2,
+    the slice that comes nearest to 1/2 is a third such place.
 
     Args:
       z: `[N]` positions of the slices in mm, in any order, positive towards the head.

@@ -67,3 +67,14 @@ def test_growing_is_linear_and_the_right_size_stays_as_it_is():
     assert set(np.diff(grown[100, 8:-8].astype(int))) <= {0, 1, 2}
     same = np.resize(PIXELS, (SIDE, SIDE))
     np.testing.assert_array_equal(resized(same), same)
+
+
+def test_a_picture_with_a_second_header_is_refused(tmp_path):
+    path = tmp_path / 'two.png'
+    write_png(path, np.zeros((4, 4), np.uint8))
+    sound = path.read_bytes()
+    body = b'IHDR' + struct.pack('>IIBBBBB', 8, 8, 8, 2, 0, 0, 0)
+    second = struct.pack('>I', 13) + body + struct.pack('>I', zlib.crc32(body))
+    path.write_bytes(sound[:33] + second + sound[33:])
+    with pytest.raises(InputError, match=r'two\.png'):
+        read_png(path)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from bodycomp_jax.models.convolution import PRECISION, ConvolutionCost
+from bodycomp_jax.models.convolution import PRECISION, ConvolutionCost, pointwise
 from bodycomp_jax.models.norm import batch_norm
 from bodycomp_jax.models.pooling import overlapping_max_pool
 
@@ -101,6 +101,7 @@ class DenseNet(nn.Module):
             bias_init=self._initial_bias,
             dtype=self.dtype,
             precision=PRECISION,
+            conv_general_dilated=pointwise if size == 1 else None,
             name=name,
         )
 
