@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bodycomp_jax.data.images import SIDE, read_png, resized
+from bodycomp_jax.data.images import SIDE, read_png, resized, write_png
 from bodycomp_jax.errors import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 40), np.uint8)
