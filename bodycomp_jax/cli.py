@@ -261,7 +261,7 @@ def _by_position(names, positional, given):
     if len(positional) > len(names):
         raise InputError(
             f'{positional[len(names)]!r}: one argument too many; expected '
-            + ' '.join(names).upper()
+            + (' '.join(names).upper() or 'flags alone')
         )
     free = [name for name in names if given[name] is None]
     if len(positional) > len(free):
