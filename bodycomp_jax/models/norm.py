@@ -4,8 +4,6 @@ from flax import linen as nn
 
 EPSILON = 1e-3  # as in the reference
 MOMENTUM = 0.9  # 0.99 leaves the running statistics far behind on small sets
-
-
 STATISTICS = ('reduce_sum', 'psum', 'psum_invariant')  # of a whole batch, over devices too
 
 
