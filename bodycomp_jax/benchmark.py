@@ -1,11 +1,8 @@
-"""What training and prediction cost: measured, and against the least they could.
-
-The floor of a step is the longer of two times: its operations at the measured rate of a large
-matrix product, and its least bytes at the measured rate of a large copy.
-"""
+"""What training and prediction cost: measured, and against the least they could."""
 
 import collections
 import contextlib
+import dataclasses
 import functools
 import glob
 import gzip
@@ -15,33 +12,28 @@ import os
 import re
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from bodycomp_jax import ct
-from bodycomp_jax.config import SegmentationConfig, SliceSelectionConfig
+from bodycomp_jax import ct, roofline
+from bodycomp_jax.config import BenchmarkConfig, SegmentationConfig, SliceSelectionConfig
 from bodycomp_jax.data import images, phantom
 from bodycomp_jax.data.batches import ReadAhead, training_batches
 from bodycomp_jax.data.segmentation import SegmentationSet
 from bodycomp_jax.data.slice_selection import SliceSelectionSet, write_split
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.errors import InputError, WorkError
 from bodycomp_jax.models import densenet, unet
-from bodycomp_jax.models.convolution import PRECISION
 from bodycomp_jax.models.predictors import predictor
-from bodycomp_jax.training import logs, loop, parallel, segmentation, slice_selection
+from bodycomp_jax.training import feed, logs, loop, parallel, segmentation, slice_selection
 from bodycomp_jax.training.interrupts import vote
 from bodycomp_jax.training.state import initial_state, num_parameters
+from bodycomp_jax.training.task import Task
 
-BURN_IN = 3  # steps
 DRAWN = 4  # different phantoms
-MATRIX = {'cpu': 2048, 'gpu': 8192, 'tpu': 8192}  # side of the matrices whose product is timed
-COPIED = {'cpu': 1 << 28, 'gpu': 1 << 31, 'tpu': 1 << 30}  # bytes that are copied
-WEIGHT_BYTES = 6 * 4  # a weight and its two moments, read and written
+READ_STEPS = 64  # at least, in a window of reading: it is quick, and goes on between windows
 ELEMENT_BYTES = {'f32': 4, 'bf16': 2, 'f16': 2, 's32': 4, 'u32': 4, 'pred': 1}
 
 
@@ -52,49 +44,109 @@ class Subject(NamedTuple):
     write: Callable  # folder, config, `[N, H, W]` HU, `[N, H, W]` labels -> a dataset of them
     costs: Callable  # config, side -> a `ConvolutionCost` for each convolution
     side: Callable  # side of the slices in files -> side that the network sees
-    pixel_bytes: int  # of a slice and its labels as they are sent to a device
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A trainer with a set of phantoms, and how it is measured."""
+
+    bench: BenchmarkConfig
+    config: SegmentationConfig | SliceSelectionConfig
+    task: Task
+    costs: list  # a `ConvolutionCost` for each convolution of the network
+    dataset: SegmentationSet | SliceSelectionSet
+    devices: list
+
+    def one_batch(self):
+        """As the host reads it."""
+        return self.dataset.read(np.arange(self.config.batch_size))
+
+    def batches(self, read):
+        """What `read` makes of the rows of each batch, read ahead, epoch after epoch, no end."""
+        n, size = len(self.dataset), self.config.batch_size
+
+        def keys():
+            for epoch in itertools.count(1):
+                for rows in training_batches(n, size, n // size, self.config.seed, epoch):
+                    yield (rows,)
+
+        return iter(ReadAhead(read, keys()))
+
+    def seconds(self, run, steps=None):
+        """Of one run, in each window."""
+        return roofline.seconds(run, self.bench.windows, steps or self.bench.steps)
+
+
+class Mode(NamedTuple):
+    """One way to use a network, or a part of it."""
+
+    what: str
+    seconds: list[float]  # of a step, in each window
+    work: roofline.Work
+    memory: int | None = None  # bytes that the program needs on a device
+
+    def row(self, batch_size, rates):
+        """What is reported, with the floor that `rates` set; None where there is nothing to say."""
+        median = statistics.median(self.seconds)
+        return {
+            'what': self.what,
+            'images_per_second': batch_size / median,
+            'slowest': batch_size / max(self.seconds),
+            'fastest': batch_size / min(self.seconds),
+            'milliseconds': 1e3 * median,
+            'gflop': self.work.operations / 1e9,
+            'least_gbyte': self.work.bytes / 1e9,
+            'share_of_floor': rates.floor(self.work) / median,
+            'device_megabytes': None if self.memory is None else self.memory / 1e6,
+        }
 
 
 def measure(bench, config, devices):
     """What `bench`, a `BenchmarkConfig`, asks for, of the trainer that `config` is for.
 
     Returns:
-      ({what describes the measurement: text or number}, rows with the same keys).
+      ({what describes the measurement: text, number or None}, rows with the same keys).
     """
-    subject = SUBJECTS[type(config)]
-    with written_set(subject, bench, config) as dataset:
-        task = subject.task(config, devices, dataset)
-        about = _about(task, bench, config, devices)
+    with prepared(bench, config, devices) as case:
+        about = _about(case)
         if bench.collectives:
-            slices = dataset.read(np.arange(config.batch_size))
-            return about, collectives(task, slices, devices)
+            return about, collectives(case)
         if bench.profile is not None:
-            return about, profile(task, bench, config, dataset, devices)
-        floor, rows = speeds(subject, task, bench, config, dataset, devices)
-        return about | floor, rows
+            return about, profile(case)
+        rates, rows = speeds(case)
+        return about | rates, rows
 
 
-def _about(task, bench, config, devices):
+def _about(case):
     return {
-        'network': config.network,
-        'devices': f'{len(devices)} x {devices[0].device_kind}',
-        'compute_dtype': task.model.dtype.name,
-        'batch_size': config.batch_size,
-        'image_size': bench.image_size,
+        'network': case.config.network,
+        'devices': f'{len(case.devices)} x {case.devices[0].device_kind}',
+        'compute_dtype': case.task.model.dtype.name,
+        'batch_size': case.config.batch_size,
+        'image_size': case.bench.image_size,
         'versions': logs.versions(),
     }
 
 
 @contextlib.contextmanager
-def written_set(subject, bench, config):
-    """A dataset of phantoms in files, for as long as the block lasts."""
+def prepared(bench, config, devices):
+    """A `Case` with its phantoms in files, for as long as the block lasts."""
     if bench.slices < config.batch_size:
         raise InputError(f'--slices: {bench.slices} are fewer than one batch, {config.batch_size}')
+    subject = SUBJECTS[type(config)]
     drawn = zip(*(phantom.draw(i, bench.image_size) for i in range(DRAWN)), strict=True)
     shape = (bench.slices, bench.image_size, bench.image_size)
     hu, labels = (np.resize(np.stack(slices), shape) for slices in drawn)
     with tempfile.TemporaryDirectory(prefix='bodycomp_benchmark_') as folder:
-        yield subject.write(folder, config, hu, labels)
+        dataset = subject.write(folder, config, hu, labels)
+        yield Case(
+            bench=bench,
+            config=config,
+            task=subject.task(config, devices, dataset),
+            costs=subject.costs(config, subject.side(bench.image_size)),
+            dataset=dataset,
+            devices=devices,
+        )
 
 
 def _write_npy(folder, config, hu, labels):
@@ -126,7 +178,6 @@ SUBJECTS = {
         write=_write_npy,
         costs=unet.convolution_costs,
         side=lambda side: side,
-        pixel_bytes=2 + 1,
     ),
     SliceSelectionConfig: Subject(
         task=lambda config, devices, dataset: slice_selection.task(
@@ -135,7 +186,6 @@ SUBJECTS = {
         write=_write_png,
         costs=densenet.convolution_costs,
         side=lambda side: images.SIDE,
-        pixel_bytes=1,
     ),
 }
 
@@ -149,12 +199,12 @@ class Training:
       batch: what it was compiled for, on the devices.
     """
 
-    def __init__(self, task, batch, devices):
-        """`batch` as the host reads it."""
-        self.state = parallel.replicate(initial_state(task, batch['image'].shape[1:]), devices)
+    def __init__(self, case):
+        devices, batch = case.devices, case.one_batch()
+        self.state = parallel.replicate(initial_state(case.task, batch['image'].shape[1:]), devices)
         self.batch = parallel.split(batch, devices)
         self._votes = parallel.on_each_device(vote(None), devices)
-        step = functools.partial(loop.train_step, task)
+        step = functools.partial(loop.train_step, case.task)
         program = parallel.parallel(step, devices, donate_state=True)
         self.compiled = program.lower(self.state, self.batch, self._votes).compile()
 
@@ -164,155 +214,109 @@ class Training:
         return sums
 
 
-def speeds(subject, task, bench, config, dataset, devices):
+def speeds(case):
     """How fast training, prediction and reading are.
 
-    Args:
-      subject, task: of the trainer.
-      bench: a `BenchmarkConfig`.
-      config: of the trainer.
-      dataset: from `written_set`.
-      devices: to train on.
-
     Returns:
-      ({rate, or work of a step on one device: number},
-       rows {'what', 'images_per_second', 'slowest', 'fastest', 'milliseconds', 'share_of_floor',
-       'device_megabytes'}, None where there is nothing to say).
+      ({measured rate, or the most memory in use by training, where devices say: number},
+       rows as of `Mode`; work and memory are those of one device, for reading of the host).
     """
-    size = config.batch_size
-    slices = dataset.read(np.arange(size))
-    training = Training(task, slices, devices)
-    weights = num_parameters(training.state.variables)
-    floor = _floor(subject, task, bench, config, size / len(devices), weights)
-    files = iter(ReadAhead(dataset.read, _keys(dataset, config)))
-    feed = iter(
-        ReadAhead(lambda rows: parallel.split(dataset.read(rows), devices), _keys(dataset, config))
+    size, windows, steps = case.config.batch_size, case.bench.windows, case.bench.steps
+    training = Training(case)
+    trained, peak = _training_modes(case, training)
+    predicted = _prediction_modes(case, training.state.variables)
+    reading = _reading_mode(case)
+    device = roofline.device_rates(case.task.model.dtype, windows, steps)
+    host = roofline.host_rates(windows, steps)
+    rates = {
+        'matrix_gflop_per_second': device.operations / 1e9,
+        'copy_gbyte_per_second': device.bytes / 1e9,
+        'host_copy_gbyte_per_second': host.bytes / 1e9,
+    }
+    if peak is not None:
+        rates['training_megabytes_in_use'] = peak / 1e6
+    rows = [mode.row(size, device) for mode in (*trained, *predicted)]
+    return rates, [*rows, reading.row(size, host)]
+
+
+def _training_modes(case, training):
+    """(each `Mode`, the most bytes in use by a step, None on a CPU)."""
+    devices, size = case.devices, case.config.batch_size
+    work = roofline.training_work(
+        case.costs,
+        size / len(devices),
+        case.task.model.dtype,
+        num_parameters(training.state.variables),
+        _nbytes(training.batch) / len(devices),
     )
-    trained = _measured_by(lambda: training.step(training.batch), bench, size)
-    fed = _measured_by(lambda: training.step(next(feed)), bench, size)
-    model = predictor(config, parallel.on_one_device(training.state.variables), task.model.dtype)
-    predicted = _measured_by(lambda: model(slices['image']), bench, size)
-    read = _measured_by(lambda: next(files), bench, size)
-    megabytes = parallel.memory(training.compiled, devices)[0] / 1e6
-    for row in (trained, fed):
-        row['share_of_floor'] = floor['floor_milliseconds'] / row['milliseconds']
-        row['device_megabytes'] = megabytes
-    rows = {
-        'train, data on the device': trained,
-        'train, from files': fed,
-        'predict, from host to host': predicted,
-        'read files': read,
+    memory, _ = parallel.memory(training.compiled, devices)
+    alone = case.seconds(lambda: training.step(training.batch))
+    peak = parallel.peak_memory()  # before anything else is there
+    read, keep = (
+        case.batches(make(case.dataset, size, devices)) for make in (feed.reader, feed.keeper)
+    )
+    seconds = {
+        'train, one batch on the device': alone,
+        'train, streamed': case.seconds(lambda: training.step(next(read))),
+        'train, set kept on the device': case.seconds(lambda: training.step(next(keep))),
     }
-    return floor, [{'what': what, **row} for what, row in rows.items()]
+    return [Mode(what, of_step, work, memory) for what, of_step in seconds.items()], peak
 
 
-def _floor(subject, task, bench, config, batch_size, weights):
-    """The least work of a training step of so many slices on one device, and its least time.
-
-    Bytes: every convolution's result is written once and read once by each of its readers;
-    on the way back it is read once more, its gradient written and read once; and slices, labels,
-    weights and moments once. Operations: as many on the way forward as twice on the way back, but
-    for the gradient of the slices, which nobody needs.
-    """
-    dtype = task.model.dtype
-    side = subject.side(bench.image_size)
-    costs = subject.costs(config, side)
-    products = [cost.values * cost.taps for cost in costs]
-    operations = 2 * batch_size * (3 * sum(products) - products[0])
-    values = sum(cost.values * (1 + cost.readers + 1 + 2) for cost in costs)
-    a_slice = values * dtype.itemsize + side**2 * subject.pixel_bytes
-    least_bytes = batch_size * a_slice + weights * WEIGHT_BYTES
-    matrix_rate, copy_rate = _matrix_rate(dtype, bench), _copy_rate(bench)
-    return {
-        'matrix_gflop_per_second': matrix_rate / 1e9,
-        'copy_gbyte_per_second': copy_rate / 1e9,
-        'gflop_per_step': operations / 1e9,
-        'least_gbyte_per_step': least_bytes / 1e9,
-        'floor_milliseconds': 1e3 * max(operations / matrix_rate, least_bytes / copy_rate),
-    }
+def _prediction_modes(case, variables):
+    dtype = case.task.model.dtype
+    model = predictor(case.config, parallel.on_one_device(variables), dtype)
+    slices = case.one_batch()['image']
+    there = jax.device_put(slices)
+    program = model.program.lower(model.variables, there).compile()
+    work = roofline.prediction_work(
+        case.costs,
+        len(slices),
+        dtype,
+        num_parameters(model.variables),
+        _nbytes((there, program.out_info)),
+    )
+    memory, _ = parallel.memory(program, case.devices)
+    on_device = case.seconds(lambda: program(model.variables, there))
+    return [
+        Mode('predict, one batch on the device', on_device, work, memory),
+        Mode('predict, from host to host', case.seconds(lambda: model(slices)), work),
+    ]
 
 
-def _matrix_rate(dtype, bench):
-    """Operations a second of a large matrix product."""
-    side = MATRIX.get(jax.default_backend(), MATRIX['gpu'])
-    a = jax.random.normal(jax.random.key(0), (side, side), dtype)
-    product = jax.jit(lambda a: jnp.dot(a, a, precision=PRECISION))
-    return 2 * side**3 / statistics.median(_seconds(lambda: product(a), bench))
+def _reading_mode(case):
+    batches = case.batches(case.dataset.read)
+    seconds = case.seconds(lambda: next(batches), max(case.bench.steps, READ_STEPS))
+    return Mode('read', seconds, roofline.reading_work(_nbytes(case.one_batch())))
 
 
-def _copy_rate(bench):
-    """Bytes a second, read and written, of a large copy into memory that is there already."""
-    size = COPIED.get(jax.default_backend(), COPIED['gpu'])
-    array = jnp.ones(size // 4, jnp.float32)
-    copy = jax.jit(lambda a: a + 1, donate_argnums=0)
-
-    def run():
-        nonlocal array
-        array = copy(array)
-        return array
-
-    return 2 * size / statistics.median(_seconds(run, bench))
-
-
-def _keys(dataset, config):
-    """The arguments of `dataset.read`, epoch after epoch, without end."""
-    n, size = len(dataset), config.batch_size
-    for epoch in itertools.count(1):
-        for rows in training_batches(n, size, n // size, config.seed, epoch):
-            yield (rows,)
-
-
-def _measured_by(run, bench, batch_size):
-    seconds = _seconds(run, bench)
-    return {
-        'images_per_second': batch_size / statistics.median(seconds),
-        'slowest': batch_size / max(seconds),
-        'fastest': batch_size / min(seconds),
-        'milliseconds': 1e3 * statistics.median(seconds),
-        'share_of_floor': None,
-        'device_megabytes': None,
-    }
-
-
-def _seconds(run, bench):
-    """Of one run, in each window; the devices are waited for at the end of a window."""
-    for _ in range(BURN_IN):
-        jax.block_until_ready(run())
-    seconds = []
-    for _ in range(bench.windows):
-        began = time.perf_counter()
-        for _ in range(bench.steps):
-            result = run()
-        jax.block_until_ready(result)
-        seconds.append((time.perf_counter() - began) / bench.steps)
-    return seconds
-
-
-def profile(task, bench, config, dataset, devices):
-    """Writes a trace of one window of training steps into `bench.profile`.
+def profile(case):
+    """Writes a trace of one window of training steps into `--profile`.
 
     Returns:
       rows {'operation', 'milliseconds' a step, 'share' of all operations, 'computes'} of the ten
       that take longest, over all devices.
+
+    Raises WorkError where the trace names no operations.
     """
-    training = Training(task, dataset.read(np.arange(config.batch_size)), devices)
+    folder, steps = case.bench.profile, case.bench.steps
+    training = Training(case)
     jax.block_until_ready(training.step(training.batch))
-    with jax.profiler.trace(bench.profile):
-        for _ in range(bench.steps):
+    with jax.profiler.trace(folder):
+        for _ in range(steps):
             sums = training.step(training.batch)
         jax.block_until_ready(sums)
-    pattern = os.path.join(bench.profile, 'plugins/profile/*/*.trace.json.gz')
-    with gzip.open(max(glob.glob(pattern), key=os.path.getmtime)) as file:
-        events = json.load(file)['traceEvents']
-    microseconds = collections.Counter()
-    for event in events:
-        if 'hlo_op' in event.get('args', {}):
-            microseconds[event['args']['hlo_op']] += event['dur']
+    microseconds = _microseconds_of_operations(folder)
+    if not microseconds:
+        raise WorkError(
+            f'{folder}: the trace names no operations. On a GPU that runs the step as one graph '
+            'they are seen with XLA_FLAGS=--xla_gpu_enable_command_buffer= before the command'
+        )
     sources = dict(re.findall(r'%([\w.-]+) = .*?op_name="([^"]*)"', training.compiled.as_text()))
     return [
         {
             'operation': operation,
-            'milliseconds': time_taken / 1e3 / bench.steps,
+            'milliseconds': time_taken / 1e3 / steps,
             'share': time_taken / microseconds.total(),
             'computes': sources.get(operation, ''),
         }
@@ -320,28 +324,37 @@ def profile(task, bench, config, dataset, devices):
     ]
 
 
-def collectives(task, batch, devices):
+def _microseconds_of_operations(folder):
+    """In the latest trace."""
+    pattern = os.path.join(folder, 'plugins/profile/*/*.trace.json.gz')
+    with gzip.open(max(glob.glob(pattern), key=os.path.getmtime)) as file:
+        events = json.load(file)['traceEvents']
+    microseconds = collections.Counter()
+    for event in events:
+        if 'hlo_op' in event.get('args', {}):
+            microseconds[event['args']['hlo_op']] += event['dur']
+    return microseconds
+
+
+def collectives(case):
     """What a training step sends between devices, and the least it could.
 
     The least that gives equal results on any number of devices: the gradients once, the loss
     sums once, and for each batch norm mean and mean square on the way forward and their gradients
     on the way back, one batch norm after another.
 
-    Args:
-      task: a `Task`.
-      batch: as the host reads it.
-      devices: of which there must be two at least.
-
     Returns:
       rows {'what', 'collectives', 'bytes'}.
+
+    Raises InputError for one device.
     """
-    if len(devices) < 2:
+    if len(case.devices) < 2:
         raise InputError(
             '--collectives: one device sends nothing; JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=8 '
             'NPROC=16 before the command makes eight'
         )
-    training = Training(task, batch, devices)
-    state = training.state
+    training = Training(case)
+    task, state, batch = case.task, training.state, case.one_batch()
     found = re.findall(
         r'= (.+?) (?:all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)'
         r'(?:-start)?\(',
@@ -352,9 +365,9 @@ def collectives(task, batch, devices):
     loss_sums = jax.eval_shape(task.loss_sums, outputs, batch)
     norms = len([name for name in _names(state.batch_stats) if 'mean' in name])
     least = [
-        ('gradients', 1, _size(state.params)),
-        ('loss sums', 1, _size(loss_sums)),
-        ('batch statistics', 2 * norms, 2 * _size(state.batch_stats)),
+        ('gradients', 1, _nbytes(state.params)),
+        ('loss sums', 1, _nbytes(loss_sums)),
+        ('batch statistics', 2 * norms, 2 * _nbytes(state.batch_stats)),
     ]
     rows = [
         ('the compiled step', len(sizes), sum(sizes)),
@@ -369,8 +382,8 @@ def _names(tree):
     return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
-def _size(tree):
-    return sum(4 * leaf.size for leaf in jax.tree.leaves(tree))  # all are float32
+def _nbytes(tree):
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def _bytes_of(shapes):

@@ -85,9 +85,9 @@ def assert_same_rows(run_dir, reference):
 
 @pytest.fixture(scope='module')
 def two_by_two(data_dir, tmp_path_factory):
-    """A finished job of two processes with two devices each."""
+    """A finished job of two processes with two devices each, which keep the sets."""
     output_dir = tmp_path_factory.mktemp('two_by_two')
-    results = run_job(data_dir, output_dir, '--name', 'run')
+    results = run_job(data_dir, output_dir, '--name', 'run', '--data_cache', 'device')
     assert [code for code, _ in results] == [0, 0], results
     return types.SimpleNamespace(run_dir=output_dir / 'run', printed=[text for _, text in results])
 

@@ -3,7 +3,7 @@ import types
 import jax
 import numpy as np
 import pytest
-from conftest import final_state, read_rows, tiny_config, train_tiny
+from conftest import SIDE, final_state, read_rows, tiny_config, train_tiny
 
 from bodycomp_jax.data.batches import evaluation_batches
 from bodycomp_jax.data.segmentation import open_sets
@@ -11,10 +11,12 @@ from bodycomp_jax.errors import InputError
 from bodycomp_jax.training import feed
 
 CONFIG = tiny_config()
+SLICE = SIDE * SIDE * (2 + 1)  # bytes with its labels
 TIMING = ('images_per_second', 'data_wait_share', 'seconds')
 
 
-def test_a_kept_set_makes_the_batches_that_are_streamed(data_dir):
+def test_a_kept_set_makes_the_batches_that_are_streamed(data_dir, monkeypatch):
+    monkeypatch.setattr(feed, 'PART', 4 * SLICE)
     devices = jax.local_devices()[:4]
     for dataset in open_sets(data_dir, CONFIG):
         read, keep = (make(dataset, 8, devices) for make in (feed.reader, feed.keeper))
@@ -24,6 +26,17 @@ def test_a_kept_set_makes_the_batches_that_are_streamed(data_dir):
             for name, array in streamed.items():
                 assert (array.dtype, array.sharding) == (kept[name].dtype, kept[name].sharding)
                 np.testing.assert_array_equal(array, kept[name])
+
+
+def test_a_set_is_never_whole_in_the_memory_of_the_host(data_dir, monkeypatch):
+    """21 slices by five go in five parts, of which the last has four from the one before."""
+    monkeypatch.setattr(feed, 'PART', 5 * SLICE)
+    dataset = open_sets(data_dir, CONFIG)[0]
+    read, asked = dataset.read, []
+    monkeypatch.setattr(dataset, 'read', lambda rows: asked.append(rows.tolist()) or read(rows))
+    feed.keeper(dataset, 8, jax.local_devices()[:2])
+    parts = sorted(rows for rows in asked if len(rows) > 1)
+    assert [(rows[0], rows[-1]) for rows in parts] == [(0, 4), (5, 9), (10, 14), (15, 19), (16, 20)]
 
 
 def test_training_from_a_kept_set_ends_in_the_same_bits(data_dir, tmp_path, finished_run):
@@ -42,7 +55,7 @@ def test_training_from_a_kept_set_ends_in_the_same_bits(data_dir, tmp_path, fini
 
 def test_a_set_is_kept_where_there_is_room(data_dir, monkeypatch):
     sets = open_sets(data_dir, CONFIG)
-    takes = (21 + 5) * 32 * 32 * 3
+    takes = (21 + 5) * SLICE
     cpu, gpu = ([types.SimpleNamespace(platform=name)] for name in ('cpu', 'gpu'))
     for free, wanted, devices, expected in [
         (2 * takes, 'auto', gpu, True),

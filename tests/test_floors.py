@@ -16,6 +16,7 @@ FLOORS = {
     'bodycomp_jax.models.norm': 1,
     'bodycomp_jax.models.pooling': 1,
     'bodycomp_jax.levels': 0,
+    'bodycomp_jax.roofline': 3,
     'bodycomp_jax.models.predictors': 3,
     'bodycomp_jax.data': 2,
     'bodycomp_jax.data.images': 1,

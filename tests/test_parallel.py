@@ -1,3 +1,5 @@
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +27,18 @@ def test_each_device_has_its_rows_and_the_sum_is_of_all():
     assert votes.tolist() == [0, 4, 0]
     assert result['sum'] == 2 * 28
     assert result['agree'] == 4
+
+
+@pytest.mark.parametrize(('in_use', 'there'), [(0, 10_000), (800, 10_000), (5000, 5800)])
+def test_memory_that_others_use_is_not_there_for_a_program(monkeypatch, in_use, there):
+    """The 800 bytes of its argument may be there already; the result is as large."""
+    compiled = jax.jit(lambda x: x + 1).lower(jnp.zeros(200, jnp.float32)).compile()
+    stats = {'bytes_limit': 10_000, 'bytes_in_use': in_use, 'peak_bytes_in_use': 9000}
+    device = types.SimpleNamespace(memory_stats=lambda: stats)
+    monkeypatch.setattr(parallel.jax, 'local_devices', lambda: [device])
+    assert parallel.memory(compiled, [device]) == (1600, there)
+    assert parallel.free_memory([device]) == 10_000 - in_use
+    assert parallel.peak_memory() == 9000
 
 
 @pytest.mark.parametrize(

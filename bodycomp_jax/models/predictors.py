@@ -23,6 +23,7 @@ class Segmenter:
     Attributes:
       config: the `SegmentationConfig` of the network.
       variables: its weights and running batch statistics, on the device that predicts.
+      program: what is compiled: of the variables and slices, its results, on that device.
     """
 
     def __init__(self, config, variables, dtype=jnp.float32):
@@ -35,7 +36,7 @@ class Segmenter:
             probabilities = jax.nn.softmax(network.apply(variables, images))
             return probabilities, probabilities.argmax(-1).astype(jnp.uint8)
 
-        self._segmented = jax.jit(segmented)
+        self.program = jax.jit(segmented)
 
     def __call__(self, slices):
         """Segments any number of slices, at most `MAX_BATCH` at a time.
@@ -61,7 +62,7 @@ class Segmenter:
             slices = slices.astype(np.float32, copy=False)
         probabilities = np.empty((*slices.shape, self.config.num_classes), np.float32)
         labels = np.empty(slices.shape, np.uint8)
-        segmented = functools.partial(self._segmented, self.variables)
+        segmented = functools.partial(self.program, self.variables)
         _in_parts(segmented, slices, (probabilities, labels))
         return probabilities, labels
 
@@ -72,6 +73,8 @@ class SliceSelector:
     Attributes:
       config: the `SliceSelectionConfig` of the network.
       variables: its weights and running batch statistics, on the device that predicts.
+      program: what is compiled: of the variables and `[B, 256, 256]` grey values, its results, on
+        that device.
     """
 
     def __init__(self, config, variables, dtype=jnp.float32):
@@ -82,7 +85,7 @@ class SliceSelector:
         def offsets(variables, images):
             return config.threshold * network.apply(variables, densenet.inputs(images))
 
-        self._offsets = jax.jit(offsets)
+        self.program = jax.jit(offsets)
 
     def __call__(self, slices):
         """Tells how far slices are from the levels.
@@ -105,7 +108,7 @@ class SliceSelector:
         for image, hu in zip(images, slices, strict=True):
             image[:] = resized(ct.window(hu.astype(np.float32)).round().astype(np.uint8))
         offsets = np.empty((len(slices), len(self.config.levels)), np.float32)
-        _in_parts(functools.partial(self._offsets, self.variables), images, offsets)
+        _in_parts(functools.partial(self.program, self.variables), images, offsets)
         return offsets
 
     def find(self, slices, z):

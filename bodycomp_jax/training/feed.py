@@ -5,10 +5,12 @@ Either way the same rows make the same batch, so that the result does not depend
 
 import numpy as np
 
+from bodycomp_jax.data.batches import ReadAhead
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.training import parallel
 
 SHARE = 0.5  # of the free memory of a device that kept sets may take
+PART = 1 << 26  # bytes of a set that go to the devices at a time
 
 
 def reader(dataset, batch_size, devices):
@@ -24,9 +26,7 @@ def reader(dataset, batch_size, devices):
 def keeper(dataset, batch_size, devices):
     """The same, but the whole set is read once, now, and kept on every device."""
     own = parallel.local_rows(batch_size, devices)
-    kept = dataset.read(np.arange(len(dataset)))
-    del kept['weight']
-    kept = parallel.replicate(kept, devices)
+    kept = parallel.joined(_parts(dataset), len(dataset), devices)
 
     def choose(rows, weights):
         return parallel.split({'rows': rows[own].astype(np.int32), 'weight': weights[own]}, devices)
@@ -61,6 +61,22 @@ def is_kept(data_cache, datasets, devices):
     return kept, f'data   {takes / 1e6:,.0f} MB, {where}; {free / 1e6:,.0f} MB are free on each'
 
 
+def _parts(dataset):
+    """(first row, rows) of each part; all are of one size, so the last two may overlap."""
+    n = len(dataset)
+    size = min(n, max(1, PART * n // _bytes(dataset)))
+    starts = [min(start, n - size) for start in range(0, n, size)]
+    keys = [(np.arange(start, start + size),) for start in starts]
+    return zip(starts, ReadAhead(lambda rows: _without_weights(dataset, rows), keys), strict=True)
+
+
 def _bytes(dataset):
-    one = dataset.read(np.zeros(1, int))
-    return len(dataset) * sum(array.nbytes for name, array in one.items() if name != 'weight')
+    one = _without_weights(dataset, np.zeros(1, int))
+    return len(dataset) * sum(array.nbytes for array in one.values())
+
+
+def _without_weights(dataset, rows):
+    """What a set says of its rows, whichever batch they are in."""
+    read = dataset.read(rows)
+    del read['weight']
+    return read

@@ -335,8 +335,8 @@ class _Trainer:
         needed, available = parallel.memory(self._train, self._devices)
         if needed > available:
             raise WorkError(
-                f'a training step needs {needed / 1e9:.1f} GB on each device, which has '
-                f'{available / 1e9:.1f} GB; {_less_memory(self._config)}'
+                f'a training step needs {needed / 1e9:.1f} GB on each device, where there are '
+                f'{available / 1e9:.1f} GB for it; {_less_memory(self._config)}'
             )
 
 

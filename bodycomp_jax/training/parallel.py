@@ -4,6 +4,7 @@ The state has no device axis: it goes in and comes out whole, the same on every 
 is split along its first axis, over the devices of all processes.
 """
 
+import functools
 import os
 
 import jax
@@ -73,6 +74,38 @@ def replicate(tree, devices):
     )
 
 
+def joined(parts, length, devices):
+    """Arrays of `length` rows on every device, of which the host has only parts.
+
+    Args:
+      parts: iterable of (first row, {name: `[n, ...]`}), with one n for all; they may overlap.
+      length: N.
+      devices: which get them.
+
+    Returns:
+      {name: `[N, ...]`}, replicated.
+    """
+    everywhere = _sharding(devices, PartitionSpec())
+
+    @functools.partial(jax.jit, out_shardings=everywhere, donate_argnums=0)
+    def write(whole, part, start):
+        def written(array, rows):
+            return jax.lax.dynamic_update_slice_in_dim(array, rows, start, axis=0)
+
+        return jax.tree.map(written, whole, part)
+
+    whole = None
+    for start, part in parts:
+        if whole is None:
+            whole = {
+                name: jnp.empty((length, *rows.shape[1:]), rows.dtype, device=everywhere)
+                for name, rows in part.items()
+            }
+        # Waited for, else the parts that are not there yet pile up in the host's memory.
+        whole = jax.block_until_ready(write(whole, replicate(part, devices), start))
+    return whole
+
+
 def local_rows(batch_size, devices):
     """Which rows of a batch this process reads: those of its own devices, in their order."""
     rows = np.arange(batch_size).reshape(len(devices), -1)
@@ -100,28 +133,38 @@ def on_one_device(tree):
 
 
 def memory(compiled, devices):
-    """(bytes that a compiled program needs on a device, bytes that the device has)."""
-    stats = compiled.memory_analysis()
+    """(bytes that a compiled program needs on a device, bytes that are there for it).
+
+    Its arguments are thought to be there already, and are not counted twice.
+    """
+    needs = compiled.memory_analysis()
     needed = (
-        stats.argument_size_in_bytes
-        + stats.output_size_in_bytes
-        + stats.temp_size_in_bytes
-        - stats.alias_size_in_bytes
+        needs.argument_size_in_bytes
+        + needs.output_size_in_bytes
+        + needs.temp_size_in_bytes
+        - needs.alias_size_in_bytes
     )
-    limits = jax.local_devices()[0].memory_stats()
-    if limits is None:  # a CPU: its virtual devices share the host's memory
+    stats = _memory_stats()
+    if stats is None:  # a CPU: its virtual devices share the host's memory
         host = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
         return needed, host // _num_local(devices)
-    return needed, limits['bytes_limit']
+    others = max(0, stats['bytes_in_use'] - needs.argument_size_in_bytes)
+    return needed, stats['bytes_limit'] - others
 
 
 def free_memory(devices):
     """Bytes that are free on each device."""
-    stats = jax.local_devices()[0].memory_stats()
+    stats = _memory_stats()
     if stats is None:
         free = os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
         return free // _num_local(devices)
     return stats['bytes_limit'] - stats['bytes_in_use']
+
+
+def peak_memory():
+    """The most bytes that were in use on a device so far; None on a CPU, which does not say."""
+    stats = _memory_stats()
+    return None if stats is None else stats['peak_bytes_in_use']
 
 
 def sum_over_devices(tree):
@@ -138,6 +181,11 @@ def _put(parts, devices):
     shape = (len(devices), *parts.shape[1:])
     sharding = _sharding(devices, PartitionSpec(AXIS))
     return jax.make_array_from_process_local_data(sharding, parts, shape)
+
+
+def _memory_stats():
+    """What the allocator of an accelerator says; None on a CPU."""
+    return jax.local_devices()[0].memory_stats()
 
 
 def _num_local(devices):
