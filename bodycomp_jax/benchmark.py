@@ -33,7 +33,7 @@ from bodycomp_jax.training.state import initial_state, num_parameters
 from bodycomp_jax.training.task import Task
 
 DRAWN = 4  # different phantoms
-READ_STEPS = 64  # at least, in a window of reading: it is quick, and goes on between windows
+READ_STEPS = 64  # at least, in a window of reading: many beside the batches read ahead
 ELEMENT_BYTES = {'f32': 4, 'bf16': 2, 'f16': 2, 's32': 4, 'u32': 4, 'pred': 1}
 
 
@@ -105,7 +105,7 @@ def measure(bench, config, devices):
     """What `bench`, a `BenchmarkConfig`, asks for, of the trainer that `config` is for.
 
     Returns:
-      ({what describes the measurement: text, number or None}, rows with the same keys).
+      ({what describes the measurement: text or number}, rows with the same keys).
     """
     with prepared(bench, config, devices) as case:
         about = _about(case)
@@ -251,14 +251,16 @@ def _training_modes(case, training):
     )
     memory, _ = parallel.memory(training.compiled, devices)
     alone = case.seconds(lambda: training.step(training.batch))
-    peak = parallel.peak_memory()  # before anything else is there
-    read, keep = (
-        case.batches(make(case.dataset, size, devices)) for make in (feed.reader, feed.keeper)
-    )
+    peak = parallel.peak_memory()  # before what other modes need is there
+
+    def fed_by(make):
+        batches = case.batches(make(case.dataset, size, devices))
+        return case.seconds(lambda: training.step(next(batches)))
+
     seconds = {
         'train, one batch on the device': alone,
-        'train, streamed': case.seconds(lambda: training.step(next(read))),
-        'train, set kept on the device': case.seconds(lambda: training.step(next(keep))),
+        'train, streamed': fed_by(feed.reader),
+        'train, set kept on the device': fed_by(feed.keeper),
     }
     return [Mode(what, of_step, work, memory) for what, of_step in seconds.items()], peak
 

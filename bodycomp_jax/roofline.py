@@ -81,7 +81,7 @@ def reading_work(slice_bytes):
 
 
 def device_rates(dtype, windows, steps):
-    """Of one device: a product of matrices, and a copy into memory that is there already."""
+    """Of one device: a product of matrices, and a pass that reads an array and writes it back."""
     backend = jax.default_backend()
     side, size = (sizes.get(backend, sizes['gpu']) for sizes in (MATRIX, COPIED))
     matrix = jax.random.normal(jax.random.key(0), (side, side), dtype)

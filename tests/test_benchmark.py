@@ -59,6 +59,13 @@ def test_speeds_and_floors_agree_with_each_other(small_rates):
         )
         share = 1e3 * least_seconds / row['milliseconds']
         assert row['share_of_floor'] == pytest.approx(share)
+    products = SIDE**2 * (36 + 72 + 272 + 16)  # of a slice, reckoned below
+    trained = 2 * 4 * (3 * products - SIDE**2 * 36) / 1e9  # half of the batch on each device
+    predicted = 2 * 8 * products / 1e9
+    expected = [trained, trained, trained, predicted, predicted, 0]
+    assert [row['gflop'] for row in rows] == pytest.approx(expected)
+    slices = 8 * (SIDE**2 * 3 + 4)  # int16, uint8 and a weight
+    assert rows[-1]['least_gbyte'] == pytest.approx(2 * slices / 1e9)
 
 
 def test_the_least_work_of_a_small_network_by_hand():

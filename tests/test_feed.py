@@ -28,7 +28,7 @@ def test_a_kept_set_makes_the_batches_that_are_streamed(data_dir, monkeypatch):
                 np.testing.assert_array_equal(array, kept[name])
 
 
-def test_a_set_is_never_whole_in_the_memory_of_the_host(data_dir, monkeypatch):
+def test_a_set_that_is_kept_is_read_in_parts(data_dir, monkeypatch):
     """21 slices by five go in five parts, of which the last has four from the one before."""
     monkeypatch.setattr(feed, 'PART', 5 * SLICE)
     dataset = open_sets(data_dir, CONFIG)[0]

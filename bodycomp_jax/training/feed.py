@@ -10,7 +10,7 @@ from bodycomp_jax.errors import InputError
 from bodycomp_jax.training import parallel
 
 SHARE = 0.5  # of the free memory of a device that kept sets may take
-PART = 1 << 26  # bytes of a set that go to the devices at a time
+PART = 1 << 26  # bytes of a set that go to the devices at a time; the host has five parts at most
 
 
 def reader(dataset, batch_size, devices):
