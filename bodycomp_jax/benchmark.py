@@ -218,7 +218,7 @@ def speeds(case):
     """How fast training, prediction and reading are.
 
     Returns:
-      ({measured rate, or the most memory in use by training, where devices say: number},
+      ({measured rate, or the most memory in use after the first mode, where devices say: number},
        rows as of `Mode`; work and memory are those of one device, for reading of the host).
     """
     size, windows, steps = case.config.batch_size, case.bench.windows, case.bench.steps
@@ -240,7 +240,7 @@ def speeds(case):
 
 
 def _training_modes(case, training):
-    """(each `Mode`, the most bytes in use by a step, None on a CPU)."""
+    """(each `Mode`, the most bytes in use after the first of them, None on a CPU)."""
     devices, size = case.devices, case.config.batch_size
     work = roofline.training_work(
         case.costs,

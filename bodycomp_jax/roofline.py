@@ -1,7 +1,8 @@
 """The least time that a step could take: its operations and bytes at the rates of this machine.
 
 It is the longer of two times: of the operations at the rate of a large matrix product, and of the
-least bytes at the rate of a large copy (Williams, Waterman and Patterson, "Roofline", 2009).
+least bytes at the rate at which a large array is read and written (Williams, Waterman and
+Patterson, "Roofline", 2009).
 """
 
 import concurrent.futures
