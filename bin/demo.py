@@ -12,10 +12,11 @@ import tempfile
 import numpy as np
 from PIL import Image
 
-from bodycomp_jax import cli, ct
-from bodycomp_jax.checkpoint import load_model
-from bodycomp_jax.data import phantom, phantom_series
-from bodycomp_jax.training import panels
+from bodycomp_jax import ct
+from bodycomp_jax.checkpoints.run import load_model
+from bodycomp_jax.data.phantom import slices, trunk
+from bodycomp_jax.metrics import figures
+from bodycomp_jax.runtime import flags
 
 TRAIN, VAL, SHOWN, SIDE = 96, 16, 3, 128  # slices, slices, slices, pixels
 TRAIN_BODIES, VAL_BODIES, SPACING = 40, 4, 20.0  # bodies, bodies, mm between slices
@@ -24,15 +25,15 @@ SLICE_SELECTION = '--name level -l 0.003 --schedule cosine -e 4 --nb_layers_per_
 
 
 def main(argv):
-    cli.parse(argv, __doc__)
+    flags.parse(argv, __doc__)
     folder = pathlib.Path(tempfile.mkdtemp(prefix='bodycomp_demo_'))
     for name in ('slices', 'bodies'):
         (folder / name).mkdir()
-    phantom.write_dataset(folder / 'slices', train=TRAIN, val=VAL, side=SIDE)
+    slices.write_dataset(folder / 'slices', train=TRAIN, val=VAL, side=SIDE)
     print(f'{TRAIN + VAL} synthetic CT slices with labels: {folder / "slices"}')
     segmenter = _train('train_segmentation.py', folder / 'slices', folder / 'models', SEGMENTATION)
     _show_tissues(segmenter, folder / 'prediction.png')
-    phantom_series.write_dataset(
+    trunk.write_dataset(
         folder / 'bodies', train=TRAIN_BODIES, val=VAL_BODIES, side=SIDE, spacing=SPACING
     )
     print(f'\n{TRAIN_BODIES + VAL_BODIES} synthetic trunks: {folder / "bodies"}')
@@ -55,16 +56,16 @@ def _train(program, data_dir, output_dir, flags):
 
 def _show_tissues(model, path):
     """Segments bodies that are in neither split; prints their areas and draws them."""
-    drawn = [phantom.draw(TRAIN + VAL + i, SIDE) for i in range(SHOWN)]
+    drawn = [slices.draw(TRAIN + VAL + i, SIDE) for i in range(SHOWN)]
     images, masks = map(np.stack, zip(*drawn, strict=True))
     probabilities, labels = model(images)
-    spacing = (phantom.FIELD_OF_VIEW / SIDE,) * 2
+    spacing = (slices.FIELD_OF_VIEW / SIDE,) * 2
     for label, tissue in enumerate(model.config.tissues, start=1):
         found, true = (ct.area_cm2(x, label, spacing) for x in (labels, masks))
         areas = ', '.join(f'{f:.1f} ({t:.1f})' for f, t in zip(found, true, strict=True))
         print(f'{tissue.replace("_", " ")} in {SHOWN} new bodies, cm2 found (drawn): {areas}')
     batch = {'image': images, 'mask': masks}
-    pictures = panels.segmentation(
+    pictures = figures.segmentation(
         probabilities, batch, tissues=model.config.tissues, apply_window=True
     )
     Image.fromarray(np.concatenate(pictures)).save(path)
@@ -75,10 +76,10 @@ def _show_level(model, path):
     """Finds L3 in bodies that are in neither split; prints and draws where it is."""
     pictures, places = [], []
     for i in range(SHOWN):
-        body = phantom_series.draw(TRAIN_BODIES + VAL_BODIES + i, SIDE, SPACING)
+        body = trunk.draw(TRAIN_BODIES + VAL_BODIES + i, SIDE, SPACING)
         true, found = body.levels['L3'], model.find(body.hu, body.z)['L3']
         places.append(f'{found:.0f} ({true:.0f})')
-        pictures += panels.curves(
+        pictures += figures.curves(
             model(body.hu),
             offsets=(body.z - true)[:, None],
             series={f'new body {i + 1}': np.arange(len(body.z))},
@@ -93,4 +94,4 @@ def _show_level(model, path):
 
 
 if __name__ == '__main__':
-    cli.run(main)
+    flags.run(main)

@@ -1,29 +1,17 @@
-"""The errors a user can cause or cure; programs print their message and no traceback."""
+"""Errors that a user can cause or resolve; programs print their message without a traceback."""
 
 
 class InputError(ValueError):
-    """Wrong usage or wrong input, found before any work began. Exit code 2."""
-
-    everywhere = False
+    """Wrong usage or invalid input, found before any work began. Exit code 2."""
 
 
-class WorkError(RuntimeError):
-    """Work that was begun and failed. Exit code 1."""
-
-    everywhere = False
+class RunError(RuntimeError):
+    """Work that began and failed. Exit code 1."""
 
 
 class Stopped(Exception):
-    """Work that ended early because a signal asked for it. Exit code 128 + the signal's number."""
+    """Work that a signal ended early. Exit code 128 + the number of the signal."""
 
-    everywhere = True
-
-    def __init__(self, signal_number):
+    def __init__(self, signal_number: int):
         super().__init__(signal_number)
         self.signal_number = signal_number
-
-
-def everywhere(error):
-    """The same error, marked as one that every process of the job raises alike."""
-    error.everywhere = True
-    return error

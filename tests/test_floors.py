@@ -3,7 +3,7 @@
 import ast
 
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 FLOORS = {
     'bodycomp_jax': 0,

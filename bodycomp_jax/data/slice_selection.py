@@ -12,7 +12,7 @@ import zlib
 
 import numpy as np
 
-from bodycomp_jax.data.images import SIDE, read_png, resized, write_png
+from bodycomp_jax.data.png import SIDE, read_png, resized, write_png
 from bodycomp_jax.errors import InputError
 
 LARGE = 1 << 31  # bytes of decoded slices from which they are kept in a file, not in memory

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from bodycomp_jax.models.convolution import PRECISION, ConvolutionCost, pointwise
-from bodycomp_jax.models.norm import batch_norm
-from bodycomp_jax.models.pooling import overlapping_max_pool
+from bodycomp_jax.models.layers.convolution import PRECISION, pointwise
+from bodycomp_jax.models.layers.norm import batch_norm
+from bodycomp_jax.models.layers.pooling import overlapping_max_pool
 
 BOTTLENECK = 4  # channels between a layer's convolutions, in growth rates
 
@@ -108,48 +107,6 @@ class DenseNet(nn.Module):
     def _initial_bias(self, key, shape, dtype):
         """As Keras draws a bias: a vector of n has n inputs and n outputs."""
         return self.initializer(key, (*shape, *shape), dtype)[0]
-
-
-def convolution_costs(config, side):
-    """A `ConvolutionCost` for each convolution, in order, at slices of side x side pixels.
-
-    The pooled input of each block counts as well, as a convolution without taps.
-    """
-    layers, growth = config.nb_layers_per_block, config.growth_rate
-    C, side = config.nb_initial_filters, -(-side // 2)
-    costs = [ConvolutionCost(side**2 * C, 49, 1)]
-    side = (side - 3) // 2 + 1
-    for i in range(config.nb_blocks):
-        pixels = side**2
-        costs.append(ConvolutionCost(pixels * C, 0, layers))  # the block's input, pooled
-        for j in range(layers):
-            seen = C + j * growth
-            costs.append(ConvolutionCost(pixels * BOTTLENECK * growth, seen, 1))
-            readers = layers - j  # the later layers, and what comes after the block
-            costs.append(ConvolutionCost(pixels * growth, 9 * BOTTLENECK * growth, readers))
-        if i < config.nb_blocks - 1:
-            added = layers * growth
-            C = int((C + added) * config.compression_rate)
-            costs.append(ConvolutionCost(pixels * C, added, 1))
-            side //= 2
-    return costs
-
-
-def from_config(config, *, dtype=jnp.float32, axis_name=None):
-    """The network that a `SliceSelectionConfig` describes."""
-    return DenseNet(
-        num_levels=len(config.levels),
-        layers=config.nb_layers_per_block,
-        blocks=config.nb_blocks,
-        initial_filters=config.nb_initial_filters,
-        growth=config.growth_rate,
-        compression=config.compression_rate,
-        activation=getattr(jax.nn, config.activation),
-        norm=not config.omit_norm,
-        initializer=getattr(jax.nn.initializers, config.initializer)(),
-        dtype=dtype,
-        axis_name=axis_name,
-    )
 
 
 def inputs(images):

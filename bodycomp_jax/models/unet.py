@@ -2,19 +2,17 @@
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from bodycomp_jax import ct
-from bodycomp_jax.models.convolution import (
+from bodycomp_jax.models.layers.convolution import (
     PRECISION,
-    ConvolutionCost,
     conv,
     conv_of_upsampled,
 )
-from bodycomp_jax.models.norm import batch_norm
-from bodycomp_jax.models.pooling import max_pool
+from bodycomp_jax.models.layers.norm import batch_norm
+from bodycomp_jax.models.layers.pooling import max_pool
 
 
 class Conv(nn.Module):
@@ -113,51 +111,6 @@ class UNet(nn.Module):
             name='final_conv',
         )(x)
         return logits.astype(jnp.float32)
-
-
-def convolution_costs(config, side):
-    """A `ConvolutionCost` for each convolution, in order, at slices of side x side pixels.
-
-    A 3x3 convolution of an upsampled image needs 2x2 taps alone.
-    """
-    costs, C, pixels = [], 1, side * side
-
-    def block(below, skip, channels, readers):
-        taps = 9 * skip + (4 if skip else 9) * below
-        for i in range(config.num_convs):
-            last = i == config.num_convs - 1
-            costs.append(
-                ConvolutionCost(
-                    values=pixels * channels,
-                    taps=taps if i == 0 else 9 * channels,
-                    readers=readers if last else 1,
-                )
-            )
-
-    *upper, center = config.compression_channels
-    for channels in upper:
-        block(C, 0, channels, 2)  # the skip and the pooling
-        C, pixels = channels, pixels // 4
-    block(C, 0, center, 1)
-    C = center
-    for channels, skip in zip(config.decompression_channels, reversed(upper), strict=True):
-        pixels *= 4
-        block(C, skip, channels, 1)
-        C = channels
-    return [*costs, ConvolutionCost(pixels * config.num_classes, C, 1)]
-
-
-def from_config(config, *, dtype=jnp.float32, axis_name=None):
-    """The network that a `SegmentationConfig` describes."""
-    return UNet(
-        num_classes=config.num_classes,
-        compression_channels=config.compression_channels,
-        decompression_channels=config.decompression_channels,
-        num_convs=config.num_convs,
-        activation=getattr(jax.nn, config.activation),
-        dtype=dtype,
-        axis_name=axis_name,
-    )
 
 
 def inputs(images, *, apply_window):

@@ -1,0 +1,1 @@
+"""What training and prediction cost, against the least that they could."""

@@ -1,0 +1,1 @@
+"""Synthetic CT with exact labels and levels."""

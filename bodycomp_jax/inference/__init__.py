@@ -1,0 +1,1 @@
+"""Trained networks as functions of CT slices."""

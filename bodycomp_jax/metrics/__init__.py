@@ -1,0 +1,1 @@
+"""Numbers that tell how good a prediction is: per example, then summed up, and drawn."""

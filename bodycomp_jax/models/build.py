@@ -1,0 +1,55 @@
+"""The one switch on the kind of network: from a config to a Flax module."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.typing import DTypeLike
+
+from bodycomp_jax.config import DENSENET_SIDE, DenseNetConfig, NetworkConfig, UNetConfig
+from bodycomp_jax.models.densenet import DenseNet
+from bodycomp_jax.models.unet import UNet
+
+
+def build_network(
+    config: NetworkConfig, *, dtype: DTypeLike = jnp.float32, axis_name: str | None = None
+) -> nn.Module:
+    """The network that a config describes.
+
+    Args:
+      config: a `UNetConfig` or `DenseNetConfig`.
+      dtype: precision of the arithmetic; parameters and batch statistics are float32.
+      axis_name: the mapped axis over which batch statistics are computed in training, if any.
+    """
+    shared = {
+        'activation': getattr(jax.nn, config.activation),
+        'dtype': dtype,
+        'axis_name': axis_name,
+    }
+    match config:
+        case UNetConfig():
+            return UNet(
+                num_classes=config.num_classes,
+                compression_channels=config.compression_channels,
+                decompression_channels=config.decompression_channels,
+                num_convs=config.num_convs,
+                **shared,
+            )
+        case DenseNetConfig():
+            return DenseNet(
+                num_levels=len(config.levels),
+                layers=config.nb_layers_per_block,
+                blocks=config.nb_blocks,
+                initial_filters=config.nb_initial_filters,
+                growth=config.growth_rate,
+                compression=config.compression_rate,
+                norm=not config.omit_norm,
+                **shared,
+            )
+
+
+def variable_shapes(config: NetworkConfig) -> dict:
+    """The variables of the network that a config describes, as `jax.ShapeDtypeStruct`s."""
+    side = config.size_divisor if isinstance(config, UNetConfig) else DENSENET_SIDE
+    images = jnp.zeros((1, side, side, 1))
+    shapes = jax.eval_shape(build_network(config).init, jax.random.key(0), images)
+    return {'batch_stats': {}, **shapes}  # without batch norms there are none

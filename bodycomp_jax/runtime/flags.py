@@ -1,0 +1,172 @@
+"""Command lines: flags made from config dataclasses."""
+
+import dataclasses
+import sys
+import textwrap
+import types
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from bodycomp_jax.config import as_flag, from_values, options
+from bodycomp_jax.errors import InputError
+
+GROUPS = (  # in the order of --help
+    'Benchmark', 'Input and output', 'Network', 'Training', 'Devices', 'Several processes',
+)  # fmt: skip
+HELP_FLAGS = ('--help', '-h', '-?', '--helpfull', '--helpshort')
+HELP_WIDTH = 96
+VALUES = {  # what --help shows for each type
+    int: 'N',
+    float: 'X',
+    str: 'TEXT',
+    tuple[int, ...]: 'N,N,...',
+    tuple[str, ...]: 'TEXT,TEXT,...',
+}
+
+
+def parse(
+    argv: Sequence[str], description: str, *config_classes: type
+) -> tuple[list[Any], set[str]]:
+    """Reads the command line into one value of each config class.
+
+    Positional options may be given with or without their flag. `--help` prints every flag and
+    ends the process.
+
+    Args:
+      argv: the program and its arguments.
+      description: of the program, for --help.
+      config_classes: the classes whose `config.options` are the flags.
+
+    Returns:
+      (one config per class, the names of the options that were given).
+
+    Raises InputError for wrong usage.
+    """
+    fields = [field for config_class in config_classes for field in options(config_class)]
+    if any(argument in HELP_FLAGS for argument in argv[1:]):
+        print(_help(argv[0], description, fields))
+        sys.exit(0)
+    parsed = flags.FlagValues()
+    for field in fields:
+        _define(field, parsed)
+    try:
+        positional = parsed(argv)[1:]
+    except flags.Error as error:
+        raise InputError(f'{error}. --help lists all flags') from error
+    values = {field.name: getattr(parsed, field.name) for field in fields}
+    given = {field.name for field in fields if parsed[field.name].present}
+    by_position = _by_position(
+        [field.name for field in fields if field.metadata['positional']], positional, values
+    )
+    configs = [from_values(c, values | by_position) for c in config_classes]
+    return configs, given | set(by_position)
+
+
+class _IntegersParser(flags.ArgumentParser):
+    """'16,32,64' to (16, 32, 64)."""
+
+    def parse(self, argument):
+        if isinstance(argument, tuple):
+            return argument
+        try:
+            return tuple(int(number) for number in argument.split(',') if number)
+        except ValueError:
+            raise ValueError('use whole numbers separated by commas, such as 16,32,64') from None
+
+
+class _NamesFlag(flags.Flag):
+    """'T5,T8', or the flag repeated with each, to ('T5', 'T8')."""
+
+    def parse(self, argument):
+        names = tuple(name.strip() for name in argument.split(',') if name.strip())
+        self.value = (*self.value, *names) if self.present else names
+        self.present += 1
+
+
+def _define(field: dataclasses.Field, parsed: flags.FlagValues) -> None:
+    metadata, value_type = field.metadata, _value_type(field)
+    name, default, text = field.name, field.default, metadata['help']
+    settings = {
+        'flag_values': parsed,
+        'short_name': metadata['short'],
+        'allow_overwrite': False,  # a flag given twice is a mistake
+    }
+    define = {
+        bool: flags.DEFINE_boolean,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+    }
+    if metadata['choices'] is not None:
+        flags.DEFINE_enum(name, default, metadata['choices'], text, **settings)
+    elif value_type in define:
+        define[value_type](name, default, text, **settings)
+    elif value_type == tuple[str, ...]:
+        flag = _NamesFlag(
+            flags.ArgumentParser(), None, name, None, text, short_name=metadata['short']
+        )
+        flag.value = default
+        flags.DEFINE_flag(flag, parsed)
+    else:
+        flags.DEFINE(_IntegersParser(), name, default, text, **settings)
+
+
+def _value_type(field: dataclasses.Field) -> Any:
+    """The type of an option's values, without the `| None` of an option that may be unset."""
+    if isinstance(field.type, types.UnionType):
+        return next(t for t in typing.get_args(field.type) if t is not type(None))
+    return field.type
+
+
+def _by_position(names: list[str], positional: list[str], values: dict[str, Any]) -> dict[str, str]:
+    """`{name: value}` of the positional arguments; each name must be given exactly once."""
+    if len(positional) > len(names):
+        raise InputError(
+            f'unexpected argument {positional[len(names)]!r}: expected '
+            + (' '.join(names).upper() or 'flags only')
+        )
+    free = [name for name in names if values[name] is None]
+    if len(positional) > len(free):
+        twice = next(name for name in names if values[name] is not None)
+        raise InputError(
+            f'{twice.upper()} is given twice, by position and as --{twice}; give it once'
+        )
+    missing = free[len(positional) :]
+    if missing:
+        raise InputError(f'{missing[0].upper()} is missing; --help lists all arguments')
+    return dict(zip(free, positional, strict=False))
+
+
+def _help(program: str, description: str, fields: list[dataclasses.Field]) -> str:
+    positional = ' '.join(field.name.upper() for field in fields if field.metadata['positional'])
+    usage = f'python {program} {positional} [flags]' if fields else f'python {program}'
+    lines = [usage, '', *_wrap(description, 0)]
+    for group in GROUPS:
+        of_group = [field for field in fields if field.metadata['group'] == group]
+        if of_group:
+            lines += ['', group, *(line for field in of_group for line in _help_on(field))]
+    return '\n'.join(lines)
+
+
+def _help_on(field: dataclasses.Field) -> list[str]:
+    metadata, value_type = field.metadata, _value_type(field)
+    short = f'-{metadata["short"]}, ' if metadata['short'] else '    '
+    if value_type is bool:
+        head = f'{short}--[no]{field.name}'
+    elif metadata['choices'] is not None:
+        head = f'{short}--{field.name} {"|".join(metadata["choices"])}'
+    else:
+        head = f'{short}--{field.name} {VALUES[value_type]}'
+    text = metadata['help']
+    if field.default is not None:
+        text += f' (default: {as_flag(field.default)})'
+    return [*_wrap(head, 2), *_wrap(text, 10)]
+
+
+def _wrap(text: str, indent: int) -> list[str]:
+    return textwrap.wrap(
+        text, HELP_WIDTH, initial_indent=' ' * indent, subsequent_indent=' ' * indent
+    )

@@ -1,0 +1,1 @@
+"""What is trained: one Task for each network, and its parts."""

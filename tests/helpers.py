@@ -1,0 +1,88 @@
+"""What the tests share: one tiny network, short trainings of it, and readers of what they leave."""
+
+import contextlib
+import csv
+import io
+import pathlib
+import struct
+import subprocess
+import sys
+
+import jax
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+
+from bodycomp_jax.checkpoints.run import RunCheckpoints
+from bodycomp_jax.config import RunConfig, SegmentationConfig, from_values
+from bodycomp_jax.data.segmentation import open_sets
+from bodycomp_jax.training.state import initial_state
+from bodycomp_jax.training.tasks.segmentation import segmentation_task
+from bodycomp_jax.training.train import train
+
+ROOT = pathlib.Path(__file__).parents[1]
+SHARED_DATA = ROOT.parent / 'shared' / 'data'
+SIDE = 32
+
+needs_shared_data = pytest.mark.skipif(
+    not SHARED_DATA.exists(), reason='needs the real CT of ../shared/data'
+)
+
+
+def tiny_config(**changes):
+    """A segmentation config with these options; 808 parameters by default."""
+    defaults = {
+        'compression_channels': (4, 8),
+        'decompression_channels': (4,),
+        'batch_size': 8,
+        'epochs': 3,
+        'learning_rate': 0.01,
+    }
+    return from_values(SegmentationConfig, defaults | changes)
+
+
+def train_tiny(data_dir, run_dir, config, *, num_devices=2, **options):
+    """Trains in this process; returns what it printed."""
+    train_set, val_set = open_sets(data_dir, config)
+    devices = jax.local_devices()[:num_devices]
+    steps = config.steps_per_epoch(len(train_set))
+    task = segmentation_task(config, devices=devices, steps_per_epoch=steps)
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        train(task, config, train_set, val_set, run_dir, devices, RunConfig(**options))
+    return output.getvalue()
+
+
+def command(*arguments, program='train_segmentation'):
+    """The command line of a program."""
+    return [sys.executable, str(ROOT / f'bin/{program}.py'), *map(str, arguments)]
+
+
+def run(*arguments, **options):
+    """Runs a program to its end; takes the arguments of `command`, and `env`."""
+    environment = {'env': options.pop('env')} if 'env' in options else {}
+    return subprocess.run(
+        command(*arguments, **options), capture_output=True, text=True, check=False, **environment
+    )
+
+
+def final_state(run_dir, config):
+    """The state in the latest checkpoint of a run, on the host."""
+    task = segmentation_task(config, devices=jax.local_devices(), steps_per_epoch=1)
+    with RunCheckpoints(run_dir, config, print) as checkpoints:
+        return jax.device_get(checkpoints.restore(initial_state(task, (SIDE, SIDE)))[0])
+
+
+def read_rows(path):
+    """The rows of a CSV file, as dicts of strings."""
+    with open(path) as file:
+        return list(csv.DictReader(file))
+
+
+def events_of(folder):
+    """The events in a TensorBoard folder, file by file: length, checksum, event, checksum."""
+    for path in sorted(folder.iterdir()):
+        content = path.read_bytes()
+        while content:
+            (length,) = struct.unpack('<Q', content[:8])
+            yield Event.FromString(content[12 : 12 + length])
+            content = content[16 + length :]

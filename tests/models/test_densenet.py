@@ -1,0 +1,78 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from bodycomp_jax.config import SliceSelectionConfig
+from bodycomp_jax.inference import predictors
+from bodycomp_jax.models import densenet
+
+
+def count(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'parameters', 'statistics'),
+    [
+        ({}, 664_817, 20_160),
+        ({'nb_layers_per_block': 3, 'nb_blocks': 3, 'growth_rate': 4, 'nb_initial_filters': 8},
+         8_624, 606),
+        ({'levels': ('L1', 'L3'), 'nb_layers_per_block': 2, 'nb_blocks': 2, 'growth_rate': 4,
+          'nb_initial_filters': 8, 'omit_norm': True}, 3_514, 0),
+    ],
+)  # fmt: skip
+def test_parameter_counts(changes, parameters, statistics):
+    """684,977 are those of the reference's 12 layers in 4 blocks, which Keras counts together."""
+    variables = predictors.shapes(SliceSelectionConfig(**changes))
+    assert count(variables['params']) == parameters
+    assert count(variables.get('batch_stats', {})) == statistics
+
+
+def test_sizes_are_those_of_the_reference():
+    """128 after the first convolution, 63 after pooling, 31, 15 and 7 after the transitions."""
+    network = densenet.DenseNet(layers=2, growth=2, initial_filters=4)
+    _, seen = jax.eval_shape(
+        lambda: network.init_with_output(
+            jax.random.key(0),
+            jnp.zeros((1, 256, 256, 1)),
+            capture_intermediates=lambda module, _: isinstance(module, nn.Conv),
+            mutable=['params', 'batch_stats', 'intermediates'],
+        )
+    )
+    shapes = {name: out['__call__'][0].shape for name, out in seen['intermediates'].items()}
+    assert shapes['initial_conv'] == (1, 128, 128, 4)
+    assert [shapes[f'transition_{i}_conv'] for i in range(3)] == [
+        (1, 63, 63, 4), (1, 31, 31, 4), (1, 15, 15, 4),
+    ]  # fmt: skip
+    assert shapes['block_3_layer_1_conv_1'] == (1, 7, 7, 2)
+
+
+def test_the_first_convolution_pads_as_tensorflow_does():
+    """SAME at stride 2 of an even side: 2 before, 3 after."""
+    network = densenet.DenseNet(layers=1, blocks=1, growth=1, initial_filters=1)
+    image = np.zeros((1, 16, 16, 1), np.float32)
+    image[0, 0, 0] = 1
+    variables = network.init(jax.random.key(0), image)
+    kernel = np.arange(49.0, dtype=np.float32).reshape(7, 7, 1, 1)
+    variables['params']['initial_conv'] = {'kernel': kernel, 'bias': np.zeros(1, np.float32)}
+    _, seen = network.apply(
+        variables,
+        image,
+        capture_intermediates=lambda module, _: module.name == 'initial_conv',
+        mutable=['intermediates'],
+    )
+    response = seen['intermediates']['initial_conv']['__call__'][0]
+    assert response[0, :2, :2, 0].tolist() == [[2 * 7 + 2, 2 * 7 + 0], [2, 0]]
+
+
+def test_initial_biases_are_drawn_and_that_of_the_end_is_zero():
+    variables = densenet.DenseNet(layers=1, blocks=1).init(
+        jax.random.key(0), jnp.zeros((1, 32, 32, 1))
+    )
+    bias = np.asarray(variables['params']['block_0_layer_0_conv_0']['bias'])
+    limit = np.sqrt(6 / (2 * len(bias)))
+    assert len(set(bias)) == len(bias)
+    assert 0.5 * limit < np.abs(bias).max() <= limit
+    assert not variables['params']['dense']['bias'].any()

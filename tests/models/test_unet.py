@@ -1,0 +1,119 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from bodycomp_jax.config import SegmentationConfig
+from bodycomp_jax.models import unet
+from bodycomp_jax.models.layers.norm import EPSILON
+from bodycomp_jax.training.state import num_parameters
+
+
+def shapes_of(config):
+    network = unet.from_config(config)
+    side = config.size_divisor
+    return jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, side, side, 1)))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'expected'),
+    [
+        # The reference's 3,936,052 less 1,504 convolution biases and 3,008 moving statistics.
+        ({}, 3_931_540),
+        ({'thoracic_model': True}, 3_931_540 - 17),
+        ({'compression_channels': (4, 8, 16), 'decompression_channels': (8, 4), 'num_convs': 2},
+         36 + 144 + 288 + 576 + 1152 + 2304 + 1728 + 576 + 432 + 144  # 3x3 kernels
+         + 2 * 2 * (4 + 8 + 16 + 8 + 4)  # scale and shift of the batch norms
+         + 4 * 4 + 4),  # final 1x1 convolution
+    ],
+)  # fmt: skip
+def test_number_of_parameters(changes, expected):
+    assert num_parameters(shapes_of(SegmentationConfig(**changes))) == expected
+
+
+def test_running_statistics_are_one_mean_and_variance_a_channel():
+    statistics = shapes_of(SegmentationConfig())['batch_stats']
+    assert sum(leaf.size for leaf in jax.tree.leaves(statistics)) == 3_008
+
+
+def test_layers_are_named_as_in_the_reference():
+    params = shapes_of(SegmentationConfig(num_convs=2))['params']
+    assert set(params) == {
+        *(f'compression_{i}' for i in range(5)),
+        'compression_center',
+        *(f'decompression_{i}' for i in range(5)),
+        'final_conv',
+    }
+    assert set(params['decompression_0']) == {'conv_0', 'conv_1', 'norm_0', 'norm_1'}
+
+
+def plain_unet(params, x, config):
+    """The logits of a batch in training as a textbook computes them: upsampled, concatenated."""
+
+    def block(x, name):
+        for i in range(config.num_convs):
+            layer, norm = params[name][f'conv_{i}'], params[name][f'norm_{i}']
+            x = jax.lax.conv_general_dilated(
+                x, layer['kernel'], (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC')
+            )
+            mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+            x = (x - mean) / jnp.sqrt(variance + EPSILON)
+            x = jax.nn.relu(x * norm['scale'] + norm['bias'])
+        return x
+
+    skips = []
+    for i in range(len(config.decompression_channels)):
+        x = block(x, f'compression_{i}')
+        skips.append(x)
+        x = nn.max_pool(x, (2, 2), (2, 2))
+    x = block(x, 'compression_center')
+    for i in range(len(config.decompression_channels)):
+        x = x.repeat(2, axis=1).repeat(2, axis=2)
+        x = block(jnp.concatenate([x, skips.pop()], -1), f'decompression_{i}')
+    last = params['final_conv']
+    return jnp.einsum('bhwc,co->bhwo', x, last['kernel'][0, 0]) + last['bias']
+
+
+@pytest.mark.parametrize('num_convs', [1, 2])
+def test_logits_and_gradients_are_those_of_the_textbook_network(num_convs):
+    config = SegmentationConfig(
+        compression_channels=(4, 32, 24), decompression_channels=(32, 6), num_convs=num_convs
+    )
+    network = unet.from_config(config)
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = 255 * jax.random.uniform(keys[0], (2, 8, 12, 1))
+    variables = network.init(keys[1], x)
+    target = jax.random.normal(keys[2], (2, 8, 12, 4))
+
+    def fast(params):
+        state = {**variables, 'params': params}
+        logits, _ = network.apply(state, x, train=True, mutable=['batch_stats'])
+        return ((logits - target) ** 2).mean(), logits
+
+    def plain(params):
+        logits = plain_unet(params, x, config)
+        return ((logits - target) ** 2).mean(), logits
+
+    with jax.numpy_rank_promotion('allow'):
+        results = [
+            jax.jit(jax.value_and_grad(function, has_aux=True))(variables['params'])
+            for function in (fast, plain)
+        ]
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *results)
+
+
+def test_logits_are_float32_and_one_per_class_in_bfloat16_too():
+    network = unet.UNet(
+        compression_channels=(2, 4), decompression_channels=(2,), dtype=jnp.bfloat16
+    )
+    variables = network.init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
+    logits = network.apply(variables, jnp.ones((3, 8, 12, 1)))
+    assert (logits.shape, logits.dtype) == ((3, 8, 12, 4), jnp.float32)
+
+
+def test_inputs_are_windowed_unless_told_not_to():
+    images = jnp.array([[[-1000, 40]]], jnp.int16)
+    np.testing.assert_array_equal(unet.inputs(images, apply_window=True), [[[[0.0], [128.0]]]])
+    np.testing.assert_array_equal(unet.inputs(images, apply_window=False), [[[[-1000.0], [40.0]]]])

@@ -1,0 +1,393 @@
+"""What can go wrong under a training, done to real processes and real files.
+
+BODYCOMP_KILLS=24 kills the training 24 times, not twice.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+from helpers import SIDE, command, final_state, read_rows, tiny_config, train_tiny
+from helpers import events_of
+
+from bodycomp_jax.checkpoints.run import Checkpoints, load_model
+from bodycomp_jax.data.phantom import slices
+from bodycomp_jax.errors import InputError, WorkError
+from bodycomp_jax.training import run_folder
+from bodycomp_jax.training.state import initial_state
+from bodycomp_jax.training.stop_signals import Interrupts
+from bodycomp_jax.training.tasks import segmentation
+
+KILLS = int(os.environ.get('BODYCOMP_KILLS', '2'))
+TIMING = ('images_per_second', 'data_wait_share', 'seconds')
+EPOCHS = 10 + 12 * KILLS  # more than the killed process can do in its lives
+LIFE = 0.8  # seconds after compilation, at most
+FLAGS = ('-C', '4,8', '-M', '4', '-b', '1', '-l', '0.01', '-e', EPOCHS, '--name', 'run')
+CONFIG = tiny_config(batch_size=1, epochs=EPOCHS)
+
+
+def start(data_dir, output_dir, *flags):
+    """A training under way, past its compilation."""
+    process = subprocess.Popen(
+        command(data_dir, output_dir, *FLAGS, *flags),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    wait_for(process, 'compiled')
+    return process
+
+
+def wait_for(process, start_of_line):
+    for line in process.stdout:
+        if line.startswith(start_of_line):
+            return
+    raise AssertionError(f'no line {start_of_line!r}')
+
+
+def finish(data_dir, output_dir, *flags):
+    done = subprocess.run(
+        command(data_dir, output_dir, *FLAGS, *flags), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def tensorboard_steps(run_dir):
+    """(step, tag) of each scalar that TensorBoard shows: restarts drop what came before."""
+    shown = []
+    for event in events_of(run_dir / 'tensorboard_log'):
+        if event.HasField('session_log'):
+            shown = [(step, tag) for step, tag in shown if step < event.step]
+        shown += [(event.step, v.tag) for v in event.summary.value if v.HasField('simple_value')]
+    return shown
+
+
+def assert_same_run(run_dir, reference):
+    """Equal in every bit, timing aside; every epoch once; nothing half-written left."""
+    rows, expected = (read_rows(folder / 'metrics.csv') for folder in (run_dir, reference))
+    for row in (*rows, *expected):
+        for column in TIMING:
+            del row[column]
+    assert rows == expected
+    states = [final_state(folder, CONFIG) for folder in (run_dir, reference)]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+    steps = tensorboard_steps(run_dir)
+    assert len(steps) == len(set(steps))
+    assert {step for step, _ in steps} == set(range(1, CONFIG.epochs + 1))
+    left = [path.name for path in run_dir.rglob('*') if 'tmp' in path.name]
+    assert not left
+
+
+@pytest.fixture(scope='module')
+def reference(data_dir, tmp_path_factory):
+    """A run that nothing happened to."""
+    output_dir = tmp_path_factory.mktemp('reference')
+    finish(data_dir, output_dir)
+    return output_dir / 'run'
+
+
+def test_killed_at_any_moment_it_ends_in_the_same_bits(data_dir, tmp_path, reference):
+    moments = random.Random(KILLS)
+    for _ in range(KILLS):
+        process = start(data_dir, tmp_path)
+        time.sleep(moments.uniform(0, LIFE))
+        process.kill()
+        process.communicate()
+    finish(data_dir, tmp_path)
+    assert_same_run(tmp_path / 'run', reference)
+
+
+@pytest.mark.parametrize(
+    ('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)]
+)
+def test_a_signal_ends_it_after_the_step_in_hand(data_dir, tmp_path, reference, number, code):
+    process = start(data_dir, tmp_path)
+    wait_for(process, 'epoch  2')
+    time.sleep(random.Random(code).uniform(0, 0.3))
+    process.send_signal(number)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert f'{number.name}: stopped after step' in printed
+    stopped_after = int(printed.split('stopped after step ')[1].split(';')[0])
+    printed = finish(data_dir, tmp_path)
+    epochs, steps = divmod(stopped_after, 21)
+    expected = f'continues after epoch {epochs}' + f' and {steps} steps' * (steps > 0)
+    assert expected in printed or f'continues after epoch {epochs - 1} and 21 steps' in printed
+    assert_same_run(tmp_path / 'run', reference)
+
+
+def test_a_second_signal_ends_it_at_once():
+    program = (
+        'import os, signal\n'
+        'from bodycomp_jax.training.stop_signals import Interrupts\n'
+        'with Interrupts() as interrupts:\n'
+        '    os.kill(os.getpid(), signal.SIGTERM)\n'
+        '    print(interrupts.received, flush=True)\n'
+        '    os.kill(os.getpid(), signal.SIGTERM)\n'
+        '    print("alive")\n'
+    )
+    done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ('15\n', -15)
+
+
+def test_handlers_are_put_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with Interrupts():
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+# Damaged checkpoints
+
+
+def largest_file(folder):
+    return max((p for p in folder.rglob('*') if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+def flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def flip_a_byte_of_every_array(folder):
+    for path in folder.rglob('d/*'):
+        flip_a_byte(path)
+
+
+def rewrite(folder, item):
+    """Changes one bit of one array in a way that Orbax cannot see, as flipped bytes often are."""
+    with ocp.StandardCheckpointer() as checkpointer:
+        arrays = jax.device_get(checkpointer.restore(folder / item))
+        leaf = next(x for x in jax.tree.leaves(arrays) if x.size > 8)
+        changed = leaf.copy()
+        changed.view(np.uint32).flat[3] ^= 1
+        arrays = jax.tree.map(lambda x: changed if x is leaf else x, arrays)
+        checkpointer.save(folder / item, arrays, force=True)
+
+
+DAMAGES = {
+    'truncated': lambda c: os.truncate(largest_file(c), 100),
+    'emptied': lambda c: os.truncate(largest_file(c), 0),
+    'file deleted': lambda c: largest_file(c).unlink(),
+    'item deleted': lambda c: shutil.rmtree(c / 'training'),
+    'byte flipped in the weights': lambda c: flip_a_byte_of_every_array(c / 'variables'),
+    'byte flipped in the optimizer': lambda c: flip_a_byte_of_every_array(c / 'training'),
+    'byte flipped in the history': lambda c: flip_a_byte(largest_file(c / 'progress')),
+    'byte flipped in the checksums': lambda c: flip_a_byte(largest_file(c / 'checksums')),
+    'another value in the weights': lambda c: rewrite(c, 'variables'),
+    'another value in the optimizer': lambda c: rewrite(c, 'training'),
+    'step emptied': lambda c: (shutil.rmtree(c), c.mkdir()),
+}
+
+
+@pytest.fixture
+def run_dir(finished_run, tmp_path):
+    """A copy of a finished run: checkpoints of steps 4 and 6 of 6."""
+    shutil.copytree(finished_run.run_dir, tmp_path / 'run')
+    return tmp_path / 'run'
+
+
+def restore(run_dir):
+    """(step that is restored, warnings)."""
+    task = segmentation.task(tiny_config(), devices=jax.local_devices(), steps_per_epoch=2)
+    warnings = []
+    with Checkpoints(run_dir, tiny_config(), warnings.append) as checkpoints:
+        state, _ = checkpoints.restore(initial_state(task, (SIDE, SIDE)))
+    return int(state.step), warnings
+
+
+orbax_threads_outlive_their_loop = pytest.mark.filterwarnings(
+    'ignore::pytest.PytestUnraisableExceptionWarning'
+)
+
+
+@orbax_threads_outlive_their_loop
+@pytest.mark.parametrize('damage', DAMAGES)
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_used(run_dir, damage):
+    DAMAGES[damage](run_dir / 'checkpoints' / '6')
+    step, warnings = restore(run_dir)
+    assert step == 4
+    assert len(warnings) == 1
+    assert 'checkpoints/6 is damaged' in warnings[0]
+    assert os.listdir(run_dir / 'damaged_checkpoints') == ['6']
+    assert '6' not in os.listdir(run_dir / 'checkpoints')
+
+
+def test_stray_things_among_the_checkpoints_do_no_harm(run_dir):
+    (run_dir / 'checkpoints' / 'notes').mkdir()
+    (run_dir / 'checkpoints' / 'file').touch()
+    assert restore(run_dir) == (6, [])
+
+
+@orbax_threads_outlive_their_loop
+def test_with_no_sound_checkpoint_left_nothing_is_touched(run_dir, data_dir):
+    for step in os.listdir(run_dir / 'checkpoints'):
+        flip_a_byte_of_every_array(run_dir / 'checkpoints' / step)
+    before = sorted(path for path in run_dir.rglob('*') if path.name != '.lock')
+    with pytest.raises(WorkError, match='no checkpoint of this run is sound'):
+        train_tiny(data_dir, run_dir, tiny_config())
+    assert sorted(path for path in run_dir.rglob('*') if path.name != '.lock') == before
+
+
+@orbax_threads_outlive_their_loop
+def test_a_damaged_model_is_not_loaded(run_dir):
+    flip_a_byte_of_every_array(run_dir / 'final_model')
+    with pytest.raises(InputError, match='no sound model'):
+        load_model(run_dir / 'final_model')
+    load_model(run_dir)  # a sound checkpoint instead
+
+
+# Disks
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 16 MB of its own."""
+    folder = tmp_path / 'disk'
+    folder.mkdir()
+    mounted = subprocess.run(
+        ['mount', '-t', 'tmpfs', '-o', 'size=16m', 'tmpfs', folder], check=False
+    )
+    if mounted.returncode:
+        pytest.skip('this user may not mount a small disk')
+    yield folder
+    subprocess.run(['umount', '-l', folder], check=True)
+
+
+def fill(folder):
+    """Takes all the room on a disk; returns the file that took it."""
+    ballast = folder / 'ballast'
+    with open(ballast, 'wb', buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            return ballast
+
+
+def test_a_full_disk_is_survived_and_the_next_save_succeeds(data_dir, small_disk, reference):
+    process = start(data_dir, small_disk)
+    wait_for(process, 'epoch  2')
+    ballast = fill(small_disk)
+    wait_for(process, 'WARNING: a checkpoint could not be saved')
+    wait_for(process, 'epoch')
+    ballast.unlink()
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, printed
+    assert_same_checkpoints_and_csv(small_disk / 'run', reference)
+
+
+def assert_same_checkpoints_and_csv(run_dir, reference):
+    states = [final_state(folder, CONFIG) for folder in (run_dir, reference)]
+    jax.tree.map(np.testing.assert_array_equal, *states)
+    assert len(read_rows(run_dir / 'metrics.csv')) == CONFIG.epochs
+    assert not [path for path in run_dir.rglob('*') if 'tmp' in path.name]
+
+
+def test_a_last_save_that_fails_is_an_error_and_can_be_made_good(data_dir, small_disk, reference):
+    process = start(data_dir, small_disk)
+    wait_for(process, 'epoch  3')
+    ballast = fill(small_disk)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert 'the last checkpoint could not be saved' in printed
+    assert 'Traceback' not in printed
+    ballast.unlink()
+    assert 'continues after epoch' in finish(data_dir, small_disk)
+    assert_same_checkpoints_and_csv(small_disk / 'run', reference)
+
+
+def test_a_disk_that_cannot_hold_the_checkpoints_is_refused_at_the_start(data_dir, small_disk):
+    done = subprocess.run(
+        command(data_dir, small_disk, '-C', '64,256', '-M', '64', '-b', '4'),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert 'MB are free; make room' in done.stderr
+    assert not os.listdir(small_disk)
+
+
+# Numbers, data, locks
+
+
+def test_a_loss_that_is_not_finite_again_and_again_ends_the_run(data_dir, tmp_path):
+    process = subprocess.run(
+        command(data_dir, tmp_path, '-C', '4,8', '-M', '4', '-b', '4', '-l', '1e38'),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert 'not finite in 6 steps in a row' in process.stderr
+    assert '--learning_rate' in process.stderr
+
+
+def test_a_run_goes_on_with_its_own_data_only(run_dir, data_dir, tmp_path):
+    other = tmp_path / 'other'
+    shutil.copytree(data_dir, other)
+    masks = np.load(other / 'train_masks.npy')
+    masks[0, 0, 0] = 3
+    np.save(other / 'train_masks.npy', masks)
+    config = tiny_config(epochs=4)
+    with pytest.raises(InputError, match='other train masks: their fingerprint was'):
+        train_tiny(other, run_dir, config)
+    slices.write_dataset(other, train=30, val=5, side=SIDE)
+    with pytest.raises(InputError, match='other train images: their shape was'):
+        train_tiny(other, run_dir, config)
+    train_tiny(other, run_dir, config, allow_data_change=True)
+    assert [row['step'] for row in read_rows(run_dir / 'metrics.csv')] == ['2', '4', '6', '9']
+
+
+def test_data_cut_short_under_a_run_is_an_error_not_a_crash(data_dir, tmp_path):
+    own = tmp_path / 'data'
+    shutil.copytree(data_dir, own)
+    process = start(own, tmp_path)
+    wait_for(process, 'epoch  2')
+    os.truncate(own / 'train_images.npy', 1000)
+    printed, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert 'train_images.npy: the file ends at byte' in printed
+    assert 'Traceback' not in printed
+
+
+def test_a_second_run_in_the_same_folder_is_refused_while_the_first_lives(run_dir, data_dir):
+    program = (
+        'import sys, time\n'
+        'from bodycomp_jax.training import run_folder\n'
+        'with run_folder.held(sys.argv[1]):\n'
+        '    print("held", flush=True)\n'
+        '    time.sleep(600)\n'
+    )
+    first = subprocess.Popen(
+        [sys.executable, '-c', program, run_dir], stdout=subprocess.PIPE, text=True
+    )
+    wait_for(first, 'held')
+    with pytest.raises(InputError, match=f'process {first.pid} on .* is training in this folder'):
+        train_tiny(data_dir, run_dir, tiny_config())
+    first.kill()
+    first.communicate()
+    with run_folder.held(run_dir):
+        pass
+
+
+def test_a_step_that_does_not_fit_into_memory_is_refused_before_it_runs(
+    data_dir, tmp_path, monkeypatch
+):
+    """The program is real; the host pretends to have a few bytes."""
+    monkeypatch.setattr(os, 'sysconf', lambda name: 100)
+    with pytest.raises(WorkError, match=r'needs 0\.0 GB .* lower --batch_size \(now 8\)'):
+        train_tiny(data_dir, tmp_path / 'run', tiny_config())
+    monkeypatch.undo()
+    assert not (tmp_path / 'run' / 'metrics.csv').exists()
+    train_tiny(data_dir, tmp_path / 'run', tiny_config(epochs=1))

@@ -1,0 +1,35 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import tiny_config
+
+from bodycomp_jax.training.tasks import segmentation
+
+
+def task_of(**changes):
+    return segmentation.task(
+        tiny_config(**changes), devices=jax.local_devices(), steps_per_epoch=10
+    )
+
+
+def test_the_network_computes_in_float32_on_cpu():
+    assert task_of().model.dtype == jnp.float32
+    assert task_of(precision='bfloat16').model.dtype == jnp.bfloat16
+
+
+def test_augmentation_and_window_can_be_switched_off():
+    example = {'image': jnp.arange(16.0).reshape(4, 4), 'mask': jnp.zeros((4, 4), jnp.uint8)}
+    same = task_of(augment=False).augment(jax.random.key(0), example)
+    np.testing.assert_array_equal(same['image'], example['image'])
+    moved = task_of().augment(jax.random.key(0), example)
+    assert (moved['image'] != example['image']).any()
+    images = jnp.full((1, 4, 4), 7.0)
+    assert (task_of(apply_window_function=False).inputs(images) == 7).all()
+    assert (task_of().inputs(images) == (7 + 160) * 0.64).all()
+
+
+def test_the_schedule_covers_all_epochs():
+    task = task_of(epochs=10, learning_rate=0.5)
+    assert task.schedule(49) == pytest.approx(0.5)
+    assert task.schedule(50) == pytest.approx(0.05)

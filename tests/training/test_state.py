@@ -1,0 +1,68 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+from helpers import tiny_config
+
+from bodycomp_jax.training.state import Progress, initial_state, num_parameters
+from bodycomp_jax.training.tasks import segmentation
+
+
+def state_of(variables=None, **changes):
+    task = segmentation.task(tiny_config(**changes), devices=jax.local_devices(), steps_per_epoch=1)
+    return initial_state(task, (8, 8), variables)
+
+
+def test_the_seed_decides_the_initial_weights():
+    kernels = [
+        state_of(seed=seed).params['compression_0']['conv_0']['kernel'] for seed in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert (kernels[0] != kernels[2]).any()
+
+
+def test_given_weights_are_taken_as_they_are():
+    other = state_of(seed=5)
+    state = state_of(other.variables)
+    assert state.step == 0
+    jax.tree.map(np.testing.assert_array_equal, state.variables, other.variables)
+
+
+def test_kernels_are_drawn_glorot_uniform():
+    kernel = state_of().params['compression_center']['conv_0']['kernel']
+    bound = np.sqrt(6 / (9 * 4 + 9 * 8))
+    assert 0.9 * bound < np.abs(kernel).max() <= bound
+    assert kernel.std() == pytest.approx(bound / np.sqrt(3), rel=0.15)
+
+
+def test_parameters_are_counted_without_statistics():
+    assert num_parameters(state_of().variables) == (
+        36 + 288 + 12 * 4 * 9 + 2 * (4 + 8 + 4) + 4 * 4 + 4
+    )
+
+
+def step_of(value, skipped=0):
+    return {'loss': {'pixels': np.float64(value), 'label': np.full(2, value)}, 'skipped': skipped}
+
+
+def test_progress_adds_in_float64_and_counts_what_was_skipped():
+    progress = Progress(data={})
+    for value, skipped in ((2.0**24 + 1, 0), (0.0, 1), (0.0, 1), (1.0, 0), (0.0, 1)):
+        progress.add(step_of(value, skipped))
+    assert progress.sums['pixels'] == 2**24 + 2
+    assert (progress.steps_done, progress.skipped, progress.skipped_in_a_row) == (5, 3, 1)
+    progress.end_epoch({'epoch': 1})
+    assert (progress.steps_done, progress.skipped, progress.sums) == (0, 0, None)
+    assert progress.skipped_in_a_row == 1  # a row of failures does not end with an epoch
+
+
+def test_progress_survives_json_to_the_bit():
+    progress = Progress(data={'train': {'shape': [1, 2]}}, history=[{'val_loss': 0.1 + 0.2}])
+    progress.add(step_of(1 / 3))
+    again = Progress(**json.loads(json.dumps(progress.to_json())))
+    assert again.history == progress.history
+    assert again.data == progress.data
+    again.add(step_of(0.1))
+    progress.add(step_of(0.1))
+    jax.tree.map(np.testing.assert_array_equal, again.sums, progress.sums)
