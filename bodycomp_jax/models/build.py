@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from bodycomp_jax import ct
 from bodycomp_jax.config import DENSENET_SIDE, DenseNetConfig, NetworkConfig, UNetConfig
 from bodycomp_jax.models.densenet import DenseNet
 from bodycomp_jax.models.unet import UNet
@@ -53,3 +54,19 @@ def variable_shapes(config: NetworkConfig) -> dict:
     images = jnp.zeros((1, side, side, 1))
     shapes = jax.eval_shape(build_network(config).init, jax.random.key(0), images)
     return {'batch_stats': {}, **shapes}  # without batch norms there are none
+
+
+def preprocess(config: NetworkConfig, images: jax.Array) -> jax.Array:
+    """Images as they are on disk, as network inputs.
+
+    Args:
+      config: of the network.
+      images: `[B, H, W]`, HU for a U-Net that applies the window, otherwise grey values in 0..255.
+
+    Returns:
+      `[B, H, W, 1]` float32 grey values in 0..255.
+    """
+    images = images.astype(jnp.float32)
+    if isinstance(config, UNetConfig) and config.apply_window_function:
+        images = ct.window(images)
+    return images[..., None]

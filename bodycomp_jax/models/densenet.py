@@ -107,8 +107,3 @@ class DenseNet(nn.Module):
     def _initial_bias(self, key, shape, dtype):
         """As Keras draws a bias: a vector of n has n inputs and n outputs."""
         return self.initializer(key, (*shape, *shape), dtype)[0]
-
-
-def inputs(images):
-    """Grey values `[B, H, W]` as the network takes them: `[B, H, W, 1]` floats in 0..255."""
-    return images.astype(jnp.float32)[..., None]

@@ -5,7 +5,6 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from flax import linen as nn
 
-from bodycomp_jax import ct
 from bodycomp_jax.models.layers.convolution import (
     PRECISION,
     conv,
@@ -111,9 +110,3 @@ class UNet(nn.Module):
             name='final_conv',
         )(x)
         return logits.astype(jnp.float32)
-
-
-def inputs(images, *, apply_window):
-    """HU, or grey values, `[B, H, W]`, as the network takes them: `[B, H, W, 1]` in 0..255."""
-    images = images.astype(jnp.float32)
-    return (ct.window(images) if apply_window else images)[..., None]

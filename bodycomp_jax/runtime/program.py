@@ -35,7 +35,7 @@ def _end(error: BaseException, message: str, code: int) -> NoReturn:
 
     A process that fails alone does not wait for the others, which wait for it.
     """
-    shared = processes.is_on_all_processes(error)
+    shared = getattr(error, 'on_all_processes', False)
     if message and (processes.is_main_process() or not shared):
         prefix = '' if shared else processes.message_prefix()
         print(f'{os.path.basename(sys.argv[0])}: {prefix}{message}', file=sys.stderr)
