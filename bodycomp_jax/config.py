@@ -357,22 +357,22 @@ TRAINERS: dict[str, type[TrainerConfig]] = {
 }
 
 
-def options(config_class: type) -> list[dataclasses.Field]:
+def options(config_class: Any) -> list[dataclasses.Field]:
     """The fields of a config class that are flags, those of its network first."""
     found = []
     for field in dataclasses.fields(config_class):
-        found += options(field.type) if dataclasses.is_dataclass(field.type) else [field]
+        found += options(field.type) if _is_config(field) else [field]
     return found
 
 
-def from_values(config_class: type, values: dict[str, Any]) -> Any:
+def from_values(config_class: Any, values: dict[str, Any]) -> Any:
     """The config with these `{option: value}`; options that are missing have their defaults.
 
     Values of other options are ignored, lists become tuples.
     """
     fields = {}
     for field in dataclasses.fields(config_class):
-        if dataclasses.is_dataclass(field.type):
+        if _is_config(field):
             fields[field.name] = from_values(field.type, values)
         elif field.name in values:
             value = values[field.name]
@@ -382,10 +382,10 @@ def from_values(config_class: type, values: dict[str, Any]) -> Any:
 
 def to_values(config: Any) -> dict[str, Any]:
     """`{option: value}` of a config, its network included, as plain JSON values."""
-    values = {}
+    values: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        values |= to_values(value) if dataclasses.is_dataclass(value) else {field.name: value}
+        values |= to_values(value) if _is_config(field) else {field.name: value}
     return json.loads(json.dumps(values))
 
 
@@ -415,6 +415,10 @@ def contradiction(values: dict[str, Any], overrides: dict[str, Any]) -> str | No
                 f'{as_flag(overrides[name])}'
             )
     return None
+
+
+def _is_config(field: Any) -> bool:
+    return dataclasses.is_dataclass(field.type)
 
 
 def _check(holds: Any, name: str, value: Any, remedy: str) -> None:

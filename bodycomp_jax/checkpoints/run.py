@@ -1,577 +1,311 @@
-"""Checkpoints of a run (Orbax), and trained networks read from them.
+"""The checkpoints of a run, and what a run that continues may change."""
 
-A checkpoint is a folder with the items `variables` (what prediction needs), `training` (what
-continuing needs besides), and the documents `config`, `progress` and `checksums`.
-`final_model` has `variables`, `config` and `checksums`.
-"""
-
-import json
+import contextlib
+import dataclasses
 import math
 import os
-import re
-import shutil
-import tempfile
-import zlib
+from collections.abc import Callable
+from typing import Any
 
 import jax
-import numpy as np
-import orbax.checkpoint as ocp
 from flax import serialization
-from orbax.checkpoint import checkpoint_managers as managers
 
-from bodycomp_jax import config as configs
-from bodycomp_jax.checkpoints import keras_network
-from bodycomp_jax.errors import InputError, WorkError
-from bodycomp_jax.inference import predictors
-from bodycomp_jax.runtime import processes
-from bodycomp_jax.training import data_parallel
-
-KEPT = 2  # the latest checkpoints; the best is kept besides
-ON_DISK = KEPT + 3  # at most: also the best, the one being written, and the final model
-BEST = 'val_loss'  # the lower the better
+from bodycomp_jax.checkpoints import store
+from bodycomp_jax.checkpoints.network import load_network
+from bodycomp_jax.config import TrainerConfig, as_flag, from_json, from_values, to_json, to_values
+from bodycomp_jax.errors import InputError, RunError
+from bodycomp_jax.runtime.files import free_bytes
+from bodycomp_jax.runtime.processes import is_main_process, on_main_process
 
 
-class Checkpoints:
-    """The checkpoints of one run folder, saved while training goes on.
+class RunCheckpoints:
+    """The checkpoints of one run, saved in the background while training goes on.
 
-    A save that fails does not end the training: `warn` is told, and the next save tries again.
-    Every process of a job calls every method. The first alone reads and writes, as all have the
-    same state; what it finds, or the error it meets, is everyone's.
+    A failed save does not end the training: it is reported by `warn`, and the next save tries
+    again. Every process of a job calls every method; only the main process reads and writes, as
+    all processes hold the same state.
     """
 
-    def __init__(self, run_dir, config, warn):
+    def __init__(self, run_dir: str, config: TrainerConfig, warn: Callable[[str], None]):
         self._run_dir = os.path.abspath(run_dir)
-        self._config = configs.to_json(config)
+        self._config = to_json(config)
         self._warn = warn
-        self._failure = None  # of the latest save
-        self._manager = None
+        self._manager: Any = None
+        self._failure: Exception | None = None  # of the latest save
 
-    def __enter__(self):
+    def __enter__(self) -> 'RunCheckpoints':
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._close()
 
-    def restore(self, state):
-        """(state, progress) of the latest sound checkpoint; (`state`, None) where there is none.
+    def restore(self, state: Any) -> tuple[Any, dict[str, Any] | None]:
+        """The state and progress of the latest valid checkpoint; `(state, None)` if there is none.
 
-        Newer ones that are damaged are moved to `damaged_checkpoints`.
+        Newer checkpoints that are corrupt are moved to `corrupt_checkpoints`.
 
         Args:
-          state: of the structure and shapes that are wanted, on the host.
+          state: a `TrainState` on the host, of the expected structure and shapes.
 
-        Raises WorkError if there are checkpoints but none is sound; then nothing is moved.
+        Raises RunError if there are checkpoints but none is valid; then nothing is moved.
         """
-        fields, progress = processes.first(self._restore, state)
+        fields, progress = self._restore_fields(state)
         return serialization.from_state_dict(state, fields), progress
 
-    def _restore(self, state):
+    @on_main_process
+    def _restore_fields(self, state: Any) -> list:
         like = {'variables': state.variables, 'training': _training_item(state)}
-        progress = None
-        damages = {}
-        for folder in _newest_first(self._run_dir):
+        progress, corrupt = None, {}
+        for folder in store.list_checkpoints(self._run_dir):
             try:
-                arrays, documents = _read(folder, like, ('config', 'progress'))
-            except DamageError as damage:
-                damages[folder] = damage
+                items = store.read(folder, 'progress', 'config', arrays=like)
+            except store.CorruptCheckpointError as error:
+                corrupt[folder] = error
                 continue
-            state = state.replace(**arrays['variables'], **arrays['training'])
-            progress = documents['progress']
+            state = state.replace(**items['variables'], **items['training'])
+            progress = items['progress']
             break
-        if damages and progress is None:
-            raise WorkError(
-                f'{self._run_dir}: no checkpoint of this run is sound ({_listed(damages)}). '
-                'Put one back from a backup, or give another --name to begin again'
+        if corrupt and progress is None:
+            raise RunError(
+                f'{self._run_dir}: no checkpoint of this run is valid ({store.listed(corrupt)}). '
+                'Restore one from a backup, or give another --name to start again'
             )
-        for folder, damage in damages.items():
-            self._warn(f'{folder} is damaged ({damage}); moved to {_set_aside(folder)}')
+        for folder, reason in corrupt.items():
+            self._warn(f'{folder} is corrupt ({reason}); moved to {store.set_aside(folder)}')
         self._open()
         return [serialization.to_state_dict(state), progress]
 
-    def save(self, state, progress):
-        """Begins to save; returns before it is done.
+    def save(self, state: Any, progress: dict[str, Any]) -> None:
+        """Starts to save; returns before the save is done.
 
         Args:
           state: a `TrainState`, the same in every process.
-          progress: plain JSON values; 'history' has a row of numbers for each finished epoch.
+          progress: plain JSON values; 'history' has a row of numbers per finished epoch.
         """
-        if not processes.is_first():
+        if not is_main_process():
             return
         state = jax.device_get(state)
-        for _ in range(2):  # Orbax reports here that the save before has failed: then once more
-            try:
-                self._begin(state, progress)
-                self._failure = None
-                return
-            except Exception as error:  # of many kinds
-                self._note(error)
-                self._open()
+        error = self._start_save(state, progress)
+        if error is not None:  # usually of the previous save, which Orbax reports here
+            self._warn(
+                f'a checkpoint could not be saved in {self._run_dir} ({store.first_line(error)}); '
+                'the earlier ones are kept, training goes on and the next epoch tries again'
+            )
+            self._open()
+            error = self._start_save(state, progress)
+        self._failure = error
 
-    def finish(self):
-        """Waits for the save in flight. Raises WorkError if the latest save failed."""
-        processes.first(self._finish)
-
-    def _finish(self):
+    @on_main_process
+    def finish(self) -> None:
+        """Waits for the save in flight. Raises RunError if the latest save failed."""
         try:
             self._manager.wait_until_finished()
         except Exception as error:  # of many kinds
-            self._note(error)
+            self._failure = error
         if self._failure is not None:
-            raise WorkError(
-                f'{self._run_dir}: the last checkpoint could not be saved ({self._failure}); make '
-                'room and give the same command again'
+            raise RunError(
+                f'{self._run_dir}: the last checkpoint could not be saved '
+                f'({store.first_line(self._failure)}); free some space and run the same command '
+                'again'
             )
 
-    def export_best(self):
-        """Writes the best sound checkpoint's weights to `final_model`.
+    @on_main_process
+    def export_best(self) -> list:
+        """Writes the weights of the best valid checkpoint to `final_model`, if it has others.
 
         Returns:
-          (its folder, its step).
+          [folder of the final model, step of the best checkpoint].
 
-        Raises WorkError if there is none, or none with a finite validation loss, or no room.
+        Raises RunError without a valid checkpoint with a finite validation loss, or without
+        space.
         """
-        return processes.first(self._export_best)
-
-    def _export_best(self):
-        best = next(self._best_first(), None)
+        best = self._read_best()
         if best is None:
-            raise WorkError(
-                f'{self._run_dir}: no checkpoint with a finite validation loss to make a model of; '
-                'begin again with a lower --learning_rate'
+            raise RunError(
+                f'{self._run_dir}: no checkpoint with a finite validation loss to export; start '
+                'again with a lower --learning_rate'
             )
         folder, variables = best
-        final_model = os.path.join(self._run_dir, 'final_model')
-        written = _read_checksums(final_model)
-        if not _checksums({'variables': variables}).items() <= written.items():
-            _write_beside_and_swap(final_model, variables, self._config)
-        return [final_model, _step_of(folder)]
+        final_model = os.path.join(self._run_dir, store.FINAL_MODEL)
+        if not _holds(final_model, variables):
+            store.write_final_model(self._run_dir, variables, self._config)
+        return [final_model, store.step_of(folder)]
 
-    def _best_first(self):
-        """(folder, variables) of the sound checkpoints that ended an epoch, the best first."""
+    def _read_best(self) -> tuple[str, Any] | None:
+        """(folder, variables) of the valid checkpoint with the best validation loss."""
         epochs = []
-        for folder in _newest_first(self._run_dir):
-            try:
-                progress = _read(folder, {}, ('progress',))[1]['progress']
-            except DamageError as damage:
-                self._warn(f'{folder} is damaged ({damage})')
-                continue
-            row = progress['history'][-1] if progress['history'] else {}
-            if row.get('step') == _step_of(folder) and math.isfinite(row[BEST]):
-                epochs.append((row[BEST], folder))
+        for folder in store.list_checkpoints(self._run_dir):
+            row = _last_row(self._read_or_warn(folder, 'progress') or {})
+            if row.get('step') == store.step_of(folder) and math.isfinite(row[store.BEST_METRIC]):
+                epochs.append((row[store.BEST_METRIC], folder))
         for _, folder in sorted(epochs):
-            try:
-                yield folder, _read_variables(folder, self._config)
-            except DamageError as damage:
-                self._warn(f'{folder} is damaged ({damage})')
+            variables = self._read_or_warn(folder, variables=None)
+            if variables is not None:
+                return folder, variables
+        return None
 
-    def _begin(self, state, progress):
-        documents = {'config': self._config, 'progress': progress}
-        arrays = {'variables': state.variables, 'training': _training_item(state)}
-        row = progress['history'][-1] if progress['history'] else {}
-        step = int(state.step)
-        ends_epoch = row.get('step') == step
-        if step in self._manager.all_steps():  # the same weights, before their validation
-            self._manager.delete(step)
-        self._manager.save(
-            step,
-            args=_save_args(arrays, documents),
-            metrics={BEST: row[BEST]} if ends_epoch else None,
-            force=True,
-        )
+    def _read_or_warn(self, folder: str, *documents: str, **arrays: None) -> Any:
+        """One item of a checkpoint; None, with a warning, if it is corrupt."""
+        try:
+            (item,) = store.read(folder, *documents, arrays=arrays).values()
+        except store.CorruptCheckpointError as error:
+            self._warn(f'{folder} is corrupt ({error})')
+            return None
+        return item
 
-    def _open(self):
+    def _start_save(self, state: Any, progress: dict[str, Any]) -> Exception | None:
+        """Starts to save; returns the error of this or of the previous save, if any."""
+        row, step = _last_row(progress), int(state.step)
+        items = {
+            'variables': state.variables,
+            'training': _training_item(state),
+            'config': self._config,
+            'progress': progress,
+        }
+        metrics = {store.BEST_METRIC: row[store.BEST_METRIC]} if row.get('step') == step else None
+        try:
+            if step in self._manager.all_steps():  # the same weights, before their validation
+                self._manager.delete(step)
+            self._manager.save(step, args=store.save_args(items), metrics=metrics, force=True)
+        except Exception as error:  # of many kinds
+            return error
+        return None
+
+    def _open(self) -> None:
         self._close()
-        policy = managers.AnyPreservationPolicy(
-            [
-                managers.LatestN(KEPT),
-                managers.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False),
-            ]
-        )
-        os.makedirs(_checkpoints_dir(self._run_dir), exist_ok=True)
-        self._manager = ocp.CheckpointManager(
-            _checkpoints_dir(self._run_dir),
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy,
-                best_fn=_score,
-                cleanup_tmp_directories=True,
-                create=False,
-                multiprocessing_options=_this_process(),
-            ),
-        )
+        self._manager = store.open_manager(self._run_dir)
 
-    def _close(self):
-        """Waits for the save in flight; notes its error instead of raising it."""
+    def _close(self) -> None:
+        """Waits for the save in flight; `save` and `finish` report its error, if any."""
         if self._manager is not None:
-            try:
+            with contextlib.suppress(Exception):  # of many kinds
                 self._manager.close()
-            except Exception as error:  # of many kinds
-                self._note(error)
             self._manager = None
 
-    def _note(self, error):
-        self._failure = _in_a_line(error)
-        self._warn(
-            f'a checkpoint could not be saved in {self._run_dir} ({self._failure}); the earlier '
-            'ones are kept, training goes on and the next epoch tries again'
+
+def load_pretrained(
+    run_dir: str, config: TrainerConfig, given: set[str]
+) -> tuple[TrainerConfig, dict[str, Any] | None]:
+    """The config and the initial variables with what `config.load_weights` names.
+
+    Args:
+      run_dir: the folder of the run, which decides instead if it continues.
+      config: the hyper-parameters.
+      given: names of the options that the user gave; the other options of the network are taken
+        from the pretrained one.
+
+    Returns:
+      (the config, the pretrained variables or None to draw them).
+
+    Raises InputError if the weights cannot be read or are of another network.
+    """
+    if config.load_weights is None:
+        return config, None
+    wanted = {name: v for name, v in to_values(config.network).items() if name in given}
+    options, variables = _read_pretrained(run_dir, config, wanted)
+    network = from_values(type(config.network), options | wanted)
+    return dataclasses.replace(config, network=network), variables
+
+
+@on_main_process
+def _read_pretrained(run_dir: str, config: TrainerConfig, wanted: dict[str, Any]) -> list:
+    """[{option: value} of the network that the run starts from or continues, its variables]."""
+    started = _read_latest_documents(run_dir)
+    if started is not None:
+        return [to_values(from_json(started['config']).network), None]
+    assert config.load_weights is not None
+    network = load_network(config.load_weights, wanted, config.network.kind)
+    return [to_values(network.config), network.variables]
+
+
+@on_main_process
+def refuse_config_change(run_dir: str, config: TrainerConfig) -> None:
+    """Raises InputError if the run in this folder was started with other hyper-parameters.
+
+    `config.epochs` may be more than the run was started with.
+    """
+    started = _read_latest_documents(run_dir)
+    if started is None:
+        return
+    fields, wanted = to_json(from_json(started['config'])), to_json(config)
+    if fields['network'] != wanted['network']:
+        raise InputError(
+            f'{run_dir}: the run in this folder trains a {fields["network"]} network; give '
+            'another --name'
+        )
+    for name, value in fields.items():
+        if name != 'epochs' and value != wanted[name]:
+            raise InputError(
+                f'{run_dir}: this run was started with --{name}={as_flag(value)}, not '
+                f'--{name}={as_flag(wanted[name])}; give the same value to continue it, or another '
+                '--name to start a new run'
+            )
+    if config.epochs < fields['epochs']:
+        raise InputError(
+            f'{run_dir}: this run was started with --epochs={fields["epochs"]}, which may be '
+            f'raised but not lowered to {config.epochs}; give another --name to start a new run'
         )
 
 
-def refuse_changes(run_dir, config, data):
-    """Raises InputError if the run in this folder was begun with other settings or other data.
+@on_main_process
+def refuse_data_change(run_dir: str, fingerprints: dict[str, Any]) -> None:
+    """Raises InputError if the run in this folder was started on other data.
 
     Args:
       run_dir: the folder of the run.
-      config: the hyper-parameters; epochs may be more than the run was begun with.
-      data: what identifies the sets, plain JSON values; None to allow any.
+      fingerprints: {split: {array: {property: value}}}; properties that an older version did not
+        record are not compared.
     """
-    documents = _documents_of_latest(run_dir)
-    if documents is None:
+    started = _read_latest_documents(run_dir)
+    if started is None:
         return
-    begun = configs.from_json(documents['config'])
-    for name in configs.differences(begun, config):
-        if name == 'network':
-            raise InputError(
-                f'{run_dir}: the run in this folder trains the {begun.network} network; give '
-                'another --name'
-            )
-        if name != 'epochs':
-            was, wanted = getattr(begun, name), getattr(config, name)
-            raise InputError(
-                f'{run_dir}: this run was begun with --{name} {configs.as_flag(was)}, not '
-                f'{configs.as_flag(wanted)}; give the same value to continue it, or another '
-                '--name to start a new run'
-            )
-    if config.epochs < begun.epochs:
-        raise InputError(
-            f'{run_dir}: this run was begun with --epochs {begun.epochs}, which may grow but not '
-            f'shrink to {config.epochs}; give another --name to start a new run'
-        )
-    for split, arrays in (data or {}).items():
-        for kind, identity in arrays.items():
-            was = documents['progress']['data'][split][kind]
-            for name in identity:
-                if identity[name] != was[name]:
+    for split, arrays in fingerprints.items():
+        for array, fingerprint in arrays.items():
+            recorded = started['progress']['data'][split][array]
+            for name, value in fingerprint.items():
+                if recorded.get(name, value) != value:
                     raise InputError(
-                        f'{run_dir}: this run was begun on other {split} {kind}: their {name} was '
-                        f'{was[name]} and is {identity[name]}; give the same data, another --name, '
-                        'or --allow_data_change'
+                        f'{run_dir}: this run was started on other {split} {array}: {name} was '
+                        f'{recorded[name]} and is {value}; give the same data, another --name, or '
+                        '--allow_data_change'
                     )
 
 
-def refuse_small_disk(run_dir, state):
-    """Raises InputError if the checkpoints of such a state cannot fit beside what is on disk."""
-    existing = os.path.abspath(run_dir)
-    while not os.path.exists(existing):
-        existing = os.path.dirname(existing)
-    needed = ON_DISK * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    held = sum(
-        os.path.getsize(os.path.join(folder, name))
-        for top in (_checkpoints_dir(run_dir), os.path.join(run_dir, 'final_model'))
-        for folder, _, names in os.walk(top)
-        for name in names
-    )
-    free = shutil.disk_usage(existing).free
-    if free + held < needed:
+@on_main_process
+def refuse_small_disk(run_dir: str, state: Any) -> None:
+    """Raises InputError if the checkpoints of such a state do not fit on the disk."""
+    needed = store.MAX_ON_DISK * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    free = free_bytes(run_dir)
+    if free + store.bytes_on_disk(run_dir) < needed:
         raise InputError(
-            f'{run_dir}: the checkpoints of this network take up to {needed / 1e6:,.0f} MB, but '
-            f'{free / 1e6:,.0f} MB are free; make room or choose another output folder'
+            f'{run_dir}: the checkpoints of this network need up to {needed / 1e6:,.0f} MB, but '
+            f'only {free / 1e6:,.0f} MB are free; free some space or choose another output folder'
         )
 
 
-def starting_network(run_dir, config):
-    """The network to train, as far as it is decided before any flag.
-
-    Returns:
-      {name: value}: of the run in this folder, if it continues, else of the weights that
-      `config.load_weights` names; {} where it names none.
-
-    Raises InputError if they cannot be read or are of the other trainer's network.
-    """
-    if config.load_weights is None:
-        return {}
-    documents = _documents_of_latest(run_dir)
-    if documents is None and os.path.isfile(config.load_weights):
-        return _plain(keras_network.tells(config.load_weights, config.network))
-    begun = documents and configs.from_json(documents['config'])
-    network = _network_of(begun or _load(config.load_weights, {}, config.network)[0])
-    return _plain(network)
-
-
-def starting_weights(run_dir, config):
-    """The weights that `config.load_weights` names; None if there are none or the run continues.
-
-    Raises InputError if they are of another network.
-    """
-    if config.load_weights is None or _newest_first(run_dir):
-        return None
-    return _load(config.load_weights, _network_of(config), config.network)[1]
-
-
-def load_model(path, **told):
-    """Loads a trained network for prediction.
-
-    Args:
-      path: a run folder (its `final_model`, else its latest sound checkpoint), a checkpoint, a
-        `final_model` folder or a Keras file of the reference.
-      told: config fields that a Keras file may not tell, such as activation='elu', threshold=10.0,
-        levels=('L3', 'L1'); what the file tells must be the same.
-
-    Returns:
-      A function of HU slices: a `predictors.Segmenter`, to tissue probabilities and labels, or a
-      `predictors.SliceSelector`, to offsets in mm from vertebral levels.
-
-    Raises InputError where there is no model, only damaged ones, or another than was told.
-    """
-    config, variables = _load(path, told)
-    dtype = data_parallel.compute_dtype(config.precision, jax.local_devices())
-    return predictors.predictor(config, variables, dtype)
-
-
-def convert(source, target, **told):
-    """Makes a `final_model` folder of a Keras file, or a Keras weights file of one of our networks.
-
-    Args:
-      source: as the path of `load_model`.
-      target: what is written; it must not exist.
-      told: as for `load_model`.
-
-    Returns:
-      The config of the network.
-
-    Raises InputError as `load_model`, and where the target exists.
-    """
-    target = os.path.abspath(target)
-    if os.path.lexists(target):
-        raise InputError(f'{target}: this exists already; remove it or write to another place')
-    config, variables = _load(source, told)
-    folder = os.path.dirname(target)
-    os.makedirs(folder, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='.converted_', dir=folder) as beside:
-        new = os.path.join(beside, 'new')
-        if os.path.isfile(source):
-            with _checkpointer() as checkpointer:
-                checkpointer.save(new, args=_model_args(variables, configs.to_json(config)))
-        else:
-            keras_network.write(new, config, variables)
-        os.rename(new, target)
-    return config
-
-
-def _load(path, told, network=None):
-    """(config, variables on the host) of a network that must be as told. Raises InputError."""
-    if os.path.isfile(path):
-        return keras_network.read(path, told, network)
-    config, variables = _load_folder(path)
-    if network not in (None, config.network):
-        raise InputError(f'{path}: this is a {config.network} network, not a {network} network')
-    contradiction = configs.contradiction(_network_of(config), told)
-    if contradiction:
-        raise InputError(f'{path}: {contradiction}; give the same value')
-    return config, variables
-
-
-def _load_folder(path):
-    """(config, variables on the host) of the first sound model in a folder. Raises InputError."""
-    path = os.path.abspath(path)
-    damages = {}
-    for folder in (path, os.path.join(path, 'final_model'), *_newest_first(path)):
-        if os.path.isdir(os.path.join(folder, 'variables')):
-            try:
-                fields = _read(folder, {}, ('config',))[1]['config']
-                return configs.from_json(fields), _read_variables(folder, fields)
-            except DamageError as damage:
-                damages[folder] = damage
-    raise InputError(
-        f'{path}: there is no {"sound " if damages else ""}model'
-        f'{f" ({_listed(damages)})" if damages else ""}; give the folder of a run, one of its '
-        'checkpoints (checkpoints/<step>), its final_model or a Keras file of the reference'
-    )
-
-
-def _network_of(config):
-    """{name: value} of the fields of a config that describe its network."""
-    names = configs.names(config, group='Network')
-    return {name: getattr(config, name) for name in names}
-
-
-def _plain(values):
-    """Config fields as JSON values, which other processes can be told."""
-    return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
-
-
-class DamageError(Exception):
-    """What is wrong with a checkpoint on disk."""
-
-
-def _newest_first(run_dir):
-    """The folders of a run's checkpoints; what a save in flight left behind is not one."""
-    checkpoints = _checkpoints_dir(run_dir)
-    if not os.path.isdir(checkpoints):
-        return []
-    steps = sorted(int(name) for name in os.listdir(checkpoints) if re.fullmatch(r'\d+', name))
-    return [os.path.join(checkpoints, str(step)) for step in reversed(steps)]
-
-
-def _documents_of_latest(run_dir):
-    """{'config', 'progress'} of the latest checkpoint whose documents are sound, or None."""
-    for folder in _newest_first(run_dir):
-        try:
-            return _read(folder, {}, ('config', 'progress'))[1]
-        except DamageError:
-            continue
+def _read_latest_documents(run_dir: str) -> dict[str, Any] | None:
+    """{'config', 'progress'} of the latest checkpoint whose documents are valid, or None."""
+    for folder in store.list_checkpoints(run_dir):
+        with contextlib.suppress(store.CorruptCheckpointError):
+            return store.read(folder, 'config', 'progress')
     return None
 
 
-def _read(folder, like, documents):
-    """Reads items of a checkpoint and compares them with their checksums.
-
-    Args:
-      folder: of the checkpoint.
-      like: {item: pytree of arrays of the shapes that are wanted}.
-      documents: names of JSON items.
-
-    Returns:
-      ({item: pytree}, {name: JSON values}).
-
-    Raises DamageError where something is missing, unreadable or not what was saved.
-    """
-    restore = {
-        item: ocp.args.StandardRestore(jax.tree.map(_host_array_like, target))
-        for item, target in like.items()
-    }
-    restore |= {name: ocp.args.JsonRestore() for name in (*documents, 'checksums')}
-    try:
-        with _checkpointer() as checkpointer:
-            items = checkpointer.restore(folder, args=ocp.args.Composite(**restore))
-        found = {name: items[name] for name in (*like, *documents)}
-        expected = items['checksums']
-        wrong = [name for name, crc in _checksums(found).items() if expected[name] != crc]
-    except Exception as error:  # damage makes Orbax and its JSON raise errors of many kinds
-        raise DamageError(_in_a_line(error)) from error
-    if wrong:
-        raise DamageError(f'{wrong[0]} is not what was saved')
-    return {item: found[item] for item in like}, {name: found[name] for name in documents}
-
-
-def _read_variables(folder, config_fields):
-    """The weights in a checkpoint or final model, on the host. Raises DamageError."""
-    shapes = predictors.shapes(configs.from_json(config_fields))
-    return _read(folder, {'variables': shapes}, ())[0]['variables']
-
-
-def _read_checksums(folder):
-    try:
-        return _read(folder, {}, ('checksums',))[1]['checksums']
-    except DamageError:
-        return {}
-
-
-def _write_beside_and_swap(final_model, variables, config_fields):
-    """A complete final model stands at its place at every moment but that of two renames."""
-    new, old = f'{final_model}.new', f'{final_model}.old'
-    _remove_beside(final_model)
-    try:
-        with _checkpointer() as checkpointer:
-            checkpointer.save(new, args=_model_args(variables, config_fields))
-    except Exception as error:  # of many kinds
-        _remove_beside(final_model)
-        raise WorkError(
-            f'{final_model}: could not be written ({_in_a_line(error)}); make room and give the '
-            'same command again'
-        ) from error
-    if os.path.exists(final_model):
-        os.rename(final_model, old)
-    os.rename(new, final_model)
-    _remove_beside(final_model)
-
-
-def _remove_beside(final_model):
-    """Removes what such a swap, or the kill of one, leaves behind."""
-    folder, name = os.path.split(final_model)
-    for other in os.listdir(folder):
-        if other.startswith(f'{name}.'):
-            shutil.rmtree(os.path.join(folder, other), ignore_errors=True)
-
-
-def _model_args(variables, config_fields):
-    return _save_args({'variables': variables}, {'config': config_fields})
-
-
-def _save_args(arrays, documents):
-    documents = {**documents, 'checksums': _checksums({**arrays, **documents})}
-    return ocp.args.Composite(
-        **{item: ocp.args.StandardSave(tree) for item, tree in arrays.items()},
-        **{name: ocp.args.JsonSave(values) for name, values in documents.items()},
-    )
-
-
-def _checksums(items):
-    """{name: CRC-32} of each array and each document; the checksums themselves have none."""
-    sums = {}
-    for item, values in items.items():
-        leaves = jax.tree_util.tree_leaves_with_path(values)
-        if leaves and all(hasattr(leaf, 'dtype') for _, leaf in leaves):
-            for path, leaf in leaves:
-                contiguous = np.ascontiguousarray(leaf)
-                sums[f'{item}{jax.tree_util.keystr(path)}'] = zlib.crc32(contiguous)
-        elif item != 'checksums':
-            sums[item] = zlib.crc32(json.dumps(values, sort_keys=True).encode())
-    return sums
-
-
-def _set_aside(folder):
-    """Moves a damaged checkpoint to where nothing looks for checkpoints; returns its new place."""
-    run_dir = os.path.dirname(os.path.dirname(folder))
-    aside = os.path.join(run_dir, 'damaged_checkpoints', os.path.basename(folder))
-    os.makedirs(os.path.dirname(aside), exist_ok=True)
-    place, n = aside, 1
-    while os.path.exists(place):
-        place, n = f'{aside}_{n}', n + 1
-    os.rename(folder, place)
-    return place
-
-
-def _checkpoints_dir(run_dir):
-    return os.path.join(os.path.abspath(run_dir), 'checkpoints')
-
-
-def _step_of(folder):
-    return int(os.path.basename(folder))
-
-
-def _training_item(state):
+def _training_item(state: Any) -> dict[str, Any]:
     return {'step': state.step, 'opt_state': state.opt_state}
 
 
-def _score(metrics):
-    """The higher the better; a loss that is not finite is worse than any other."""
-    return -metrics[BEST] if math.isfinite(metrics[BEST]) else -math.inf
+def _last_row(progress: dict[str, Any]) -> dict[str, Any]:
+    """The row of the last finished epoch; {} before the first."""
+    return (progress.get('history') or [{}])[-1]
 
 
-def _checkpointer():
-    options = ocp.CompositeOptions(multiprocessing_options=_this_process())
-    return ocp.Checkpointer(
-        ocp.CompositeCheckpointHandler(composite_options=options),
-        multiprocessing_options=_this_process(),
+def _holds(final_model: str, variables: Any) -> bool:
+    """Whether a final model is valid and has these variables."""
+    try:
+        found = store.read(final_model, 'config', arrays={'variables': None})
+    except store.CorruptCheckpointError:
+        return False
+    return store.checksums({'variables': found['variables']}) == store.checksums(
+        {'variables': variables}
     )
-
-
-def _this_process():
-    """Lets Orbax wait for no other process of the job."""
-    index = jax.process_index()
-    return ocp.options.MultiprocessingOptions(
-        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f'process_{index}'
-    )
-
-
-def _host_array_like(leaf):
-    return np.empty(leaf.shape, leaf.dtype)
-
-
-def _listed(damages):
-    return '; '.join(f'{folder}: {damage}' for folder, damage in damages.items())
-
-
-def _in_a_line(error):
-    """The first line of an error's message, or its kind if it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,6 +1,7 @@
-"""Pictures that show what a network got right and wrong."""
+"""Figures that show what a network got right and wrong."""
 
 import itertools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -17,34 +18,49 @@ TINT = 0.55  # of a tissue's colour over the grey slice
 TITLES = ('slice', 'labels', 'prediction', 'prediction where it differs')
 TILE = 384  # pixels, at least; slices are enlarged by whole factors
 FONT_SIZE, MARGIN = 16, 8
-CURVES = 4  # series that are drawn
+MAX_CURVES = 4  # series that are drawn
 MAX_TITLE = 40  # letters of the name of a series and the level
 CURVE_SIZE = (800, 360)  # pixels
-FOUND, TRUE, AXIS = (64, 176, 228), (240, 201, 62), (110, 110, 110)
+PREDICTED, TRUE, AXIS = (64, 176, 228), (240, 201, 62), (110, 110, 110)
 
 
-def segmentation(logits, batch, *, tissues, apply_window):
-    """A panel for each slice: the slice, its labels, the prediction, and where they differ.
+def segmentation_figures(
+    logits: np.ndarray,
+    images: np.ndarray,
+    masks: np.ndarray,
+    *,
+    tissues: Sequence[str],
+    apply_window: bool,
+) -> list[np.ndarray]:
+    """A figure per slice: the slice, its labels, the prediction, and where the two differ.
 
     Args:
-      logits: `[B, H, W, C]`.
-      batch: 'image' `[B, H, W]` and 'mask' `[B, H, W]`.
+      logits: `[B, H, W, C]`, or probabilities.
+      images: `[B, H, W]` HU or, without the window, grey values.
+      masks: `[B, H, W]` labels.
       tissues: names of the labels 1, 2, ...
-      apply_window: whether the images are HU, not grey values.
+      apply_window: whether the images are HU.
 
     Returns:
-      list of B pictures `[h, w, 3]` uint8.
+      list of B figures `[h, w, 3]` uint8.
     """
-    grey = ct.window(batch['image'].astype(np.float32)) if apply_window else batch['image']
+    grey = ct.window(images.astype(np.float32)) if apply_window else images
     colours = np.array([(0, 0, 0), *(COLOURS[tissue] for tissue in tissues)], np.uint8)
     return [
-        _panel(g.clip(0, 255).astype(np.uint8), mask, prediction, tissues, colours)
-        for g, mask, prediction in zip(grey, batch['mask'], logits.argmax(-1), strict=True)
+        _panels(g.clip(0, 255).astype(np.uint8), mask, prediction, tissues, colours)
+        for g, mask, prediction in zip(grey, masks, logits.argmax(-1), strict=True)
     ]
 
 
-def curves(predicted, *, offsets, series, levels, threshold):
-    """Predicted and true sigmoid(offset / threshold) along z, for up to four series.
+def level_figures(
+    predicted: np.ndarray,
+    *,
+    offsets: np.ndarray,
+    series: Mapping[str, np.ndarray],
+    levels: Sequence[str],
+    threshold: float,
+) -> list[np.ndarray]:
+    """Predicted and true sigmoid(offset / threshold) along z, for up to `MAX_CURVES` series.
 
     Args:
       predicted, offsets: `[N, L]` mm.
@@ -53,7 +69,7 @@ def curves(predicted, *, offsets, series, levels, threshold):
       threshold: mm.
 
     Returns:
-      list of pictures `[h, w, 3]` uint8, the levels of a series one above the other.
+      list of figures `[h, w, 3]` uint8, the levels of a series one above the other.
     """
     return [
         np.concatenate(
@@ -62,20 +78,20 @@ def curves(predicted, *, offsets, series, levels, threshold):
                 for i, level in enumerate(levels)
             ]
         )
-        for name, rows in itertools.islice(series.items(), CURVES)
+        for name, rows in itertools.islice(series.items(), MAX_CURVES)
     ]
 
 
-def _curve(title, true, predicted, threshold):
+def _curve(title: str, true: np.ndarray, predicted: np.ndarray, threshold: float) -> np.ndarray:
     """One level in one series; z is the position relative to the level."""
     width, height = CURVE_SIZE
     left, top, bottom = 6 * MARGIN, 4 * MARGIN, height - 4 * MARGIN
     order = np.argsort(true)
     z = true[order]
     span = max(z[-1] - z[0], 1.0)
-    found = vertebrae.find_level(true, predicted, threshold)
-    picture = Image.new('RGB', CURVE_SIZE)
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(FONT_SIZE)
+    position = vertebrae.find_level(true, predicted, threshold)
+    figure = Image.new('RGB', CURVE_SIZE)
+    draw, font = ImageDraw.Draw(figure), ImageFont.load_default(FONT_SIZE)
 
     def place(mm, share):
         return left + (mm - z[0]) / span * (width - left - MARGIN), bottom - share * (bottom - top)
@@ -89,38 +105,46 @@ def _curve(title, true, predicted, threshold):
     for mm, anchor in ((z[0], 'lb'), (z[-1], 'rb')):
         draw.text((place(mm, 0)[0], height - 2), f'{mm:+.0f} mm', font=font, anchor=anchor)
     line(z, vertebrae.sigmoid(z / threshold), TRUE)
-    line(z, np.nan_to_num(vertebrae.sigmoid(predicted[order] / threshold)), FOUND)
-    for mm, colour in ((0, TRUE), (found, FOUND)):
+    line(z, np.nan_to_num(vertebrae.sigmoid(predicted[order] / threshold)), PREDICTED)
+    for mm, colour in ((0, TRUE), (position.z, PREDICTED)):
         if z[0] <= mm <= z[-1]:
             line((mm, mm), (0, 1), colour, 1)
     draw.text((left, 2), f'{title[-MAX_TITLE:]}: true', font=font, fill=TRUE)
-    text = f'predicted; found at {found:+.1f} mm'
-    draw.text((width - MARGIN, 2), text, font=font, fill=FOUND, anchor='ra')
-    return np.asarray(picture)
+    text = 'outside the series' if position.outside else f'{position.z:+.1f} mm'
+    draw.text((width - MARGIN, 2), f'predicted: {text}', font=font, fill=PREDICTED, anchor='ra')
+    return np.asarray(figure)
 
 
-def _panel(grey, mask, prediction, tissues, colours):
+def _panels(
+    grey: np.ndarray,
+    mask: np.ndarray,
+    prediction: np.ndarray,
+    tissues: Sequence[str],
+    colours: np.ndarray,
+) -> np.ndarray:
     plain = np.repeat(grey[..., None], 3, -1)
     differs = (mask != prediction)[..., None]
-    said = np.where((prediction == 0)[..., None], MISSED, colours[prediction]).astype(np.uint8)
+    shown = np.where((prediction == 0)[..., None], MISSED, colours[prediction]).astype(np.uint8)
     tiles = [
         plain,
         _tint(plain, mask, colours),
         _tint(plain, prediction, colours),
-        np.where(differs, said, plain // 3),
+        np.where(differs, shown, plain // 3),
     ]
     zoom = -(-TILE // len(grey))
     strip = np.concatenate([t.repeat(zoom, 0).repeat(zoom, 1) for t in tiles], axis=1)
     return _with_captions(strip, _legend(mask, prediction, tissues))
 
 
-def _tint(plain, labels, colours):
+def _tint(plain: np.ndarray, labels: np.ndarray, colours: np.ndarray) -> np.ndarray:
     mixed = (1 - TINT) * plain + TINT * colours[labels]
     return np.where((labels > 0)[..., None], mixed, plain).astype(np.uint8)
 
 
-def _legend(mask, prediction, tissues):
-    """(colour, text) of each tissue, with its Dice in this slice, and of what was missed."""
+def _legend(
+    mask: np.ndarray, prediction: np.ndarray, tissues: Sequence[str]
+) -> list[tuple[tuple[int, int, int], str]]:
+    """(colour, text) of each tissue, with its Dice in this slice, and of missed tissue."""
     entries = []
     for label, tissue in enumerate(tissues, start=1):
         predicted, labelled = prediction == label, mask == label
@@ -132,16 +156,16 @@ def _legend(mask, prediction, tissues):
     return [*entries, (MISSED, 'predicted as background')]
 
 
-def _with_captions(strip, legend):
+def _with_captions(strip: np.ndarray, legend: list[tuple[tuple[int, int, int], str]]) -> np.ndarray:
     line = FONT_SIZE + MARGIN
     height, width = strip.shape[:2]
-    picture = Image.new('RGB', (width, height + 2 * line))
-    picture.paste(Image.fromarray(strip), (0, line))
-    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(FONT_SIZE)
+    figure = Image.new('RGB', (width, height + 2 * line))
+    figure.paste(Image.fromarray(strip), (0, line))
+    draw, font = ImageDraw.Draw(figure), ImageFont.load_default(FONT_SIZE)
     for i, title in enumerate(TITLES):
         draw.text((i * width // len(TITLES) + MARGIN, 2), title, font=font)
     for i, (colour, text) in enumerate(legend):
         x, y = i * width // len(legend) + MARGIN, height + line
         draw.rectangle((x, y + 6, x + 12, y + 18), fill=colour)
         draw.text((x + 20, y + 2), text, font=font)
-    return np.asarray(picture)
+    return np.asarray(figure)

@@ -88,13 +88,14 @@ class _NamesFlag(flags.Flag):
 
 def _define(field: dataclasses.Field, parsed: flags.FlagValues) -> None:
     metadata, value_type = field.metadata, _value_type(field)
-    name, default, text = field.name, field.default, metadata['help']
+    name, text = field.name, metadata['help']
+    default: Any = field.default
     settings = {
         'flag_values': parsed,
         'short_name': metadata['short'],
         'allow_overwrite': False,  # a flag given twice is a mistake
     }
-    define = {
+    define: dict[Any, Any] = {
         bool: flags.DEFINE_boolean,
         int: flags.DEFINE_integer,
         float: flags.DEFINE_float,

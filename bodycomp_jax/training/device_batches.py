@@ -1,84 +1,82 @@
-"""Batches on the devices: streamed from files, or taken from a copy of the set that is kept there.
+"""Batches on the devices: streamed from disk, or taken from a copy of the set on each device.
 
-Either way the same rows make the same batch, so that the result does not depend on it.
+Both give the same batches, so that the result of a training does not depend on the choice.
 """
 
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
 import numpy as np
 
 from bodycomp_jax.data.batches import ReadAhead
+from bodycomp_jax.data.dataset import Dataset
 from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime.devices import free_memory
 from bodycomp_jax.training import data_parallel
 
-SHARE = 0.5  # of the free memory of a device that kept sets may take
-PART = 1 << 26  # bytes of a set that go to the devices at a time; the host has five parts at most
+MAX_FRACTION = 0.5  # of the free memory of a device, for cached sets
+PART_BYTES = 1 << 26  # uploaded at a time; the host holds at most five parts
+
+Batches = Callable[[np.ndarray], dict[str, jax.Array]]  # rows `[B]` -> the batch on the devices
 
 
-def reader(dataset, batch_size, devices):
-    """A function (rows `[B]`, weights `[B]` if any) -> batch, that reads from files each time."""
+def streamed_batches(dataset: Dataset, batch_size: int, devices: Sequence[jax.Device]) -> Batches:
+    """Batches that are read from disk each time."""
     own = data_parallel.local_rows(batch_size, devices)
-
-    def read(*of_batch):
-        return data_parallel.split(dataset.read(*(array[own] for array in of_batch)), devices)
-
-    return read
+    return lambda rows: data_parallel.shard_batch(dataset.read(rows[own]), devices)
 
 
-def keeper(dataset, batch_size, devices):
-    """The same, but the whole set is read once, now, and kept on every device."""
+def cached_batches(dataset: Dataset, batch_size: int, devices: Sequence[jax.Device]) -> Batches:
+    """Batches from a copy of the whole set on each device, which is uploaded now."""
     own = data_parallel.local_rows(batch_size, devices)
-    kept = data_parallel.joined(_parts(dataset), len(dataset), devices)
+    cached = data_parallel.upload(_parts(dataset), len(dataset), devices)
 
-    def choose(rows, weights):
-        return data_parallel.split(
-            {'rows': rows[own].astype(np.int32), 'weight': weights[own]}, devices
-        )
+    def shard(rows):
+        return data_parallel.shard_batch(rows[own].astype(np.int32), devices)
 
-    ones = np.ones(batch_size, np.float32)
-    take = data_parallel.taker(kept, choose(np.zeros(batch_size, int), ones), devices)
-    return lambda rows, weights=ones: take(kept, choose(rows, weights))
+    take = data_parallel.pmap_take(cached, shard(np.zeros(batch_size, int)), devices)
+    return lambda rows: take(cached, shard(rows))
 
 
-def is_kept(data_cache, datasets, devices):
-    """(whether the sets are kept on the devices, a line that says so and what it takes).
+def plan_device_cache(
+    data_cache: str, datasets: Sequence[Dataset], devices: Sequence[jax.Device]
+) -> tuple[bool, str]:
+    """Decides whether the sets are cached on the devices.
 
     Args:
-      data_cache: 'device', 'host' or 'auto': on an accelerator with room for them.
-      datasets: to be kept together.
-      devices: to keep them on.
+      data_cache: 'device', 'host' or 'auto' (on an accelerator with enough memory).
+      datasets: to be cached together.
+      devices: to cache them on.
 
-    Raises InputError if they must be kept and there is no room.
+    Returns:
+      (the decision, a line about it and the memory).
+
+    Raises InputError if they must be cached and do not fit.
     """
-    takes = sum(_bytes(dataset) for dataset in datasets)
-    free = data_parallel.free_memory(devices)
-    fits = takes <= SHARE * free
+    needed = sum(_bytes(dataset) for dataset in datasets)
+    free = free_memory(devices)
+    fits = needed <= MAX_FRACTION * free
     if data_cache == 'device' and not fits:
         raise InputError(
-            f'--data_cache: the sets take {takes / 1e6:,.0f} MB on each device, more than half of '
-            f'the {free / 1e6:,.0f} MB that are free there; use --data_cache host'
+            f'invalid --data_cache=device: the sets need {needed / 1e6:,.0f} MB on each device, '
+            f'more than half of the {free / 1e6:,.0f} MB that are free; use --data_cache=host'
         )
-    kept = data_cache == 'device' or (
+    cached = data_cache == 'device' or (
         data_cache == 'auto' and fits and devices[0].platform != 'cpu'
     )
-    where = 'kept on each device' if kept else 'streamed from files'
-    return kept, f'data   {takes / 1e6:,.0f} MB, {where}; {free / 1e6:,.0f} MB are free on each'
+    where = 'cached on each device' if cached else 'streamed from disk'
+    return cached, f'data   {needed / 1e6:,.0f} MB, {where}; {free / 1e6:,.0f} MB free per device'
 
 
-def _parts(dataset):
-    """(first row, rows) of each part; all are of one size, so the last two may overlap."""
+def _parts(dataset: Dataset) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """(first row, rows) of parts of one size; the last two may overlap."""
     n = len(dataset)
-    size = min(n, max(1, PART * n // _bytes(dataset)))
+    size = min(n, max(1, PART_BYTES * n // _bytes(dataset)))
     starts = [min(start, n - size) for start in range(0, n, size)]
-    keys = [(np.arange(start, start + size),) for start in starts]
-    return zip(starts, ReadAhead(lambda rows: _without_weights(dataset, rows), keys), strict=True)
+    rows = [np.arange(start, start + size) for start in starts]
+    return zip(starts, ReadAhead(dataset.read, rows), strict=True)
 
 
-def _bytes(dataset):
-    one = _without_weights(dataset, np.zeros(1, int))
+def _bytes(dataset: Dataset) -> int:
+    one = dataset.read(np.zeros(1, int))
     return len(dataset) * sum(array.nbytes for array in one.values())
-
-
-def _without_weights(dataset, rows):
-    """What a set says of its rows, whichever batch they are in."""
-    read = dataset.read(rows)
-    del read['weight']
-    return read

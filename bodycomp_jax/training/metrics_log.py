@@ -1,159 +1,69 @@
-"""What a run tells: the terminal, metrics.csv and TensorBoard.
+"""What a run writes besides checkpoints: args.json, metrics.csv and TensorBoard."""
 
-Of several processes the first tells it; the others only warn.
-"""
-
-import contextlib
 import csv
-import importlib.metadata
 import json
 import math
 import os
 import socket
 import time
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import rich.box
-import rich.console
-import rich.markup
-import rich.progress
-import rich.table
+import numpy as np
 from tensorboardX import summary
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import RecordWriter
 
-from bodycomp_jax.runtime import processes
+from bodycomp_jax.runtime.files import replacing
+from bodycomp_jax.runtime.processes import is_main_process, on_main_process
+from bodycomp_jax.runtime.versions import versions
 
-PACKAGES = ('bodycomp_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'pillow')
-PLAIN_WIDTH = 1000  # columns of a table where the output is no terminal
-
-
-class Terminal:
-    """Lines, tables and a progress bar; plain lines where the output is no terminal."""
-
-    def __init__(self):
-        self._console = rich.console.Console(highlight=False, emoji=False)
-        self._quiet = not processes.is_first()
-        if not self._console.is_terminal:
-            self._console.width = PLAIN_WIDTH
-
-    def line(self, text):
-        if not self._quiet:
-            self._print(text)
-
-    def warn(self, text):
-        self._print(f'WARNING: {processes.said_by()}{text}')
-
-    def table(self, header, rows):
-        if self._quiet:
-            return
-        table = rich.table.Table(*header, box=rich.box.SIMPLE)
-        for row in rows:
-            table.add_row(*row)
-        self._console.print(table)
-
-    def report(self, about, rows):
-        """What was measured on what: a line for each entry of `about`, then rows with one key."""
-        for name, value in about.items():
-            if not isinstance(value, dict):
-                self.line(f'{name.replace("_", " ")}: {_as_text(value)}')
-        header = [name.replace('_', ' ') for name in rows[0]]
-        self.table(header, [[_as_text(value) for value in row.values()] for row in rows])
-
-    @contextlib.contextmanager
-    def bar(self, title, steps, examples_per_step):
-        """A bar that `advance(loss, skipped)` moves; it vanishes when the block ends."""
-        columns = (
-            rich.progress.TextColumn('{task.description}'),
-            rich.progress.BarColumn(),
-            rich.progress.MofNCompleteColumn(),
-            rich.progress.TextColumn('loss {task.fields[loss]:.4f}'),
-            rich.progress.TextColumn('{task.fields[rate]:.1f} images/s'),
-            rich.progress.TimeRemainingColumn(),
-        )
-        progress = rich.progress.Progress(
-            *columns,
-            console=self._console,
-            transient=True,
-            disable=self._quiet or not self._console.is_terminal,
-        )
-        with progress:
-            task = progress.add_task(title, total=steps, loss=math.nan, rate=0.0)
-
-            def advance(loss, skipped):
-                rate = (progress.tasks[0].speed or 0.0) * examples_per_step
-                description = f'{title}, {skipped} steps skipped' if skipped else title
-                progress.update(task, advance=1, loss=loss, rate=rate, description=description)
-
-            yield advance
-
-    def track(self, items, count, title):
-        """The items, with a bar that says how many there have been; it vanishes at the end."""
-        return rich.progress.track(
-            items,
-            rich.markup.escape(title),  # a path may have brackets
-            count,
-            console=self._console,
-            transient=True,
-            disable=self._quiet or not self._console.is_terminal,
-        )
-
-    def _print(self, text):
-        self._console.print(text, markup=False, soft_wrap=True)
+Row = dict[str, Any]
 
 
-def _as_text(value):
-    """Numbers with three digits or more, and commas between thousands; nothing for None."""
-    if isinstance(value, int):
-        return f'{value:,}'
-    if isinstance(value, float):
-        return f'{value:,.0f}' if abs(value) >= 1000 else f'{value:.3g}'
-    return '' if value is None else value
+class MetricsLog:
+    """metrics.csv and TensorBoard, a row and a step per epoch, written by the main process.
 
-
-class EpochLog:
-    """metrics.csv and TensorBoard, a row and a step an epoch.
-
-    What the disk does not take does not end the training: `warn` is told, and the next epoch
-    tries again, metrics.csv as a whole.
+    A failed write does not end the training: it is reported by `warn`, and the next epoch tries
+    again, metrics.csv as a whole.
     """
 
-    def __init__(self, run_dir, history, warn):
-        """Starts after the epochs in `history`; what the files say of later ones is dropped."""
+    def __init__(self, run_dir: str, history: list[Row], warn: Callable[[str], None]):
+        """Continues after the epochs in `history`; what the files hold of later ones is dropped."""
         self._warn = warn
         self._csv_path = os.path.join(run_dir, 'metrics.csv')
         self._events_dir = os.path.join(run_dir, 'tensorboard_log')
-        self._events = None
-        self._quiet = not processes.is_first()
+        self._events: _EventFile | None = None
         if history:
-            processes.first(write_csv, self._csv_path, history)
+            on_main_process(write_csv)(self._csv_path, history)
 
-    def __enter__(self):
+    def __enter__(self) -> 'MetricsLog':
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self._events is not None:
             self._events.close()
 
-    def write(self, history, pictures):
-        """Writes the last row of `history`, and the pictures of its epoch."""
-        if self._quiet:
+    def write(self, history: list[Row], figures: Sequence[np.ndarray]) -> None:
+        """Writes the last row of `history`, and the figures of its epoch."""
+        if not is_main_process():
             return
         try:
             write_csv(self._csv_path, history)
-            self._write_events(history[-1], pictures)
+            self._write_events(history[-1], figures)
         except OSError as error:
-            self._events = None  # whose last record may be torn; the next epoch begins a new file
+            self._events = None  # its last record may be torn; the next epoch starts a new file
             self._warn(f'metrics.csv or TensorBoard could not be written ({error})')
 
-    def _write_events(self, row, pictures):
+    def _write_events(self, row: Row, figures: Sequence[np.ndarray]) -> None:
         scalars = [
             summary.scalar(name, value)
             for name, value in row.items()
             if name != 'epoch' and math.isfinite(value)
         ]
         images = [
-            summary.image(f'validation_{i}', picture, dataformats='HWC')
-            for i, picture in enumerate(pictures)
+            summary.image(f'validation_{i}', figure, dataformats='HWC')
+            for i, figure in enumerate(figures)
         ]
         if self._events is None:
             self._events = _EventFile(self._events_dir, row['epoch'])
@@ -161,64 +71,48 @@ class EpochLog:
 
 
 class _EventFile:
-    """A TensorBoard event file, written in this thread, so that its errors are seen here.
+    """A TensorBoard event file, written in this thread so that its errors surface here.
 
-    tensorboardX's own writer hands events to a thread that dies on a full disk, and its
-    queue then blocks the training.
+    tensorboardX's own writer hands events to a thread that dies on a full disk, and its queue
+    then blocks the training.
     """
 
-    def __init__(self, folder, first_epoch):
-        """Tells TensorBoard to drop what earlier files say of `first_epoch` and later ones."""
+    def __init__(self, folder: str, first_epoch: int):
+        """Makes TensorBoard drop what earlier files hold of `first_epoch` and later ones."""
         os.makedirs(folder, exist_ok=True)
         name = f'events.out.tfevents.{time.time_ns():020d}.{socket.gethostname()}'
         self._writer = RecordWriter(os.path.join(folder, name))
         self._write(file_version='brain.Event:2')
         self._write(step=first_epoch, session_log=SessionLog(status=SessionLog.START))
 
-    def write(self, epoch, summaries):
+    def write(self, epoch: int, summaries: Sequence[Any]) -> None:
         for values in summaries:
             self._write(step=epoch, summary=values)
         self._writer.flush()
 
-    def close(self):
+    def close(self) -> None:
         self._writer.close()
 
-    def _write(self, **fields):
+    def _write(self, **fields: Any) -> None:
         self._writer.write(Event(wall_time=time.time(), **fields).SerializeToString())
 
 
-def write_csv(path, rows):
-    """Replaces the file by one with these rows, whole or not at all."""
+def write_csv(path: str, rows: list[Row]) -> None:
+    """Replaces the file by one with these rows, whole or not at all.
+
+    Older rows may lack columns that newer ones have.
+    """
+    columns = list(dict.fromkeys(name for row in reversed(rows) for name in row))
     with replacing(path) as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer = csv.DictWriter(file, fieldnames=columns)
         writer.writeheader()
         writer.writerows(rows)
 
 
-def write_args(run_dir, fields):
-    """Makes the run folder, and args.json in it: `fields` and the versions of what computes."""
+@on_main_process
+def write_args(run_dir: str, fields: dict[str, Any]) -> None:
+    """Creates the run folder and args.json in it: `fields` and the versions of the packages."""
     os.makedirs(run_dir, exist_ok=True)
     with replacing(os.path.join(run_dir, 'args.json')) as file:
         json.dump({**fields, 'versions': versions()}, file, indent=2)
         file.write('\n')
-
-
-def versions():
-    """{package: version} of what computes."""
-    return {package: importlib.metadata.version(package) for package in PACKAGES}
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """A text file that takes the place of `path` when the block ends without an error."""
-    temporary = f'{path}.tmp'
-    try:
-        with open(temporary, 'w', newline='') as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
-        raise

@@ -1,22 +1,55 @@
-"""A lock on the folder of a run: one process at a time."""
+"""The folder of a run: its name, and a lock that admits one process at a time."""
 
 import contextlib
+import datetime
 import fcntl
 import os
 import socket
+from collections.abc import Iterator
 
+from bodycomp_jax.config import RunConfig
 from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime.files import refuse_unwritable
+from bodycomp_jax.runtime.processes import on_main_process
+
+DEFAULT_NAME = 'untitled_model_%Y_%m_%d_%H_%M_%S'
+MAX_NAME_BYTES = 255
+LOCK = '.lock'
+
+
+@on_main_process
+def run_folder(run: RunConfig) -> str:
+    """The path of the run's folder, MODEL_OUTPUT_DIR/NAME; creates nothing.
+
+    Raises InputError if the name is not a plain folder name, the folder is not writable, or it
+    holds something other than a run.
+    """
+    name = run.name
+    if name is None:
+        name = datetime.datetime.now().strftime(DEFAULT_NAME)
+    plain = name.isprintable() and name == name.strip() and not set(name) & {'/', '\\'}
+    if name in ('', '.', '..') or not plain or len(os.fsencode(name)) > MAX_NAME_BYTES:
+        raise InputError(
+            f'invalid --name={name!r}: expected a plain folder name of at most {MAX_NAME_BYTES} '
+            'bytes, without / and \\ and without spaces at either end'
+        )
+    run_dir = os.path.join(run.model_output_dir or '', name)
+    refuse_unwritable(run_dir)
+    if os.path.isdir(run_dir) and os.listdir(run_dir) and not _is_run(run_dir):
+        raise InputError(
+            f'{run_dir}: this folder holds files that are not a run; choose another --name'
+        )
+    return run_dir
 
 
 @contextlib.contextmanager
-def held(run_dir):
-    """Makes and holds `run_dir` for the block; the kernel lets go when the process ends, however.
+def locked(run_dir: str) -> Iterator[None]:
+    """Creates the folder and locks it for the block; the kernel unlocks it when the process ends.
 
-    Raises InputError if another process of this host holds it.
+    Raises InputError if another process of this host holds the lock.
     """
     os.makedirs(run_dir, exist_ok=True)
-    path = os.path.join(run_dir, '.lock')
-    with open(path, 'a+') as file:
+    with open(os.path.join(run_dir, LOCK), 'a+') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -29,3 +62,8 @@ def held(run_dir):
         file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
         file.flush()
         yield
+
+
+def _is_run(folder: str) -> bool:
+    """Whether a training ever started in this folder, however soon it ended."""
+    return any(os.path.exists(os.path.join(folder, name)) for name in ('args.json', LOCK))

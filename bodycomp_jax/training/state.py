@@ -1,6 +1,7 @@
 """Everything that changes while a network is trained."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +9,11 @@ import numpy as np
 import optax
 from flax import struct
 
+from bodycomp_jax.training.tasks.task import Task
+
 
 class TrainState(struct.PyTreeNode):
-    """The state after `step` updates. What is not in it derives from the config and the step."""
+    """The state after `step` steps; everything else derives from the config and the step."""
 
     step: jax.Array
     params: dict
@@ -18,64 +21,74 @@ class TrainState(struct.PyTreeNode):
     opt_state: optax.OptState
 
     @property
-    def variables(self):
+    def variables(self) -> dict[str, Any]:
         """What the network needs to predict."""
         return {'params': self.params, 'batch_stats': self.batch_stats}
 
 
 @dataclasses.dataclass
 class Progress:
-    """What a run has to tell besides its `TrainState`.
+    """The record of a run besides its `TrainState`.
 
     Attributes:
-      data: what identifies the sets it is trained and validated on.
-      history: a row of numbers for each finished epoch.
-      steps_done: of the epoch under way.
-      sums: the loss sums over these steps, nested dicts of float64 arrays; None before the first.
+      data: {split: fingerprint of the set}.
+      history: a row of numbers per finished epoch.
+      steps_done: of the current epoch.
+      sums: {name: sum of a loss term over these steps}, float64; None before the first step.
       skipped: how many of these steps had no finite loss and gradient.
       skipped_in_a_row: how many such steps came last.
     """
 
-    data: dict
-    history: list[dict] = dataclasses.field(default_factory=list)
+    data: dict[str, Any]
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     steps_done: int = 0
-    sums: dict | None = None
+    sums: dict[str, np.ndarray] | None = None
     skipped: int = 0
     skipped_in_a_row: int = 0
 
-    def __post_init__(self):
-        self.sums = _as_arrays(self.sums)
-
-    def add(self, step):
-        """Counts a step: {'loss': sums, 'skipped': 0 or 1}."""
+    def add(self, result: dict[str, Any]) -> None:
+        """Records the result of a `train_step`."""
         self.steps_done += 1
-        self.skipped += int(step['skipped'])
-        self.skipped_in_a_row = self.skipped_in_a_row + 1 if step['skipped'] else 0
-        first = self.sums is None
-        self.sums = step['loss'] if first else jax.tree.map(np.add, self.sums, step['loss'])
+        self.skipped += int(result['skipped'])
+        self.skipped_in_a_row = self.skipped_in_a_row + 1 if result['skipped'] else 0
+        sums = jax.tree.map(np.float64, result['loss'])
+        self.sums = sums if self.sums is None else jax.tree.map(np.add, self.sums, sums)
 
-    def end_epoch(self, row):
-        """Begins a new epoch."""
+    def end_epoch(self, row: dict[str, Any]) -> None:
+        """Starts the next epoch."""
         self.history.append(row)
         self.steps_done, self.sums, self.skipped = 0, None, 0
 
-    def to_json(self):
-        """The fields as plain JSON values, from which `Progress(**fields)` is made again."""
+    @property
+    def total_skipped(self) -> int:
+        """Skipped steps of the whole run."""
+        return self.skipped + sum(row['skipped_steps'] for row in self.history)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as plain JSON values."""
         fields = dataclasses.asdict(self)
-        return {**fields, 'sums': jax.tree.map(lambda x: x.tolist(), self.sums)}
+        return {**fields, 'sums': self.sums and {n: x.tolist() for n, x in self.sums.items()}}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> 'Progress':
+        """The inverse of `to_json`."""
+        sums = fields['sums']
+        return cls(**{**fields, 'sums': sums and {n: np.asarray(x) for n, x in sums.items()}})
 
 
-def initial_state(task, image_shape, variables=None):
+def initial_state(
+    task: Task, image_shape: tuple[int, ...], variables: dict[str, Any] | None = None
+) -> TrainState:
     """The state before the first step.
 
     Args:
-      task: a `Task`.
-      image_shape: of one example's image, without the axis B.
-      variables: weights to start from; None draws them from the task's seed.
+      task: what is trained.
+      image_shape: `(H, W)`.
+      variables: pretrained ones; None to draw them from the task's seed.
     """
     if variables is None:
-        key = jax.random.key(task.seed)
-        variables = jax.jit(lambda: task.model.init(key, _empty_inputs(task, image_shape)))()
+        key, images = jax.random.key(task.seed), jnp.zeros((1, *image_shape), jnp.float32)
+        variables = jax.jit(lambda: task.model.init(key, task.preprocess(images)))()
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=variables['params'],
@@ -84,17 +97,6 @@ def initial_state(task, image_shape, variables=None):
     )
 
 
-def num_parameters(variables):
+def num_parameters(variables: dict[str, Any]) -> int:
     """Number of trained weights."""
     return sum(leaf.size for leaf in jax.tree.leaves(variables['params']))
-
-
-def _empty_inputs(task, image_shape):
-    return task.inputs(jnp.zeros((1, *image_shape), jnp.float32))
-
-
-def _as_arrays(values):
-    """JSON's nested dicts of numbers and lists, as nested dicts of float64 arrays."""
-    if isinstance(values, dict):
-        return {name: _as_arrays(value) for name, value in values.items()}
-    return None if values is None else np.asarray(values, np.float64)

@@ -1,4 +1,4 @@
-"""Signals that ask a training to end: the first is remembered, the second obeyed at once."""
+"""Signals that stop a training: the first is remembered, the second ends the process at once."""
 
 import signal
 
@@ -7,43 +7,44 @@ import numpy as np
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # Slurm sends the first or the last
 
 
-class Interrupts:
-    """A context in which the first signal only sets `received`, for the loop to act upon.
+class StopSignals:
+    """A context in which the first signal is only recorded, for the training to act upon.
 
-    A second signal ends the process as if there were no handler. Processes of one job end after
-    the same step: each votes by what it received, and all go by the sum of their votes.
+    A second signal acts as if there were no handler. The processes of a job stop after the same
+    step: each contributes its `stop_flags`, and all act on their sum.
 
     Attributes:
-      received: the number of the signal that this process received, or None.
-      agreed: the number of the signal that the job ends by, or None.
+      received: number of the signal that this process received, or None.
+      stop_signal: number of the signal that stops the job, or None.
     """
 
-    def __init__(self, alone=True):
-        """`alone`: whether this process is the whole job, which then needs no votes to agree."""
-        self.received = self.agreed = None
+    def __init__(self, alone: bool = True):
+        """`alone`: whether this process is the whole job, which then stops without flags."""
+        self.received: int | None = None
+        self.stop_signal: int | None = None
         self._alone = alone
 
-    def __enter__(self):
-        self._previous = {number: signal.signal(number, self._remember) for number in SIGNALS}
+    def __enter__(self) -> 'StopSignals':
+        self._previous = {number: signal.signal(number, self._record) for number in SIGNALS}
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def count(self, votes):
-        """Takes the sum of the votes of all processes, `[3]`, an entry for each signal."""
-        if self.agreed is None and votes.any():
-            self.agreed = SIGNALS[int(votes.argmax())]
+    def count(self, flags: np.ndarray) -> None:
+        """Takes the sum of the stop flags of all processes, `[3]`, an entry per signal."""
+        if self.stop_signal is None and flags.any():
+            self.stop_signal = SIGNALS[int(flags.argmax())]
 
-    def _remember(self, number, frame):
+    def _record(self, number: int, frame: object) -> None:
         self.received = number
         if self._alone:
-            self.agreed = number
+            self.stop_signal = number
         for other in SIGNALS:
             signal.signal(other, signal.SIG_DFL)
 
 
-def vote(received):
-    """What a process that received this signal, or None, votes: `[3]` float32."""
+def stop_flags(received: int | None) -> np.ndarray:
+    """The flags of a process that received this signal, or none: `[3]` float32."""
     return np.array([number == received for number in SIGNALS], np.float32)

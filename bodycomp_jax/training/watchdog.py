@@ -1,44 +1,45 @@
-"""A thread that says so when training stands still."""
+"""A thread that warns when training stalls."""
 
 import threading
 import time
+from collections.abc import Callable
 
 
 class Watchdog:
-    """While entered, calls `say` each time that `timeout` seconds pass without a `step`.
+    """While entered, warns each time that `timeout` seconds pass without a finished step.
 
-    The consumer names what it is about to wait for, so that the message can tell.
+    The training names what it is about to wait for, which the warning repeats.
     """
 
-    def __init__(self, timeout, say):
-        self._timeout, self._say = timeout, say
+    def __init__(self, timeout: float, warn: Callable[[str], None]):
+        self._timeout, self._warn = timeout, warn
         self._waiting_for = 'the first step'
-        self._last_step = time.monotonic()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name='watchdog', daemon=True)
 
-    def __enter__(self):
+    def __enter__(self) -> 'Watchdog':
+        self._last_step = time.monotonic()
         self._thread.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
 
-    def waits_for(self, what):
+    def waits_for(self, what: str) -> None:
         """Names what the training is about to wait for."""
         self._waiting_for = what
 
-    def step(self):
-        """Says that a step is finished."""
+    def step_finished(self) -> None:
+        """Restarts the clock."""
         self._last_step = time.monotonic()
 
-    def _watch(self):
-        said = 0
+    def _watch(self) -> None:
+        warnings = 0
         while not self._ended.wait(min(1.0, self._timeout / 4)):
             stalled = time.monotonic() - self._last_step
             if stalled < self._timeout:
-                said = 0
-            elif stalled >= self._timeout * (said + 1):
-                said += 1
-                self._say(f'no step finished for {stalled:.0f} s; waiting for {self._waiting_for}')
+                warnings = 0
+            elif stalled >= self._timeout * (warnings + 1):
+                warnings += 1
+                self._warn(f'no step finished for {stalled:.0f} s; waiting for {self._waiting_for}')

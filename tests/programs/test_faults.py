@@ -15,8 +15,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from helpers import SIDE, command, final_state, read_rows, tiny_config, train_tiny
-from helpers import events_of
+from helpers import SIDE, command, events_of, final_state, read_rows, tiny_config, train_tiny
 
 from bodycomp_jax.checkpoints.run import Checkpoints, load_model
 from bodycomp_jax.data.phantom import slices

@@ -12,8 +12,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from helpers import ROOT, SHARED_DATA, read_rows
-from helpers import events_of
+from helpers import ROOT, SHARED_DATA, events_of, read_rows
 
 from bodycomp_jax import vertebrae
 from bodycomp_jax.checkpoints.run import Checkpoints, load_model

@@ -5,8 +5,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from helpers import SIDE, read_rows, tiny_config
-from helpers import events_of
+from helpers import SIDE, events_of, read_rows, tiny_config
 
 from bodycomp_jax.checkpoints.run import load_model
 from bodycomp_jax.data.segmentation import open_sets

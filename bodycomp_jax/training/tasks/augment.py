@@ -1,4 +1,6 @@
-"""Random rotation and shift of a slice, applied alike to its labels if it has any."""
+"""Random rotation and shift of a slice and, if it has any, of its labels."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -6,12 +8,14 @@ import jax.numpy as jnp
 MAX_ROTATION = 5.0  # degrees
 MAX_SHIFT = 0.05  # of each side
 
+Example = dict[str, Any]
 
-def rotate_and_shift(key, example):
-    """One random affine map for the slice and its labels.
 
-    The slice is interpolated linearly, in HU, as partial volume is; the labels take the nearest
-    label, so that no label appears that was not there. Outside, the nearest edge pixel repeats.
+def rotate_and_shift(key: jax.Array, example: Example) -> Example:
+    """One random affine map for a slice and its labels.
+
+    The slice is interpolated linearly, in HU, like partial volume; the labels take the nearest
+    neighbour, which keeps them labels. Outside the slice the nearest edge pixel repeats.
 
     Args:
       key: of jax.random.
@@ -30,8 +34,8 @@ def rotate_and_shift(key, example):
     }
 
 
-def rotate_and_shift_slice(key, example):
-    """The same map for a slice without labels; outside it is black.
+def rotate_and_shift_slice(key: jax.Array, example: Example) -> Example:
+    """The same map for a slice without labels; the outside is black.
 
     Args:
       key: of jax.random.
@@ -49,8 +53,13 @@ def rotate_and_shift_slice(key, example):
     }
 
 
-def _source(key, H, W):
-    """Where each output pixel comes from: two `[H, W]` arrays of rows and columns."""
+def identity(key: jax.Array, example: Example) -> Example:
+    """No augmentation."""
+    return example
+
+
+def _source(key: jax.Array, H: int, W: int) -> tuple[jax.Array, jax.Array]:
+    """The source of each output pixel: two `[H, W]` arrays of rows and columns."""
     u = jax.random.uniform(key, (3,), minval=-1.0, maxval=1.0)
     angle = u[0] * jnp.deg2rad(MAX_ROTATION)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
@@ -62,11 +71,11 @@ def _source(key, H, W):
     return source_y, source_x
 
 
-def _nearest(image, y, x):
+def _nearest(image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
     return image[jnp.round(y).astype(jnp.int32), jnp.round(x).astype(jnp.int32)]
 
 
-def _linear(image, y, x):
+def _linear(image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
     H, W = image.shape
     y0 = jnp.floor(y).astype(jnp.int32)
     x0 = jnp.floor(x).astype(jnp.int32)

@@ -1,4 +1,4 @@
-"""The losses: sums over the batch, then one division."""
+"""The losses: terms of each example, which are summed over the batch, then one division."""
 
 import jax
 import jax.numpy as jnp
@@ -6,29 +6,27 @@ import jax.numpy as jnp
 SMOOTH = 1.0  # pixels; keeps the Dice of a tissue that does not occur defined
 
 
-def segmentation_sums(logits, batch):
-    """What the Dice and the cross-entropy are made of, summed over all pixels of the batch.
+def segmentation_terms(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Array]:
+    """What the Dice and the cross-entropy are made of, summed over the pixels of each slice.
 
     Args:
       logits: `[B, H, W, C]` float32, class 0 the background.
-      batch: 'mask' `[B, H, W]` integer labels and 'weight' `[B]`.
+      masks: `[B, H, W]` integer labels.
 
     Returns:
-      {'intersection', 'probability', 'label': `[C - 1]`, one entry a tissue; 'cross_entropy',
-      'pixels': scalars}, float32.
+      {'intersection', 'probability', 'label': `[B, C - 1]`, an entry per tissue;
+       'cross_entropy', 'pixels': `[B]`}, float32.
     """
     C = logits.shape[-1]
-    weight = batch['weight'][:, None, None]
-    mask = batch['mask'].astype(jnp.int32)
     log_p = jax.nn.log_softmax(logits)
     p = jnp.exp(log_p)
-    is_label = [mask == c for c in range(C)]
+    is_label = [masks.astype(jnp.int32) == c for c in range(C)]
 
-    def total(x):  # row by row, then slice by slice: sums of many numbers keep their precision
-        return (x * weight).sum(2).sum(1).sum(0)
+    def total(x):  # row by row: sums of many numbers keep their precision
+        return x.sum(2).sum(1)
 
     def of_tissues(x):
-        return jnp.stack([total(x(c)) for c in range(1, C)])
+        return jnp.stack([total(x(c)) for c in range(1, C)], axis=-1)
 
     return {
         'intersection': of_tissues(lambda c: jnp.where(is_label[c], p[..., c], 0)),
@@ -37,43 +35,39 @@ def segmentation_sums(logits, batch):
         'cross_entropy': -sum(
             total(jnp.where(is_label[c], log_p[..., c], 0)) for c in range(C)
         ),
-        'pixels': total(jnp.ones(mask.shape)),
+        'pixels': total(jnp.ones(masks.shape)),
     }  # fmt: skip
 
 
-def dice(sums):
+def dice_loss(sums: dict[str, jax.Array]) -> jax.Array:
     """Minus the sum of the soft Dice of each tissue; -3 is perfect for three tissues.
 
-    (2 I + 1) / (P + T + 1) with I, P, T from `segmentation_sums`, after Milletari et al. 2016.
+    (2 I + 1) / (P + T + 1) with I, P, T from `segmentation_terms`, after Milletari et al. 2016.
     """
     overlap = 2 * sums['intersection'] + SMOOTH
     return -(overlap / (sums['probability'] + sums['label'] + SMOOTH)).sum()
 
 
-def dice_ce(sums):
-    """`dice` plus the mean cross-entropy over pixels, after Isensee et al. 2021 (nnU-Net)."""
-    return dice(sums) + sums['cross_entropy'] / sums['pixels']
+def dice_ce_loss(sums: dict[str, jax.Array]) -> jax.Array:
+    """`dice_loss` plus the mean cross-entropy over pixels, after Isensee et al. 2021 (nnU-Net)."""
+    return dice_loss(sums) + sums['cross_entropy'] / sums['pixels']
 
 
-def offset_sums(logits, batch, threshold):
-    """Errors of predicted offsets, after the sigmoid, summed over the batch and the levels.
+def offset_terms(logits: jax.Array, offsets: jax.Array, threshold: float) -> dict[str, jax.Array]:
+    """Errors of the predicted offsets after the sigmoid, summed over the levels of each slice.
 
     Args:
       logits: `[B, L]` float32, offset / threshold.
-      batch: 'offset' `[B, L]` mm and 'weight' `[B]`.
+      offsets: `[B, L]` true offsets in mm.
       threshold: mm.
 
     Returns:
-      {'absolute_error', 'values'}: scalars, float32.
+      {'absolute_error', 'values'}: `[B]` float32.
     """
-    weight = batch['weight'][:, None]
-    errors = jnp.abs(jax.nn.sigmoid(logits) - jax.nn.sigmoid(batch['offset'] / threshold))
-    return {
-        'absolute_error': jnp.where(weight > 0, errors, 0).sum(),
-        'values': (weight * jnp.ones_like(errors)).sum(),
-    }
+    errors = jnp.abs(jax.nn.sigmoid(logits) - jax.nn.sigmoid(offsets / threshold))
+    return {'absolute_error': errors.sum(1), 'values': jnp.ones_like(errors).sum(1)}
 
 
-def mean_absolute_error(sums):
+def mean_absolute_error(sums: dict[str, jax.Array]) -> jax.Array:
     """Between the sigmoids of predicted and true offset / threshold; 0 is perfect, 0.5 chance."""
     return sums['absolute_error'] / sums['values']

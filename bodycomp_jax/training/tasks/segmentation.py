@@ -1,43 +1,60 @@
-"""What makes a trainer a segmentation trainer."""
+"""The task of the segmentation trainer."""
 
 import functools
+from collections.abc import Sequence
 
-from bodycomp_jax.metrics import figures, tissues
-from bodycomp_jax.models import unet
+import jax
+
+from bodycomp_jax.config import SegmentationConfig
+from bodycomp_jax.metrics.figures import segmentation_figures
+from bodycomp_jax.metrics.tissues import summarize_tissues, tissue_areas
+from bodycomp_jax.models.build import build_network, preprocess
+from bodycomp_jax.runtime.devices import compute_dtype
 from bodycomp_jax.training import data_parallel
 from bodycomp_jax.training.tasks import augment, losses, optim
-from bodycomp_jax.training.tasks.task import Task
+from bodycomp_jax.training.tasks.task import SummaryMetric, Task
 
-PICTURED = 4  # validation slices
-LOSSES = {'dice': losses.dice, 'dice_ce': losses.dice_ce}
+NUM_FIGURES = 4  # validation slices
+LOSSES = {'dice': losses.dice_loss, 'dice_ce': losses.dice_ce_loss}
 
 
-def task(config, *, devices, steps_per_epoch):
-    """The `Task` that a `SegmentationConfig` describes.
+def segmentation_task(
+    config: SegmentationConfig, *, devices: Sequence[jax.Device], steps_per_epoch: int
+) -> Task:
+    """The task that a config describes.
 
     Args:
       config: the hyper-parameters.
-      devices: to train on; they decide the precision where the config leaves it open.
-      steps_per_epoch: on which the learning rate's schedule depends.
+      devices: to train on; they determine the precision if the config leaves it open.
+      steps_per_epoch: for the learning rate schedule.
     """
-    dtype = data_parallel.compute_dtype(config.precision, devices)
-    schedule = optim.schedule(config.schedule, config.learning_rate, config.epochs, steps_per_epoch)
+    network = config.network
+    learning_rate_fn = optim.learning_rate_fn(config, steps_per_epoch)
     return Task(
-        model=unet.from_config(config, dtype=dtype, axis_name=data_parallel.AXIS),
-        inputs=functools.partial(unet.inputs, apply_window=config.apply_window_function),
-        augment=augment.rotate_and_shift if config.augment else lambda key, example: example,
-        optimizer=optim.adam(schedule),
-        loss_sums=losses.segmentation_sums,
-        loss=LOSSES[config.loss],
-        metric_sums=tissues.segmentation_sums,
-        metrics=functools.partial(tissues.segmentation_metrics, tissues=config.tissues),
-        headline={
-            f'dice_{tissue}': f'Dice {tissue.replace("_", " ")}' for tissue in config.tissues
-        },
-        pictured=PICTURED,
-        pictures=lambda sums, logits, batch: figures.segmentation(
-            logits, batch, tissues=config.tissues, apply_window=config.apply_window_function
+        model=build_network(
+            network,
+            dtype=compute_dtype(config.precision, devices),
+            axis_name=data_parallel.AXIS,
         ),
-        schedule=schedule,
+        preprocess=functools.partial(preprocess, network),
+        augment=augment.rotate_and_shift if config.augment else augment.identity,
+        optimizer=optim.adam(learning_rate_fn),
+        learning_rate_fn=learning_rate_fn,
+        loss_terms=lambda logits, batch: losses.segmentation_terms(logits, batch['mask']),
+        loss=LOSSES[config.loss],
+        example_metrics=lambda logits, batch: tissue_areas(logits, batch['mask']),
+        summarize=functools.partial(summarize_tissues, tissues=network.tissues),
+        summary_metrics={
+            f'dice_{tissue}': SummaryMetric(f'Dice {tissue.replace("_", " ")}', '{:.3f}')
+            for tissue in network.tissues
+        },
+        num_figures=NUM_FIGURES,
+        draw_figures=lambda areas, logits, batch: segmentation_figures(
+            logits,
+            batch['image'],
+            batch['mask'],
+            tissues=network.tissues,
+            apply_window=network.apply_window_function,
+        ),
         seed=config.seed,
     )

@@ -1,49 +1,65 @@
-"""What makes a trainer a slice-selection trainer."""
+"""The task of the slice-selection trainer."""
 
 import functools
+from collections.abc import Sequence
 
-from bodycomp_jax.metrics import figures, tissues
-from bodycomp_jax.models import densenet
+import jax
+
+from bodycomp_jax.config import SliceSelectionConfig
+from bodycomp_jax.data.slice_selection import SliceSelectionSet
+from bodycomp_jax.metrics.figures import level_figures
+from bodycomp_jax.metrics.levels import summarize_levels
+from bodycomp_jax.models.build import build_network, preprocess
+from bodycomp_jax.runtime.devices import compute_dtype
 from bodycomp_jax.training import data_parallel
 from bodycomp_jax.training.tasks import augment, losses, optim
-from bodycomp_jax.training.tasks.task import Task
+from bodycomp_jax.training.tasks.task import SummaryMetric, Task
 
 
-def task(config, *, devices, steps_per_epoch, val_set):
-    """The `Task` that a `SliceSelectionConfig` describes.
+def slice_selection_task(
+    config: SliceSelectionConfig,
+    *,
+    devices: Sequence[jax.Device],
+    steps_per_epoch: int,
+    val_set: SliceSelectionSet,
+) -> Task:
+    """The task that a config describes.
 
     Args:
       config: the hyper-parameters.
-      devices: to train on; they decide the precision where the config leaves it open.
-      steps_per_epoch: on which the learning rate's schedule depends.
-      val_set: a `SliceSelectionSet`; which slices belong to one series decides the metrics.
+      devices: to train on; they determine the precision if the config leaves it open.
+      steps_per_epoch: for the learning rate schedule.
+      val_set: its series decide the metrics.
     """
-    dtype = data_parallel.compute_dtype(config.precision, devices)
-    schedule = optim.schedule(config.schedule, config.learning_rate, config.epochs, steps_per_epoch)
+    network = config.network
+    learning_rate_fn = optim.learning_rate_fn(config, steps_per_epoch)
+    model = build_network(
+        network, dtype=compute_dtype(config.precision, devices), axis_name=data_parallel.AXIS
+    )
     truth = {
         'offsets': val_set.offsets,
         'series': val_set.series,
-        'levels': config.levels,
-        'threshold': config.threshold,
+        'levels': network.levels,
+        'threshold': network.threshold,
     }
     return Task(
-        model=densenet.from_config(config, dtype=dtype, axis_name=data_parallel.AXIS),
-        inputs=densenet.inputs,
-        augment=augment.rotate_and_shift_slice if config.augment else lambda key, example: example,
-        optimizer=optim.adam(schedule),
-        loss_sums=functools.partial(losses.offset_sums, threshold=config.threshold),
-        loss=losses.mean_absolute_error,
-        metric_sums=functools.partial(
-            tissues.offset_sums, n=len(val_set), threshold=config.threshold
+        model=model.clone(initializer=getattr(jax.nn.initializers, config.initializer)()),
+        preprocess=functools.partial(preprocess, network),
+        augment=augment.rotate_and_shift_slice if config.augment else augment.identity,
+        optimizer=optim.adam(learning_rate_fn),
+        learning_rate_fn=learning_rate_fn,
+        loss_terms=lambda logits, batch: losses.offset_terms(
+            logits, batch['offset'], network.threshold
         ),
-        metrics=functools.partial(tissues.offset_metrics, **truth),
-        headline={
-            f'{name}_mm_{level}': f'{level} {label}'
-            for level in config.levels
-            for name, label in (('offset_error', 'slices, mm'), ('level_error', 'found, mm'))
+        loss=losses.mean_absolute_error,
+        example_metrics=lambda logits, batch: {'offset': network.threshold * logits},
+        summarize=lambda examples: summarize_levels(examples['offset'], **truth),
+        summary_metrics={
+            f'{name}_mm_{level}': SummaryMetric(f'{level} {label} error', '{:.1f} mm')
+            for level in network.levels
+            for name, label in (('offset_error', 'offset'), ('level_error', 'position'))
         },
-        pictured=0,  # the curves are made of the sums
-        pictures=lambda sums, outputs, batch: figures.curves(sums['offset'], **truth),
-        schedule=schedule,
+        num_figures=0,  # the curves are drawn from the example metrics
+        draw_figures=lambda examples, outputs, batch: level_figures(examples['offset'], **truth),
         seed=config.seed,
     )

@@ -1,47 +1,55 @@
-"""What a trainer is made of: the loop knows nothing else of the network it trains."""
+"""What is trained: a value that holds everything in which the trainers differ."""
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import optax
 from flax import linen as nn
 
 
+class SummaryMetric(NamedTuple):
+    """How the terminal shows a metric: its label, and the format of its value with the unit."""
+
+    label: str
+    number: str
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
-    """A value that holds everything in which two trainers differ.
+    """A network, its loss and its metrics.
 
-    A batch is {'image', 'weight', and what is to be predicted}, each `[B, ...]`; padding has
-    weight 0. Losses and metrics are made from sums over examples, divided once, so that neither
-    padding nor devices nor batches can bias them.
+    A batch is {'image', and what is predicted: 'mask' or 'offset'}, each `[B, ...]`. Loss and
+    metrics are computed from numbers of each example, summed over the examples and divided once,
+    so that batches and devices cannot bias them.
 
     Attributes:
       model: maps network inputs `[B, H, W, C]` to outputs.
-      inputs: images `[B, ...]` as they are on disk -> network inputs.
-      augment: key, example (a batch's entry without the axis B) -> example.
-      optimizer: makes updates from gradients.
-      loss_sums: outputs, batch -> pytree of sums from which the loss is made.
-      loss: loss sums -> scalar.
-      metric_sums: outputs, batch -> {name: sums} from which the metrics are made.
-      metrics: metric sums as numpy arrays -> {name: float}.
-      headline: {name of a metric: its label} for the terminal.
-      pictured: how many validation examples the pictures are of, the same in every epoch.
-      pictures: metric sums of the validation, outputs of these examples (None if there are none),
-        and the examples, all as numpy arrays -> list of `[h, w, 3]` uint8 pictures.
-      schedule: step -> learning rate, for the record; the optimizer has its own.
-      seed: from which every random number of the step derives.
+      preprocess: images `[B, H, W]` as they are on disk -> network inputs.
+      augment: key, example (an entry of a batch) -> example.
+      optimizer: maps gradients to updates.
+      learning_rate_fn: number of earlier updates -> learning rate; the optimizer has its own.
+      loss_terms: outputs, batch -> {name: `[B, ...]`}.
+      loss: {name: sum of its loss terms over examples} -> scalar.
+      example_metrics: outputs, batch -> {name: `[B, ...]`}.
+      summarize: {name: `[N, ...]` example metrics of a set} as numpy arrays -> {metric: float}.
+      summary_metrics: {metric: how the terminal shows it}.
+      num_figures: number of validation examples that the figures show, the same in every epoch.
+      draw_figures: example metrics of the validation set, outputs of the `num_figures` examples
+        (None if there are none), these examples; numpy arrays -> list of `[h, w, 3]` uint8.
+      seed: of all random numbers of a step.
     """
 
     model: nn.Module
-    inputs: Callable
+    preprocess: Callable
     augment: Callable
     optimizer: optax.GradientTransformation
-    loss_sums: Callable
+    learning_rate_fn: Callable
+    loss_terms: Callable
     loss: Callable
-    metric_sums: Callable
-    metrics: Callable
-    headline: dict[str, str]
-    pictured: int
-    pictures: Callable
-    schedule: Callable
+    example_metrics: Callable
+    summarize: Callable
+    summary_metrics: dict[str, SummaryMetric]
+    num_figures: int
+    draw_figures: Callable
     seed: int

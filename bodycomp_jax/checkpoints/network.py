@@ -1,0 +1,121 @@
+"""The network that a path names: a run, a checkpoint, a final model or a Keras file."""
+
+import os
+import tempfile
+from typing import Any, NamedTuple
+
+import jax
+
+from bodycomp_jax.checkpoints import keras_network, store
+from bodycomp_jax.config import (
+    TRAINERS,
+    NetworkConfig,
+    contradiction,
+    from_json,
+    from_values,
+    to_json,
+    to_values,
+)
+from bodycomp_jax.errors import InputError
+from bodycomp_jax.models.build import variable_shapes
+
+
+class Network(NamedTuple):
+    """A network on disk.
+
+    Attributes:
+      config: its options.
+      variables: {'params', 'batch_stats'}, on the host.
+      precision: of the arithmetic that it was trained with.
+    """
+
+    config: NetworkConfig
+    variables: dict[str, Any]
+    precision: str
+
+
+def load_network(
+    path: str, overrides: dict[str, Any] | None = None, kind: str | None = None
+) -> Network:
+    """Loads the network that a path names.
+
+    Args:
+      path: a run folder (its `final_model`, else its latest valid checkpoint), a checkpoint, a
+        `final_model` folder or a Keras file.
+      overrides: {option: value} for what a Keras file leaves open; must agree with what the file
+        determines.
+      kind: of the network that is required, if any.
+
+    Raises InputError if there is no valid network, or another than is required.
+    """
+    overrides = overrides or {}
+    if os.path.isfile(path):
+        config, variables = keras_network.read(path, overrides, kind)
+        return Network(config, variables, 'auto')
+    network = _load_folder(os.path.abspath(path))
+    refuse_other_kind(path, network.config, kind)
+    message = contradiction(to_values(network.config), overrides)
+    if message:
+        raise InputError(f'{path}: {message}; give the same value')
+    return network
+
+
+def convert(source: str, target: str, overrides: dict[str, Any]) -> NetworkConfig:
+    """Writes a `final_model` folder from a Keras file, otherwise a Keras weights file.
+
+    Args:
+      source, overrides: see `load_network`.
+      target: the file or folder to write; must not exist.
+
+    Returns:
+      The config of the network.
+
+    Raises InputError as `load_network`, and if the target exists.
+    """
+    target = os.path.abspath(target)
+    if os.path.lexists(target):
+        raise InputError(f'{target} exists; remove it or choose another path')
+    config, variables, _ = load_network(source, overrides)
+    folder = os.path.dirname(target)
+    os.makedirs(folder, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix='.converted_', dir=folder) as temporary:
+        new = os.path.join(temporary, 'new')
+        if os.path.isfile(source):
+            fields = to_json(from_values(TRAINERS[config.kind], to_values(config)))
+            store.write(new, variables=variables, config=fields)
+        else:
+            keras_network.write(new, config, variables)
+        os.rename(new, target)
+    return config
+
+
+def refuse_other_kind(path: str, config: NetworkConfig, kind: str | None) -> None:
+    """Raises InputError if the network is not of the required kind."""
+    if kind not in (None, config.kind):
+        raise InputError(f'{path}: a {config.kind} network; expected a {kind} network')
+
+
+def _load_folder(path: str) -> Network:
+    """The first valid network in a folder, the final model before the latest checkpoint."""
+    corrupt = {}
+    for folder in (path, os.path.join(path, store.FINAL_MODEL), *store.list_checkpoints(path)):
+        if store.is_model(folder):
+            try:
+                return _read_network(folder)
+            except store.CorruptCheckpointError as error:
+                corrupt[folder] = error
+    raise InputError(
+        f'{path}: no {"valid " if corrupt else ""}model found'
+        f'{f" ({store.listed(corrupt)})" if corrupt else ""}; give the folder of a run, one of its '
+        'checkpoints (checkpoints/<step>), its final_model or a Keras file'
+    )
+
+
+def _read_network(folder: str) -> Network:
+    items = store.read(folder, 'config', arrays={'variables': None})
+    config = from_json(items['config'])
+    variables = {'batch_stats': {}, **items['variables']}
+    expected = variable_shapes(config.network)
+    if jax.tree.map(lambda x: x.shape, variables) != jax.tree.map(lambda x: x.shape, expected):
+        raise store.CorruptCheckpointError('its weights do not fit its config')
+    return Network(config.network, variables, config.precision)

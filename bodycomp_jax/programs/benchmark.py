@@ -1,0 +1,36 @@
+"""Times training, prediction and reading of the segmentation network or, if the first argument is
+slice_selection, of the slice-selection network.
+
+Each number is the median of several windows, after a burn-in.
+"""
+
+import json
+
+from bodycomp_jax.benchmark.measure import BenchmarkConfig, measure
+from bodycomp_jax.config import TRAINERS, UNetConfig
+from bodycomp_jax.runtime import flags, program
+from bodycomp_jax.runtime.devices import cache_compiled_programs, choose_devices
+from bodycomp_jax.runtime.terminal import Terminal
+
+
+def main(argv: list[str]) -> None:
+    kind = UNetConfig.kind
+    if argv[1:2] and argv[1] in TRAINERS:
+        argv = argv.copy()
+        kind = argv.pop(1)
+    (bench, config), _ = flags.parse(argv, __doc__, BenchmarkConfig, TRAINERS[kind])
+    devices = choose_devices(bench.num_gpus, config.batch_size)
+    cache_compiled_programs(devices)
+    about, rows = measure(bench, config, devices)
+    if bench.json:
+        print(json.dumps({**about, 'rows': rows}))
+    else:
+        Terminal().report(about, rows)
+
+
+def run() -> None:
+    program.run(main)
+
+
+if __name__ == '__main__':
+    run()

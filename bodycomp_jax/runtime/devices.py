@@ -1,0 +1,103 @@
+"""The devices to compute on: which, in which precision, and how much memory they have."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import psutil
+
+from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime import processes
+
+
+def choose_devices(num_gpus: int | None, batch_size: int) -> list[jax.Device]:
+    """The devices of all processes to train on, grouped by process.
+
+    Args:
+      num_gpus: number of devices per process; None for all.
+      batch_size: must divide over all devices.
+
+    Raises InputError if there are too few devices or the batch does not divide.
+    """
+    try:
+        available = [jax.local_devices(i) for i in range(jax.process_count())]
+    except (RuntimeError, AssertionError) as error:  # the latter for JAX_PLATFORMS=cuda on CPU
+        raise InputError(f'JAX found no device to compute on: {error}') from error
+    count, kind = len(available[0]), available[0][0].device_kind
+    each = count if num_gpus is None else num_gpus
+    if not 1 <= each <= count:
+        where = 'this machine' if processes.is_alone() else 'each process'
+        raise InputError(
+            f'invalid --num_gpus={each}: {where} has {count} devices ({kind}); use a number in '
+            f'1..{count}'
+        )
+    chosen = [device for of_process in available for device in of_process[:each]]
+    if batch_size % len(chosen):
+        raise InputError(
+            f'--batch_size={batch_size} does not divide over {len(chosen)} devices; use a '
+            f'multiple of {len(chosen)}, or another --num_gpus'
+        )
+    return chosen
+
+
+def cache_compiled_programs(devices: Sequence[jax.Device]) -> None:
+    """Caches programs compiled for GPU and TPU in the cache folder of the user."""
+    if devices[0].platform == 'cpu' or jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
+        return
+    cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
+    jax.config.update('jax_compilation_cache_dir', os.path.join(cache, 'bodycomp_jax'))
+
+
+def compute_dtype(precision: str, devices: Sequence[jax.Device]) -> jnp.dtype:
+    """The type that 'auto', 'float32' or 'bfloat16' means on these devices.
+
+    bfloat16 gains nothing on CPU, which has no instructions for it.
+    """
+    if precision == 'auto':
+        precision = 'float32' if devices[0].platform == 'cpu' else 'bfloat16'
+    return jnp.dtype(precision)
+
+
+def program_memory(compiled: jax.stages.Compiled, devices: Sequence[jax.Device]) -> tuple[int, int]:
+    """(bytes that a compiled program needs per device, bytes that are available for it).
+
+    The arguments are assumed to be on the device already and are not counted twice.
+    """
+    sizes: Any = compiled.memory_analysis()
+    needed = (
+        sizes.argument_size_in_bytes
+        + sizes.output_size_in_bytes
+        + sizes.temp_size_in_bytes
+        - sizes.alias_size_in_bytes
+    )
+    stats = _memory_stats()
+    if stats is None:  # the virtual devices of a CPU share the memory of the host
+        return needed, psutil.virtual_memory().total // num_local(devices)
+    others = max(0, stats['bytes_in_use'] - sizes.argument_size_in_bytes)
+    return needed, stats['bytes_limit'] - others
+
+
+def free_memory(devices: Sequence[jax.Device]) -> int:
+    """Free bytes per device."""
+    stats = _memory_stats()
+    if stats is None:
+        return psutil.virtual_memory().available // num_local(devices)
+    return stats['bytes_limit'] - stats['bytes_in_use']
+
+
+def peak_memory() -> int | None:
+    """The most bytes in use on a device so far; None on CPU, which does not record it."""
+    stats = _memory_stats()
+    return None if stats is None else stats['peak_bytes_in_use']
+
+
+def num_local(devices: Sequence[jax.Device]) -> int:
+    """How many of the devices belong to this process."""
+    return sum(device.process_index == jax.process_index() for device in devices)
+
+
+def _memory_stats() -> dict | None:
+    """Statistics of an accelerator's allocator; None on CPU."""
+    return jax.local_devices()[0].memory_stats()
