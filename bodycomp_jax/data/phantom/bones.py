@@ -1,9 +1,9 @@
-"""Painting the bones: pelvis, sacrum, vertebrae, ribs."""
+"""Painting the spine and the ribs."""
 
 import numpy as np
 
 from bodycomp_jax.data.phantom.canvas import Canvas
-from bodycomp_jax.data.phantom.subject import ANGLES, Cut, Ellipsoid, profile
+from bodycomp_jax.data.phantom.subject import ANGLES, Cut, profile
 from bodycomp_jax.data.phantom.tissue import (
     CARTILAGE,
     CORD,
@@ -11,57 +11,13 @@ from bodycomp_jax.data.phantom.tissue import (
     DISC,
     ENDPLATE,
     FLUID,
-    MUSCLE,
     OTHER_FAT,
     SOFT,
-    Tissue,
 )
 
 BODY_SHARE = 0.76  # of the height of a vertebra and its disc
 RIB_DROPS = {5: 1.7, 6: 3.1, 7: 4.1, 8: 4.5, 9: 4.7, 10: 4.9, 11: 5.0}  # rib 12 starts at T12
 RIB_ENDS = {5: 0.3, 6: 0.55}  # the floating ribs stop on the way to the front
-
-
-def paint_pelvis(canvas: Canvas, cut: Cut) -> None:
-    """The wings below their crests, with the iliacus inside."""
-    t, w, s = cut.t, cut.width, cut.size
-    below = cut.subject.crest - t
-    if below < 0 or t < -4:
-        return
-    flare = profile(t, {-4: 0.66, -2: 0.78, 0: 0.92})
-    behind = np.array([40 * s, cut.spine_y + 22 * s])
-    bend = np.array([(flare - 0.07) * w, 0.6 * cut.depth])
-    front = np.array([flare * w, -0.3 * cut.depth])
-    half = 0.5 * min(1.0, below / 1.3) ** 0.5
-    start = max(0.5 - half, profile(t, {-3.2: 0.5, -2: 0.0}))
-    end = min(0.5 + half, profile(t, {-4: 0.75, -2: 1.0}))
-    v = np.linspace(start, end, 9)[:, None]
-    wing = (1 - v) ** 2 * behind + 2 * v * (1 - v) * bend + v**2 * front
-    thick = min(1.0, 0.5 + below) * s
-    for side in ([-1, 1], [1, 1]):
-        canvas.stroke((wing[1:] - [9 * s, 5 * s]) * side, 8 * thick, MUSCLE)
-        canvas.stroke(wing * side, 5.5 * thick, CORTICAL)
-        canvas.stroke(wing * side, 3 * thick, cut.subject.spongy)
-
-
-def paint_hips(canvas: Canvas, cut: Cut) -> None:
-    """The sockets, the heads in them with a layer of cartilage, and the trochanters."""
-    w, d, s, t, spongy = cut.width, cut.depth, cut.size, cut.subject.hip, cut.subject.spongy
-    x, y = 0.7 * w, -0.02 * d
-    socket = Ellipsoid(x - 8 * s, y + 2, t, 30 * s, 32 * s, 1.3, CORTICAL)
-    head = Ellipsoid(x, y, t, 26 * s, 26 * s, 0.8, DISC)
-    trochanter = Ellipsoid(1.0 * w, 0.2 * d, t - 0.5, 15 * s, 20 * s, 0.7, CORTICAL)
-    for bone, tissue, shrink in (
-        (socket, CORTICAL, 0),
-        (socket, spongy, 3),
-        (head, DISC, 0),
-        (head, CORTICAL, 2),
-        (head, Tissue(1.3 * spongy.hu), 4),
-        (trochanter, CORTICAL, 0),
-        (trochanter, spongy, 2.5),
-    ):
-        canvas.ellipsoid(bone, tissue, shrink=shrink)
-        canvas.ellipsoid(bone._replace(x=-bone.x), tissue, shrink=shrink)
 
 
 def paint_sacrum(canvas: Canvas, cut: Cut) -> None:

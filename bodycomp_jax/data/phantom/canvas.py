@@ -1,4 +1,4 @@
-"""HU and labels of the slice that is being painted, and the ways of painting on it."""
+"""A canvas of HU and labels, with the shapes that are painted on it."""
 
 from itertools import pairwise
 

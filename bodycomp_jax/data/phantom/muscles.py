@@ -1,4 +1,6 @@
-"""Painting the muscles inside the wall: diaphragm, back, psoas, buttocks."""
+"""Painting the muscles along the spine."""
+
+import numpy as np
 
 from bodycomp_jax.data.phantom.canvas import Canvas
 from bodycomp_jax.data.phantom.subject import Cut, profile
@@ -15,10 +17,11 @@ def paint_back(canvas: Canvas, cut: Cut) -> None:
     """The muscles along the spine, seams of fat between them, and the quadratus lumborum."""
     y, s = cut.spine_y, cut.size * cut.subject.muscle
     thick = profile(cut.t, {-2.2: 0.0, -1: 0.6, 1: 1.0, 4: 0.95, 8: 0.7}) * s
-    for x, behind, a, b in ((60, 26, 24, 16), (27, 40, 27, 21)):
-        x, a, b = x * (0.4 * s + 0.6 * thick), a * thick, b * thick
-        behind = y + behind * s
-        seam = 1.5
+    beside = 0.4 * s + 0.6 * thick
+    middles = np.array([(-60, 26), (-27, 40), (27, 40), (60, 26)]) * (beside, s) + (0, y)
+    canvas.stroke(middles, 18 * thick, OTHER_FAT, within=canvas.in_cavity)
+    for (x, behind), a, b in zip(middles[:1:-1], (24, 27), (16, 21), strict=True):
+        a, b, seam = a * thick, b * thick, 1.5
         canvas.pair(x, behind, a + seam, b + seam, OTHER_FAT, turn=0.35, within=canvas.in_cavity)
         canvas.pair(x, behind, a, b, MUSCLE, turn=0.35, within=canvas.in_wall)
     thick = profile(cut.t, {0.3: 0, 1: 1, 2.5: 0.9, 4.8: 0.3, 5.2: 0}) * s
@@ -34,19 +37,3 @@ def paint_psoas(canvas: Canvas, cut: Cut) -> None:
     forward = profile(t, {-5: 120, -3: 84, -1: 30, 0: 10, 1: 2, 5: 0}) * s
     y, turn = cut.spine_y - forward, profile(t, {-2: 0.0, 0: 0.2, 2: 0.3})
     canvas.pair(x, y, 18 * thick * s, 25 * thick * s, MUSCLE, turn=turn)
-
-
-def paint_buttocks(canvas: Canvas, cut: Cut) -> None:
-    """Outside the pelvis: gluteal muscles, below the hip joint those of the thigh."""
-    t, w, d, wall = cut.t, cut.width, cut.depth, canvas.in_wall
-    thick = profile(t, {-5: 1.0, -2.5: 1.0, -0.8: 0.5, 0.1: 0})
-    canvas.pair(
-        0.5 * w, 0.86 * d, 0.46 * w * thick, 0.3 * d * thick, MUSCLE, turn=-0.25, within=wall
-    )
-    thick = profile(t, {-5: 1.0, -2: 1.0, -0.5: 0.7, 0.3: 0})
-    canvas.pair(
-        0.86 * w, 0.25 * d, 0.17 * w * thick, 0.55 * d * thick, MUSCLE, turn=0.2, within=wall
-    )
-    thick = profile(t, {-5: 1.0, -3.6: 0.8, -2.8: 0})
-    canvas.pair(0.72 * w, -0.45 * d, 0.2 * w * thick, 0.3 * d * thick, MUSCLE, within=wall)
-    canvas.pair(0.42 * w, 0.12 * d, 0.07 * w * thick, 0.5 * d * thick, MUSCLE, within=wall)

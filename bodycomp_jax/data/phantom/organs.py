@@ -16,6 +16,8 @@ from bodycomp_jax.data.phantom.tissue import (
     VISCERAL_FAT,
 )
 
+CHEST = 4.7  # t where it begins
+
 
 def paint_couch(canvas: Canvas, cut: Cut) -> None:
     """A curved top of two thin shells around foam."""
@@ -30,11 +32,14 @@ def paint_couch(canvas: Canvas, cut: Cut) -> None:
 
 
 def paint_layers(canvas: Canvas, cut: Cut) -> None:
-    """Skin, subcutaneous fat, the muscular wall, and the fat of the cavity."""
+    """Skin, subcutaneous fat, the muscular wall, and the fat of abdomen and chest."""
     canvas.fill(canvas.in_skin, SKIN)
     canvas.fill(canvas.in_fat, SUBCUTANEOUS_FAT)
     canvas.fill(canvas.in_wall, MUSCLE)
     canvas.fill(canvas.in_cavity, VISCERAL_FAT)
+    if cut.t > CHEST:
+        right, left = (canvas.outside(dome) for dome in cut.subject.domes)
+        canvas.fill(canvas.in_cavity * right * left, OTHER_FAT)
 
 
 def paint_bowel(canvas: Canvas, cut: Cut) -> None:
@@ -82,13 +87,12 @@ def paint_vessels(canvas: Canvas, cut: Cut) -> None:
 
 def paint_chest(canvas: Canvas, cut: Cut) -> None:
     """Lungs outside the domes of the diaphragm, and the heart between them."""
-    if cut.t < 4.7:
+    if cut.t < CHEST:
         return
     subject = cut.subject
-    chest = canvas.in_cavity * np.prod([canvas.outside(dome) for dome in subject.domes], axis=0)
-    canvas.fill(chest, OTHER_FAT)
     mediastinum = Ellipsoid(2, cut.spine_y - 35, cut.t, 24 * cut.size, 48, 1.0, OTHER_FAT)
-    lungs = chest * canvas.outside(mediastinum)
+    outside = [canvas.outside(e) for e in (*subject.domes, subject.pericardium, mediastinum)]
+    lungs = canvas.in_cavity * np.prod(outside, axis=0)
     canvas.fill(lungs, LUNG)
     for vessel in subject.lung_vessels:
         if abs(cut.t - vessel.t) < vessel.h:

@@ -3,7 +3,7 @@
 Along the body, `t` counts vertebrae: 0 is the middle of L5, 1 that of L4, 8 that of T9, and the
 sacrum is below -0.5; each subject has its own mm from one to the next. In a slice, lengths are mm
 from the middle of the body, x to the right of the picture, y downwards (to the patient's back).
-All is smooth along t.
+Everything is smooth along t.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ FIELD_OF_VIEW = 420.0  # mm, the side of a slice
 SKIN_MM = 2.0
 ANGLES = np.linspace(-np.pi, np.pi, 1025)  # 0 is the right of the picture, pi/2 the back
 RIGHT, FRONT, BACK = 512, 256, 768  # their indices
-COUNTS = np.arange(-7, 12)  # t where the height is drawn
+COUNTS = np.arange(-7, 12)  # the t whose heights are drawn
 
 
 class Ellipsoid(NamedTuple):
@@ -40,7 +40,7 @@ class Ellipsoid(NamedTuple):
 
 
 class Subject:
-    """All that is drawn once per subject."""
+    """What is drawn once per subject; lengths in mm."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         vertebra = self._draw_spine(rng)
@@ -57,11 +57,11 @@ class Subject:
         self.noise_seed = int(rng.integers(2**32))
 
     def t(self, z: float) -> float:
-        """The vertebrae counted up to a height in mm."""
+        """The `t` of a height in mm."""
         return float(np.interp(z, self._heights, COUNTS))
 
     def z(self, t: float) -> float:
-        """The height in mm of a count of vertebrae."""
+        """The height in mm of a `t`."""
         return float(np.interp(t, COUNTS, self._heights))
 
     def outline(self, t: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -81,7 +81,7 @@ class Subject:
         return wall + fat + SKIN_MM, wall, wall - self._wall
 
     def _draw_spine(self, rng: np.random.Generator) -> float:
-        """Draws the heights of the vertebrae; returns that of L5 with its disc, about."""
+        """Draws the heights of the vertebrae; returns the mean height of L5 and its disc."""
         vertebra = rng.uniform(29.5, 37)
         heights = np.cumsum(vertebra * (1 - 0.018 * COUNTS) * rng.normal(1, 0.01, len(COUNTS)))
         self._heights = heights + rng.uniform(145, 155) - heights[COUNTS == 0]
@@ -92,15 +92,15 @@ class Subject:
         """Width, depth, fat and muscle."""
         self._half_width = 121 * self.size * rng.uniform(0.95, 1.08)
         self._half_depth = self._half_width * rng.uniform(0.62, 0.74)
-        self._fat = rng.uniform(5, 34)
+        self._fat = rng.uniform(6, 34)
         self._belly = rng.uniform(-0.1, 0.2) + 0.01 * self._fat
         self.muscle = rng.uniform(0.9, 1.12)
-        self._wall_wave, self._fat_wave = 1 + wave(rng, 0.015), 1 + wave(rng, 0.12)
+        self._wall_wave, self._fat_wave = 1 + wave(rng, 0.015), 1 + wave(rng, 0.1)
         thin = 1 - 0.75 * np.exp(-(((ANGLES + np.pi / 2) / 0.16) ** 2))  # the linea alba
         self._wall = rng.uniform(8, 15) * thin * (1 + wave(rng, 0.1))
 
     def _draw_marks(self, rng: np.random.Generator) -> None:
-        """Where along the spine things begin and end, and HU that vary between subjects."""
+        """Where landmarks are along the spine, and the HU that vary between subjects."""
         self.crest = 0.6 + rng.normal(0, 0.07)
         self.hip = -4.35 + rng.normal(0, 0.08)
         self.bifurcation = 0.95 + rng.normal(0, 0.1)
@@ -148,8 +148,8 @@ class Subject:
         self.domes = (
             self._organ(rng, -0.48, -0.2, 4.2, 0.7 * w, 1.3 * d, 5.0, OTHER_FAT),
             self._organ(rng, 0.5, -0.2, 4.2, 0.68 * w, 1.3 * d, 4.2, OTHER_FAT),
-            self._organ(rng, 0.0, -0.8, 5.0, 0.4 * w, 0.9 * d, 5.0, OTHER_FAT),
         )
+        self.pericardium = self._organ(rng, 0.0, -0.8, 5.0, 0.4 * w, 0.9 * d, 5.0, OTHER_FAT)
         self.lung_vessels = [
             Ellipsoid(x * w, y * d, t, a, b, h, Tissue(20), turn)
             for x, y, t, a, b, h, turn in rng.uniform(
@@ -200,7 +200,7 @@ class Cut:
 
 
 def profile(t: float, knots: dict[float, float]) -> float:
-    """A smooth curve through about the values of `knots`, a dict by t."""
+    """The value at t of a smoothed line through `knots`, {t: value}."""
     around = t + np.linspace(-0.4, 0.4, 5)
     return float(np.interp(around, list(knots), list(knots.values())).mean())
 

@@ -1,4 +1,4 @@
-"""What a phantom is painted with: HU and segmentation label of each tissue."""
+"""HU and segmentation label of each tissue of a phantom."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ BACKGROUND = 0
 
 
 class Tissue(NamedTuple):
-    """One value for both pictures, so that HU and labels agree."""
+    """HU and label in one value, so that the two pictures agree."""
 
     hu: float
     label: int = BACKGROUND
@@ -19,7 +19,7 @@ FAT_HU = -102
 MUSCLE = Tissue(55, 1 + ct.TISSUES.index('muscle'))
 SUBCUTANEOUS_FAT = Tissue(FAT_HU, 1 + ct.TISSUES.index('subcutaneous_fat'))
 VISCERAL_FAT = Tissue(FAT_HU, 1 + ct.TISSUES.index('visceral_fat'))
-OTHER_FAT = Tissue(FAT_HU)  # between muscles, in bones' canals, in the chest
+OTHER_FAT = Tissue(FAT_HU)  # between muscles, around the spinal cord, in the chest
 
 AIR, GAS, LUNG = Tissue(-1000), Tissue(-850), Tissue(-850)
 SKIN, SOFT, FLUID, CORD = Tissue(30), Tissue(40), Tissue(10), Tissue(25)

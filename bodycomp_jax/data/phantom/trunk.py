@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bodycomp_jax.data.phantom import bones, muscles, organs
+from bodycomp_jax.data.phantom import bones, muscles, organs, pelvis
 from bodycomp_jax.data.phantom.canvas import Canvas
 from bodycomp_jax.data.phantom.subject import LEVELS, Cut, Subject
 
@@ -16,11 +16,11 @@ PAINTERS = (  # from the outside in
     organs.paint_vessels,
     organs.paint_chest,
     muscles.paint_crura,
+    pelvis.paint_buttocks,
     muscles.paint_back,
     muscles.paint_psoas,
-    muscles.paint_buttocks,
-    bones.paint_pelvis,
-    bones.paint_hips,
+    pelvis.paint_wings,
+    pelvis.paint_hips,
     bones.paint_sacrum,
     bones.paint_vertebra,
     bones.paint_ribs,
@@ -46,8 +46,8 @@ def draw(seed: int, side: int, spacing: float) -> Trunk:
       spacing: mm between slices.
     """
     subject = Subject(np.random.default_rng(seed))
-    z, levels = _heights(subject, spacing)
-    hu, labels = zip(*(_draw_at(subject, height, side) for height in z), strict=True)
+    z, levels = heights(subject, spacing)
+    hu, labels = zip(*(_draw_at(subject, mm, side) for mm in z), strict=True)
     return Trunk(np.stack(hu), np.stack(labels), z, levels)
 
 
@@ -62,12 +62,8 @@ def draw_slice(seed: int, side: int) -> tuple[np.ndarray, np.ndarray]:
     return _draw_at(subject, subject.z(rng.uniform(*LUMBAR)), side)
 
 
-def heights(seed: int, spacing: float) -> tuple[np.ndarray, dict[str, float]]:
-    """Where the slices and the levels of `draw` are: (`[N]` mm, mm by name)."""
-    return _heights(Subject(np.random.default_rng(seed)), spacing)
-
-
-def _heights(subject: Subject, spacing: float) -> tuple[np.ndarray, dict[str, float]]:
+def heights(subject: Subject, spacing: float) -> tuple[np.ndarray, dict[str, float]]:
+    """Heights of the slices of a trunk and of its levels: (`[N]` mm, mm by name)."""
     levels = {level: subject.z(t) for t, level in enumerate(LEVELS)}
     return np.arange(0, subject.top, spacing), levels
 
@@ -77,7 +73,7 @@ def _draw_at(subject: Subject, z: float, side: int) -> tuple[np.ndarray, np.ndar
     canvas = Canvas(side, cut)
     for paint in PAINTERS:
         paint(canvas, cut)
-    # The noise belongs to the height: other slices of a subject do not change it.
+    # Seeded by the height, so that a slice does not depend on which others are drawn.
     rng = np.random.default_rng((subject.noise_seed, round(1000 * z)))
     hu = canvas.hu + _noise(rng, side, subject.noise)
     return hu.round().clip(-1024, 3071).astype(np.int16), canvas.labels

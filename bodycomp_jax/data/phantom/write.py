@@ -7,6 +7,7 @@ import numpy as np
 
 from bodycomp_jax import ct
 from bodycomp_jax.data import segmentation, slice_selection
+from bodycomp_jax.data.phantom.subject import Subject
 from bodycomp_jax.data.phantom.trunk import draw, draw_slice, heights
 
 
@@ -49,7 +50,7 @@ def write_slice_selection_set(
         names: list[str] = []
         offsets: dict[str, list[float]] = {level: [] for level in levels}
         for s in seeds:
-            z, middles = heights(s, spacing)
+            z, middles = heights(Subject(np.random.default_rng(s)), spacing)
             names += [f'subject_{s:06d}'] * len(z)
             for level in levels:
                 offsets[level] += (z - middles[level]).tolist()
