@@ -1,9 +1,10 @@
-"""Rows of a `.npy` file, read by position: nothing is mapped, nothing is kept.
+"""Rows of `.npy` files: random access without a memory map, and writing row by row.
 
-Reading with `pread` costs what copying out of a memory map costs, but the pages never count as
-this process's memory, and a file cut short under a run is an error, not a bus error.
+Reading with `pread` is as fast as copying out of a memory map, but the pages do not count as
+memory of this process, and a file truncated during a run raises an error instead of SIGBUS.
 """
 
+import contextlib
 import io
 import math
 import os
@@ -12,10 +13,12 @@ import tempfile
 import threading
 import weakref
 import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import numpy as np
 
-from bodycomp_jax.errors import InputError, WorkError
+from bodycomp_jax.errors import InputError, RunError
 
 MAX_HEADER_BYTES = 1 << 16  # numpy.save writes 118; the format allows 4 GiB
 FINGERPRINT_ROWS = 16
@@ -52,7 +55,7 @@ class NpyRows:
     def read(self, indices):
         """Copies of the rows at `indices`, in that order: `[len(indices), ...]`, native endian.
 
-        Raises WorkError if the file has become shorter since it was opened.
+        Raises RunError if the file has become shorter since it was opened.
         """
         self._bring_rows_together()
         rows = np.empty((len(indices), *self._row_shape), self.dtype)
@@ -74,7 +77,7 @@ class NpyRows:
         while buffer:
             count = os.preadv(self._fd, [buffer], position)
             if count == 0:
-                raise WorkError(
+                raise RunError(
                     f'{self.path}: the file ends at byte {position}, but its header promises '
                     f'{self._offset + self.nbytes}; it was cut short after this run opened it. '
                     'Restore the file and give the same command again'
@@ -135,6 +138,62 @@ class NpyRows:
                 rows[..., i] = column[..., start : start + block].T
             rows.tofile(copy)
         copy.flush()
+
+
+class NpyWriter:
+    """Writes a `.npy` file row by row, with the bytes that `numpy.save` gives the stacked rows."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._count = file, 0
+
+    def append(self, row: np.ndarray) -> None:
+        """Writes the next row. Raises ValueError if its shape or type differs from the first."""
+        if self._count == 0:
+            self._shape, self._dtype = row.shape, row.dtype
+            self._write_header()
+        if (row.shape, row.dtype) != (self._shape, self._dtype):
+            raise ValueError(
+                f'{self._file.name}: row {self._count} is {row.dtype} of shape {row.shape}, but '
+                f'the first is {self._dtype} of shape {self._shape}'
+            )
+        self._file.write(np.ascontiguousarray(row).data)
+        self._count += 1
+
+    def finish(self) -> None:
+        """Writes the number of rows and flushes the file to disk. Raises ValueError if 0."""
+        if self._count == 0:
+            raise ValueError(f'{self._file.name}: no rows to write')
+        self._write_header()
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def _write_header(self) -> None:
+        """numpy pads headers so that the length of the first axis can grow in place."""
+        self._file.seek(0)
+        descr = np.lib.format.dtype_to_descr(self._dtype)
+        shape = (self._count, *self._shape)
+        np.lib.format.write_array_header_1_0(
+            self._file, {'descr': descr, 'fortran_order': False, 'shape': shape}
+        )
+
+
+@contextlib.contextmanager
+def npy_writers(*paths: str) -> Iterator[list[NpyWriter]]:
+    """Writers of files that replace `paths` together when the block ends without an error."""
+    temporaries = [f'{path}.tmp' for path in paths]
+    try:
+        with contextlib.ExitStack() as stack:
+            writers = [NpyWriter(stack.enter_context(open(path, 'wb'))) for path in temporaries]
+            yield writers
+            for writer in writers:
+                writer.finish()
+        for temporary, path in zip(temporaries, paths, strict=True):
+            os.replace(temporary, path)
+    except BaseException:
+        for temporary in temporaries:
+            with contextlib.suppress(OSError):
+                os.remove(temporary)
+        raise
 
 
 def _open_regular_file(path):

@@ -5,10 +5,11 @@ import concurrent.futures
 import os
 import tempfile
 import time
+from collections.abc import Iterable
 
 import numpy as np
 
-from bodycomp_jax.data.npy import NpyRows
+from bodycomp_jax.data.npy import NpyRows, npy_writers
 from bodycomp_jax.errors import InputError
 
 CHUNK_BYTES = 1 << 23
@@ -137,19 +138,19 @@ def open_sets(data_dir, config):
     """
     if not os.path.isdir(data_dir):
         raise InputError(f'{data_dir}: there is no such folder; give the folder of the .npy files')
-    train_set = SegmentationSet(data_dir, 'train', config.tissues)
-    val_set = SegmentationSet(data_dir, 'val', config.tissues)
+    train_set = SegmentationSet(data_dir, 'train', config.network.tissues)
+    val_set = SegmentationSet(data_dir, 'val', config.network.tissues)
     if train_set.image_shape != val_set.image_shape:
         raise InputError(
             f'{val_set.images.path}: slices of {val_set.image_shape}, but the training slices '
             f'are {train_set.image_shape}; resample both to the same size'
         )
     side = train_set.image_shape[0]
-    if side % config.size_divisor:
+    if side % config.network.size_divisor:
         raise InputError(
             f'{train_set.images.path}: slices of {side} x {side} cannot be halved '
-            f'{len(config.decompression_channels)} times; use a size that is a multiple of '
-            f'{config.size_divisor}, or fewer levels (-C and -M)'
+            f'{len(config.network.decompression_channels)} times; use a size that is a multiple of '
+            f'{config.network.size_divisor}, or fewer levels (-C and -M)'
         )
     if len(train_set) < config.batch_size:
         raise InputError(
@@ -157,6 +158,23 @@ def open_sets(data_dir, config):
             f'of {config.batch_size}; use -b {len(train_set)} or less'
         )
     return train_set, val_set
+
+
+def write_split(
+    data_dir: str | os.PathLike[str], split: str, slices: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """Writes a split as `SegmentationSet` reads it, slice by slice, both files or neither.
+
+    Args:
+      data_dir: an existing folder.
+      split: 'train' or 'val'.
+      slices: (`[H, W]` HU, `[H, W]` labels) of each slice, at least one.
+    """
+    paths = [os.path.join(data_dir, f'{split}_{kind}.npy') for kind in ('images', 'masks')]
+    with npy_writers(*paths) as (images, masks):
+        for image, mask in slices:
+            images.append(image[..., None])
+            masks.append(mask[..., None])
 
 
 def _check_images(images):

@@ -9,6 +9,7 @@ import re
 import tempfile
 import time
 import zlib
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -134,7 +135,9 @@ def open_sets(data_dir, config, cache_dir, track):
     """
     if not os.path.isdir(data_dir):
         raise InputError(f'{data_dir}: there is no such folder; give the folder of images and meta')
-    train_set, val_set = (SliceSelectionSet(data_dir, s, config.levels) for s in ('train', 'val'))
+    train_set, val_set = (
+        SliceSelectionSet(data_dir, s, config.network.levels) for s in ('train', 'val')
+    )
     if len(train_set) < config.batch_size:
         raise InputError(
             f'{data_dir}: {len(train_set)} training slices are fewer than one batch of '
@@ -153,25 +156,31 @@ def open_sets(data_dir, config, cache_dir, track):
     return train_set, val_set
 
 
-def write_split(data_dir, split, images, offsets, series=None):
-    """Writes a split as `SliceSelectionSet` reads it.
+def write_split(
+    data_dir: str | os.PathLike[str],
+    split: str,
+    images: Iterable[np.ndarray],
+    offsets: Mapping[str, Sequence[float] | np.ndarray],
+    series: Sequence[str] | None = None,
+) -> None:
+    """Writes a split as `SliceSelectionSet` reads it, slice by slice; the table comes last.
 
     Args:
       data_dir: an existing folder.
       split: 'train' or 'val'.
-      images: `[N, H, W]` uint8 grey values, or an iterable of such slices.
+      images: `[H, W]` uint8 grey values of each slice.
       offsets: {level: `[N]` mm}.
       series: `[N]` name of the series of each slice, if there is more than one.
     """
-    folder, table = (os.path.join(data_dir, name) for name in ('images', 'meta'))
-    os.makedirs(os.path.join(folder, split), exist_ok=True)
-    os.makedirs(table, exist_ok=True)
+    pictures, tables = (os.path.join(data_dir, name) for name in ('images', 'meta'))
+    os.makedirs(os.path.join(pictures, split), exist_ok=True)
+    os.makedirs(tables, exist_ok=True)
     for i, image in enumerate(images):
-        write_png(os.path.join(folder, split, f'{i:06d}.png'), image)
+        write_png(os.path.join(pictures, split, f'{i:06d}.png'), image)
     columns = {f'ZOffset_{level}': [f'{mm:.1f}' for mm in of] for level, of in offsets.items()}
     if series is not None:
-        columns = {'series': series, **columns}
-    with open(os.path.join(table, f'{split}.csv'), 'w', newline='') as file:
+        columns = {'series': list(series), **columns}
+    with open(os.path.join(tables, f'{split}.csv'), 'w', newline='') as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))

@@ -1,13 +1,13 @@
 import os
 import resource
 
-import fuzz_npy
 import numpy as np
 import pytest
+from data.fuzz_npy import fuzz
 
 from bodycomp_jax.data import npy
-from bodycomp_jax.data.npy import NpyRows
-from bodycomp_jax.errors import InputError, WorkError
+from bodycomp_jax.data.npy import NpyRows, npy_writers
+from bodycomp_jax.errors import InputError, RunError
 
 ARRAY = np.random.default_rng(0).integers(-1024, 3000, (7, 5, 4, 1))
 
@@ -108,7 +108,7 @@ def test_pipes_folders_and_links_to_nothing_are_refused_without_waiting(tmp_path
 
 
 def test_broken_headers_are_refused_whatever_they_hold():
-    accepted, refused, _, _ = fuzz_npy.fuzz(3000, seed=1)
+    accepted, refused, _, _ = fuzz(3000, seed=1)
     assert accepted > 10
     assert refused > 1000
 
@@ -127,5 +127,31 @@ def test_file_cut_short_while_it_is_read(save):
     rows = NpyRows(path)
     path.write_bytes(path.read_bytes()[:-1])
     rows.read([0])
-    with pytest.raises(WorkError, match='cut short'):
+    with pytest.raises(RunError, match='cut short'):
         rows.read([6])
+
+
+@pytest.mark.parametrize('dtype', ['<i2', '>f4', '|u1'])
+@pytest.mark.parametrize('n', [1, 7, 12])
+def test_written_files_equal_numpy_save_byte_by_byte(tmp_path, dtype, n):
+    array = np.resize(ARRAY, (n, 5, 4, 1)).astype(dtype)
+    np.save(tmp_path / 'saved.npy', array)
+    with npy_writers(str(tmp_path / 'written.npy')) as (writer,):
+        for row in array:
+            writer.append(np.asfortranarray(row))
+    assert (tmp_path / 'written.npy').read_bytes() == (tmp_path / 'saved.npy').read_bytes()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_files_are_written_together_or_not_at_all(tmp_path):
+    paths = [str(tmp_path / name) for name in ('a.npy', 'b.npy')]
+    np.save(paths[0], ARRAY)
+    differs = r'b\.npy.*: row 1 is int64 of shape \(4, 4, 1\), but the first is'
+    with pytest.raises(ValueError, match=differs), npy_writers(*paths) as (a, b):
+        a.append(ARRAY[0])
+        b.append(ARRAY[0])
+        b.append(ARRAY[1, 1:])
+    with pytest.raises(ValueError, match=r'b\.npy.*: no rows'), npy_writers(*paths) as (a, b):
+        a.append(ARRAY[0])
+    assert [path.name for path in tmp_path.iterdir()] == ['a.npy']
+    np.testing.assert_array_equal(np.load(paths[0]), ARRAY)

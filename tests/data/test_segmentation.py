@@ -1,3 +1,4 @@
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -5,12 +6,12 @@ import sys
 import numpy as np
 import pytest
 
-from bodycomp_jax.config import SegmentationConfig
-from bodycomp_jax.data.segmentation import open_sets
+from bodycomp_jax.config import SegmentationConfig, UNetConfig
+from bodycomp_jax.data.segmentation import SegmentationSet, open_sets, write_split
 from bodycomp_jax.errors import InputError
 
 CONFIG = SegmentationConfig(
-    compression_channels=(2, 4), decompression_channels=(2,), batch_size=4, epochs=1
+    network=UNetConfig(compression_channels=(2, 4), decompression_channels=(2,)), batch_size=4
 )
 
 
@@ -47,6 +48,27 @@ def test_batches_are_the_rows_of_the_files(data_dir):
     np.testing.assert_array_equal(batch['mask'], load(data_dir, 'train_masks')[[5, 0], ..., 0])
     np.testing.assert_array_equal(batch['weight'], [1, 0])
     np.testing.assert_array_equal(train_set.read([1, 2])['weight'], [1, 1])
+
+
+def test_a_written_split_is_read_back(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.integers(-1024, 2000, (3, 8, 8), np.int16)
+    masks = rng.integers(0, 4, (3, 8, 8), np.uint8)
+    write_split(tmp_path, 'val', zip(images, masks, strict=True))
+    assert np.load(tmp_path / 'val_images.npy').shape == (3, 8, 8, 1)
+    batch = SegmentationSet(tmp_path, 'val', ('a', 'b', 'c')).read([0, 1, 2])
+    np.testing.assert_array_equal(batch['image'], images)
+    np.testing.assert_array_equal(batch['mask'], masks)
+
+
+def test_a_split_with_an_error_midway_leaves_no_files(tmp_path):
+    def slices():
+        yield np.zeros((8, 8), np.int16), np.zeros((8, 8), np.uint8)
+        raise RuntimeError('no more')
+
+    with pytest.raises(RuntimeError, match='no more'):
+        write_split(tmp_path, 'val', slices())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -106,9 +128,8 @@ def test_labels_out_of_range_are_counted_and_shown(data_dir):
 
 
 def test_visceral_fat_in_a_thoracic_set_is_explained(data_dir):
-    config = SegmentationConfig(
-        compression_channels=(2, 4), decompression_channels=(2,), batch_size=4, thoracic_model=True
-    )
+    network = dataclasses.replace(CONFIG.network, thoracic_model=True)
+    config = dataclasses.replace(CONFIG, network=network)
     with pytest.raises(InputError, match=r'labels must be 0\.\.2; visceral fat \(3\)'):
         open_and_check(data_dir, config)
 
@@ -153,18 +174,15 @@ def test_splits_of_different_sizes_are_refused(data_dir):
 
 
 def test_sides_that_cannot_be_halved_are_refused(data_dir):
-    config = SegmentationConfig(
-        compression_channels=(2,) * 5, decompression_channels=(2,) * 4, batch_size=4
-    )
+    network = UNetConfig(compression_channels=(2,) * 5, decompression_channels=(2,) * 4)
+    config = dataclasses.replace(CONFIG, network=network)
     with pytest.raises(InputError, match=r'8 x 8 cannot be halved 4 times; use .* multiple of 16'):
         open_sets(data_dir, config)
 
 
 def test_fewer_slices_than_a_batch_are_refused(data_dir):
     with pytest.raises(InputError, match='6 training slices are fewer than one batch of 16'):
-        open_sets(
-            data_dir, SegmentationConfig(compression_channels=(2,), decompression_channels=())
-        )
+        open_sets(data_dir, dataclasses.replace(CONFIG, batch_size=16))
 
 
 def test_missing_folder_and_missing_file_are_named(data_dir):

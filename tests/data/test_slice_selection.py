@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bodycomp_jax.config import SliceSelectionConfig
+from bodycomp_jax.config import SliceSelectionConfig, from_values
 from bodycomp_jax.data import slice_selection
 from bodycomp_jax.data.slice_selection import SliceSelectionSet, open_sets
 from bodycomp_jax.errors import InputError
@@ -28,7 +28,7 @@ def folder(tmp_path):
 
 
 def opened(folder, **changes):
-    config = SliceSelectionConfig(**({'batch_size': 2} | changes))
+    config = from_values(SliceSelectionConfig, {'batch_size': 2} | changes)
     return open_sets(folder, config, folder, lambda items, count, title: items)
 
 

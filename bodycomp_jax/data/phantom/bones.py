@@ -1,0 +1,110 @@
+"""Painting the spine and the ribs."""
+
+import numpy as np
+
+from bodycomp_jax.data.phantom.canvas import Canvas
+from bodycomp_jax.data.phantom.subject import ANGLES, Cut, profile
+from bodycomp_jax.data.phantom.tissue import (
+    CARTILAGE,
+    CORD,
+    CORTICAL,
+    DISC,
+    ENDPLATE,
+    FLUID,
+    OTHER_FAT,
+    SOFT,
+)
+
+BODY_SHARE = 0.76  # of the height of a vertebra and its disc
+RIB_DROPS = {5: 1.7, 6: 3.1, 7: 4.1, 8: 4.5, 9: 4.7, 10: 4.9, 11: 5.0}  # rib 12 starts at T12
+RIB_ENDS = {5: 0.3, 6: 0.55}  # the floating ribs stop on the way to the front
+
+
+def paint_sacrum(canvas: Canvas, cut: Cut) -> None:
+    t, s, y = cut.t, cut.size, cut.spine_y
+    if t > -0.55:
+        return
+    a = profile(t, {-4.5: 8, -3.5: 20, -2: 38, -1: 50}) * s
+    b = profile(t, {-4.5: 6, -3.5: 8, -2: 13, -1: 19}) * s
+    canvas.pair(0.55 * a, y + 8 * s, 0.5 * a, 0.95 * b, CORTICAL, turn=0.3)
+    canvas.ellipse(0, y, 0.62 * a, b, CORTICAL)
+    canvas.pair(0.55 * a, y + 8 * s, 0.5 * a - 2.5, 0.95 * b - 2.5, cut.subject.spongy, turn=0.3)
+    canvas.ellipse(0, y, 0.62 * a - 2.5, b - 2.5, cut.subject.spongy)
+    canal = profile(t, {-4: 0, -3: 0.4, -1: 1}) * s
+    canvas.ellipse(0, y + b + 9 * s, 17 * canal, 10 * canal, CORTICAL)
+    canvas.ellipse(0, y + b + 7 * s, 11 * canal, 6 * canal, FLUID)
+    if abs((t + 0.5) % 1 - 0.5) > 0.25:
+        canvas.pair(20 * s * a / (50 * s), y + 5 * s, 4.5 * canal, 5 * canal, OTHER_FAT)
+
+
+def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
+    """Body or disc, the arch with its processes, and between two of them their facets."""
+    t, s, y = cut.t, cut.size, cut.spine_y
+    if t < -0.55:
+        return
+    level = round(t)
+    up = t - level
+    a, b = (26 - 0.85 * t) * s, (18.5 - 0.25 * t) * s
+    edge = up / (BODY_SHARE / 2)
+    arch_y = y + b + 6 * s
+    back, spinous_mm = y + b + 22 * s, 20 if level < 5 else 15
+    canvas.ellipse(0, arch_y, 17 * s, 11 * s, OTHER_FAT)
+    if -0.4 < up < 0.2:
+        canvas.ellipse(0, back + 8 * s, 4 * s, spinous_mm * s, CORTICAL, within=canvas.in_wall)
+    if -0.4 < up < 0.36:
+        canvas.ellipse(0, arch_y + 3 * s, 17 * s, 13 * s, CORTICAL)
+        canvas.ellipse(0, arch_y, 12.5 * s, 10 * s, OTHER_FAT)
+    if -0.05 < up < 0.36:
+        canvas.pair(15.5 * s, y + b + 1 * s, 5 * s, 10 * s, CORTICAL)
+        reach = profile(level, {0: 40, 1: 41, 2: 48, 3: 42, 4: 36, 5: 24, 6: 30, 8: 32}) * s
+        length = reach * np.cos(0.6 * np.pi * (up - 0.15))
+        root, rise = 17 * s, (6 if level < 5 else 16) * s
+        for side in (-1, 1):
+            process = np.array([[side * root, arch_y + 2 * s], [side * length, arch_y + rise]])
+            canvas.stroke(process, 4 * s, CORTICAL)
+    if abs(up) > 0.3:
+        canvas.pair(21 * s, arch_y + 7 * s, 6 * s, 8.5 * s, CORTICAL, turn=0.5)
+        canvas.pair(15 * s, arch_y + 12 * s, 5 * s, 8 * s, CORTICAL, turn=0.5)
+        joint = np.array([[14 * s, arch_y + 5 * s], [21 * s, arch_y + 14 * s]])
+        canvas.stroke(joint, 0.8, SOFT)
+        canvas.stroke(joint * [-1, 1], 0.8, SOFT)
+    if abs(edge) < 1:
+        a, b = (r * (0.93 + 0.07 * edge**2) for r in (a, b))
+        canvas.ellipse(0, y, a, b, CORTICAL)
+        canvas.ellipse(0, y, a - 2.5, b - 2.5, cut.subject.spongy if abs(edge) < 0.88 else ENDPLATE)
+    else:
+        canvas.ellipse(0, y, a, b, DISC)
+    canvas.ellipse(0, arch_y, 9 * s, 7.5 * s, CORD)
+
+
+def paint_ribs(canvas: Canvas, cut: Cut) -> None:
+    """Each rib starts at its vertebra, falls on the way to the side, and rises in front."""
+    # 0 where a rib reaches the wall, 1 beside the middle of the front.
+    v = np.linspace(-0.15, 1, 70)
+    course = np.interp(v, [0, 0.3, 0.75, 1], [0, 0.52, 1, 0.75])
+    for level, drop in RIB_DROPS.items():
+        end = RIB_ENDS.get(level, 1.0)
+        fall = course if end == 1.0 else v.clip(0) / end
+        height = level + 0.15 + cut.subject.rib_shift - drop * fall
+        met = np.flatnonzero((np.abs(height - cut.t) < 0.2) & (v <= end))
+        for run in np.split(met, np.flatnonzero(np.diff(met) > 1) + 1):
+            if len(run) > 1:
+                _paint_rib(canvas, cut, v[run])
+
+
+def _paint_rib(canvas: Canvas, cut: Cut, v: np.ndarray) -> None:
+    """A stretch of a rib on both sides, in the middle of the wall; its front is cartilage."""
+    angle, middle = np.pi / 2 - 0.5 - v.clip(0) * 2.2, (cut.wall + cut.cavity) / 2
+    mirrored = (2 * np.pi - angle) % (2 * np.pi) - np.pi
+    root = np.array([22 * cut.size, cut.spine_y + 16 * cut.size])
+    inwards = (v / -0.15).clip(0)[:, None]
+    for side, where in ((1, angle), (-1, mirrored)):
+        path = np.interp(where, ANGLES, middle)[:, None] * np.stack(
+            [np.cos(angle), np.sin(angle)], 1
+        )
+        path = (path + inwards * (root - path)) * [side, 1]
+        if v.mean() < 0.8:
+            canvas.stroke(path, 4.0, CORTICAL)
+            canvas.stroke(path, 1.7, cut.subject.spongy)
+        else:
+            canvas.stroke(path, 4.0, CARTILAGE)

@@ -1,0 +1,77 @@
+"""Painting the pelvis: its wings, the hips, and the muscles around them."""
+
+import numpy as np
+
+from bodycomp_jax.data.phantom.canvas import Canvas
+from bodycomp_jax.data.phantom.subject import Cut, Ellipsoid, profile
+from bodycomp_jax.data.phantom.tissue import CORTICAL, DISC, MUSCLE, OTHER_FAT, Tissue
+
+
+def paint_buttocks(canvas: Canvas, cut: Cut) -> None:
+    """Gluteal muscles with fat between them, below the hip joint the muscles of the thigh."""
+    t, w, d, wall = cut.t, cut.width, cut.depth, canvas.in_wall
+    wing = _wing(cut)
+    if wing is not None:
+        for side in ([-1, 1], [1, 1]):
+            outside = (wing + 14) * side
+            canvas.stroke(outside, 16 * cut.size, OTHER_FAT, within=canvas.in_cavity)
+    thick = profile(t, {-5: 1.0, -2.5: 1.0, -0.8: 0.5, 0.1: 0})
+    canvas.pair(
+        0.5 * w, 0.86 * d, 0.46 * w * thick, 0.3 * d * thick, MUSCLE, turn=-0.25, within=wall
+    )
+    thick = profile(t, {-5: 1.0, -2: 1.0, -0.5: 0.7, 0.3: 0})
+    canvas.pair(
+        0.86 * w, 0.25 * d, 0.17 * w * thick, 0.55 * d * thick, MUSCLE, turn=0.2, within=wall
+    )
+    thick = profile(t, {-5: 1.0, -3.6: 0.8, -2.8: 0})
+    canvas.pair(0.72 * w, -0.45 * d, 0.2 * w * thick, 0.3 * d * thick, MUSCLE, within=wall)
+    canvas.pair(0.42 * w, 0.12 * d, 0.07 * w * thick, 0.5 * d * thick, MUSCLE, within=wall)
+
+
+def paint_wings(canvas: Canvas, cut: Cut) -> None:
+    """The wings of the pelvis, with the iliacus inside."""
+    wing, s = _wing(cut), cut.size
+    if wing is None:
+        return
+    thick = min(1.0, 0.5 + cut.subject.crest - cut.t) * s
+    for side in ([-1, 1], [1, 1]):
+        canvas.stroke((wing[1:] - [9 * s, 5 * s]) * side, 8 * thick, MUSCLE)
+        canvas.stroke(wing * side, 5.5 * thick, CORTICAL)
+        canvas.stroke(wing * side, 3 * thick, cut.subject.spongy)
+
+
+def paint_hips(canvas: Canvas, cut: Cut) -> None:
+    """The sockets, the heads in them with a layer of cartilage, and the trochanters."""
+    w, d, s, t, spongy = cut.width, cut.depth, cut.size, cut.subject.hip, cut.subject.spongy
+    x, y = 0.7 * w, -0.02 * d
+    socket = Ellipsoid(x - 8 * s, y + 2, t, 30 * s, 32 * s, 1.3, CORTICAL)
+    head = Ellipsoid(x, y, t, 26 * s, 26 * s, 0.8, DISC)
+    trochanter = Ellipsoid(1.0 * w, 0.2 * d, t - 0.5, 15 * s, 20 * s, 0.7, CORTICAL)
+    for bone, tissue, shrink in (
+        (socket, CORTICAL, 0),
+        (socket, spongy, 3),
+        (head, DISC, 0),
+        (head, CORTICAL, 2),
+        (head, Tissue(1.3 * spongy.hu), 4),
+        (trochanter, CORTICAL, 0),
+        (trochanter, spongy, 2.5),
+    ):
+        canvas.ellipsoid(bone, tissue, shrink=shrink)
+        canvas.ellipsoid(bone._replace(x=-bone.x), tissue, shrink=shrink)
+
+
+def _wing(cut: Cut) -> np.ndarray | None:
+    """The right wing from back to front, `[9, 2]` mm; None above its crest and at the hip."""
+    t, w, s = cut.t, cut.width, cut.size
+    below = cut.subject.crest - t
+    if below < 0 or t < -4:
+        return None
+    flare = profile(t, {-4: 0.66, -2: 0.78, 0: 0.92})
+    behind = np.array([40 * s, cut.spine_y + 22 * s])
+    bend = np.array([(flare - 0.07) * w, 0.6 * cut.depth])
+    front = np.array([flare * w, -0.3 * cut.depth])
+    half = 0.5 * min(1.0, below / 1.3) ** 0.5
+    start = max(0.5 - half, profile(t, {-3.2: 0.5, -2: 0.0}))
+    end = min(0.5 + half, profile(t, {-4: 0.75, -2: 1.0}))
+    v = np.linspace(start, end, 9)[:, None]
+    return (1 - v) ** 2 * behind + 2 * v * (1 - v) * bend + v**2 * front

@@ -1,0 +1,218 @@
+"""Whole trunks and single slices: HU, labels and levels agree with anatomy and each other."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from bodycomp_jax.data import phantom
+from bodycomp_jax.data.phantom import muscles, trunk
+from bodycomp_jax.data.phantom.subject import Subject
+from bodycomp_jax.data.phantom.tissue import MUSCLE, SUBCUTANEOUS_FAT, VISCERAL_FAT
+
+SIDE = 64
+SPACING = 4.0
+LABELS = [tissue.label for tissue in (MUSCLE, SUBCUTANEOUS_FAT, VISCERAL_FAT)]
+
+
+@pytest.fixture(scope='module')
+def slices():
+    return [phantom.draw_slice(seed, 128) for seed in range(12)]
+
+
+@pytest.fixture(scope='module')
+def trunks():
+    return [phantom.draw(seed, SIDE, SPACING) for seed in range(3)]
+
+
+def index_of(series, z):
+    return np.abs(series.z - z).argmin()
+
+
+def bone_in_the_middle(image, seed):
+    """Pixels of bone within 7 mm of the plane of symmetry; bright blood has at most 190 HU."""
+    x = Subject(np.random.default_rng(seed)).position[0]
+    middle = round(SIDE * (0.5 + x / phantom.FIELD_OF_VIEW))
+    return (image[:, middle - 1 : middle + 1] > 240).sum()
+
+
+def check_tissues(image, mask):
+    """HU of each tissue, and its place: subcutaneous fat surrounds the others."""
+    muscle, subcutaneous, visceral = (image[mask == label] for label in LABELS)
+    assert 40 < np.median(muscle) < 70
+    assert -115 < np.median(subcutaneous) < -90
+    assert -115 < np.median(visceral) < -90
+    assert image.min() < -950
+    assert image.max() > 200
+    assert (mask[image < -500] == 0).mean() > 0.99
+    ring = np.argwhere(mask == SUBCUTANEOUS_FAT.label)
+    inside = np.argwhere((mask == MUSCLE.label) | (mask == VISCERAL_FAT.label))
+    assert (ring.min(0) < inside.min(0)).all()
+    assert (ring.max(0) > inside.max(0)).all()
+
+
+def test_a_seed_draws_one_slice():
+    for one, same, other in zip(
+        phantom.draw_slice(3, 64), phantom.draw_slice(3, 64), phantom.draw_slice(4, 64), strict=True
+    ):
+        np.testing.assert_array_equal(one, same)
+        assert (one != other).any()
+
+
+def test_a_seed_draws_one_trunk():
+    one, same, other = (phantom.draw(seed, SIDE, 30) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(one.hu, same.hu)
+    np.testing.assert_array_equal(one.labels, same.labels)
+    assert one.levels == same.levels
+    assert one.levels != other.levels
+    assert (one.hu[0] != other.hu[0]).any()
+    assert (one.labels[0] != other.labels[0]).any()
+
+
+def test_types_and_shapes_of_slices_are_those_of_a_training_set(slices):
+    for image, mask in slices:
+        assert (image.shape, image.dtype) == ((128, 128), np.int16)
+        assert (mask.shape, mask.dtype) == ((128, 128), np.uint8)
+        assert set(np.unique(mask)) == {0, 1, 2, 3}
+
+
+def test_tissues_of_slices_have_the_hu_and_the_place_of_real_ones(slices):
+    for image, mask in slices:
+        check_tissues(image, mask)
+
+
+def test_tissues_of_trunks_have_the_hu_and_the_place_of_real_ones_at_every_lumbar_level():
+    for seed in range(3):
+        series = phantom.draw(seed, 128, 30)
+        for level in ('L5', 'L4', 'L3', 'L2', 'L1'):
+            i = index_of(series, series.levels[level])
+            check_tissues(series.hu[i], series.labels[i])
+
+
+def test_labels_hold_the_hu_of_their_tissue(slices):
+    for image, mask in slices:
+        for tissue in (MUSCLE, SUBCUTANEOUS_FAT, VISCERAL_FAT):
+            assert (np.abs(image[mask == tissue.label] - tissue.hu) < 80).mean() > 0.9
+
+
+def test_every_tissue_has_a_plausible_share_of_the_body(slices):
+    for image, mask in slices:
+        body = (image > -300).sum()
+        for label, least, most in ((1, 0.1, 0.45), (2, 0.1, 0.6), (3, 0.01, 0.5)):
+            assert least < (mask == label).sum() / body < most
+
+
+def test_subjects_differ_in_size_and_in_every_tissue(slices):
+    areas = [(mask > 0).sum() for _, mask in slices]
+    assert max(areas) > 1.5 * min(areas)
+    for label in LABELS:
+        areas = [(mask == label).sum() for _, mask in slices]
+        assert max(areas) > 1.5 * min(areas)
+
+
+def test_a_slice_is_one_of_the_lumbar_slices_of_its_subject(trunks):
+    heights = []
+    for seed, series in enumerate(trunks):
+        image, mask = phantom.draw_slice(seed, SIDE)
+        differing = (series.labels != mask).mean((1, 2))
+        nearest = differing.argmin()
+        assert differing[nearest] < 0.02
+        assert np.median(np.abs(series.hu[nearest].astype(int) - image)) < 40  # noise of both
+        z = series.z[nearest]
+        assert series.levels['L5'] - SPACING < z < series.levels['L1'] + SPACING
+        heights.append(z - series.levels['L3'])
+    assert np.ptp(heights) > 30
+
+
+def test_slices_go_from_the_pelvis_to_the_lungs(trunks):
+    for series in trunks:
+        assert (series.hu.shape, series.hu.dtype) == ((len(series.z), SIDE, SIDE), np.int16)
+        assert (series.labels.shape, series.labels.dtype) == (series.hu.shape, np.uint8)
+        np.testing.assert_allclose(np.diff(series.z), SPACING)
+        assert 130 < series.levels['L5'] - series.z[0] < 170
+        assert series.levels['T9'] - SPACING <= series.z[-1]
+
+
+def test_levels_follow_each_other_at_the_height_of_a_vertebra(trunks):
+    for series in trunks:
+        assert tuple(series.levels) == phantom.LEVELS
+        heights = np.diff(list(series.levels.values()))
+        assert (heights > 24).all() and (heights < 38).all()
+        assert heights[:3].mean() > heights[-3:].mean()
+
+
+def test_the_spacing_changes_which_slices_are_cut_and_nothing_else():
+    fine, coarse = (phantom.draw(5, SIDE, spacing) for spacing in (20, 40))
+    assert fine.levels == coarse.levels
+    np.testing.assert_array_equal(fine.z[::2], coarse.z)
+    np.testing.assert_array_equal(fine.hu[::2], coarse.hu)
+    np.testing.assert_array_equal(fine.labels[::2], coarse.labels)
+
+
+def test_noise_differs_from_slice_to_slice(trunks):
+    for series in trunks:
+        air = series.hu[:, :8, :8].astype(int)
+        assert (air[1:] != air[:-1]).mean() > 0.8
+
+
+def test_the_number_of_pixels_changes_the_areas_little():
+    areas = []
+    for side in (64, 256):
+        pixel = (phantom.FIELD_OF_VIEW / side) ** 2
+        mask = phantom.draw(1, side, 200).labels[1]
+        areas.append([pixel * (mask == label).sum() for label in LABELS])
+    np.testing.assert_allclose(*areas, rtol=0.1)
+
+
+def test_there_is_bone_at_a_level_and_none_in_the_disc_above(trunks):
+    for seed, series in enumerate(trunks):
+        heights = [series.levels[level] for level in phantom.LEVELS]
+        for z, above in pairwise(heights):
+            at, between = (index_of(series, mm) for mm in (z, (z + above) / 2))
+            assert bone_in_the_middle(series.hu[at], seed) >= 2
+            assert bone_in_the_middle(series.hu[between], seed) == 0
+
+
+def test_bone_has_no_label(trunks):
+    for series in trunks:
+        assert (series.labels[series.hu > 300] == 0).mean() > 0.99
+
+
+def test_lungs_are_above_and_the_pelvis_below(trunks):
+    for series in trunks:
+
+        def gas(z, series=series):
+            inside = series.hu[index_of(series, z)][:, 12:-12]
+            return ((inside > -950) & (inside < -700)).sum()
+
+        assert gas(series.levels['T9']) > 2 * gas(series.levels['L2'])
+        lateral = np.r_[0 : SIDE // 2 - 8, SIDE // 2 + 8 : SIDE]
+        pelvis, waist = (
+            (series.hu[index_of(series, z)][:, lateral] > 200).sum()
+            for z in (series.levels['L5'] - 60, series.levels['L3'])
+        )
+        assert pelvis > waist + 10
+
+
+def test_visceral_fat_is_in_the_abdomen(trunks):
+    for series in trunks:
+        chest, abdomen = (
+            (series.labels[index_of(series, series.levels[level])] == VISCERAL_FAT.label).sum()
+            for level in ('T9', 'L3')
+        )
+        assert chest < abdomen / 2
+
+
+def test_psoas_is_muscle_and_grows_from_l1_to_l4(monkeypatch):
+    whole = phantom.draw(1, SIDE, SPACING)
+    painters = tuple(paint for paint in trunk.PAINTERS if paint is not muscles.paint_psoas)
+    monkeypatch.setattr(trunk, 'PAINTERS', painters)
+    without = phantom.draw(1, SIDE, SPACING)
+    areas = (whole.hu != without.hu).sum((1, 2))
+    at = [areas[index_of(whole, whole.levels[level])] for level in ('L1', 'L2', 'L3', 'L4')]
+    assert (np.diff(at) > 0).all()
+    assert at[-1] > 3 * at[0]
+    assert areas[-1] == 0
+    changed = whole.labels != without.labels
+    assert changed.any()
+    assert (whole.labels[changed] == MUSCLE.label).all()
