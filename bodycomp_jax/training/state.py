@@ -34,7 +34,7 @@ class Progress:
       data: {split: fingerprint of the set}.
       history: a row of numbers per finished epoch.
       steps_done: of the current epoch.
-      sums: {name: sum of a loss term over these steps}, float64; None before the first step.
+      sums: the loss sums over these steps, float64; None before the first step.
       skipped: how many of these steps had no finite loss and gradient.
       skipped_in_a_row: how many such steps came last.
     """

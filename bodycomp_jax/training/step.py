@@ -29,7 +29,7 @@ def train_step(
       inputs: (this device's rows of the batch, its process's stop flags).
 
     Returns:
-      (the next state, {'loss': sums of the loss terms over the whole batch, 'skipped': 0,
+      (the next state, {'loss': the loss sums of the whole batch, 'skipped': 0,
       'stop_flags': their sum over all devices}), the same on every device. If the loss or a
       gradient is not finite, the weights stay as they are, the loss sums are 0 and 'skipped' is 1.
     """
@@ -43,8 +43,7 @@ def train_step(
             train=True,
             mutable=['batch_stats'],
         )
-        sums = jax.tree.map(lambda x: x.sum(0), task.loss_terms(outputs, batch))
-        return sums, changed.get('batch_stats', {})
+        return task.loss_sums(outputs, batch), changed.get('batch_stats', {})
 
     # The chain rule through the sums: each device adds its part of the gradient.
     own_sums, pull_back, batch_stats = jax.vjp(loss_sums, state.params, has_aux=True)
@@ -69,13 +68,20 @@ def train_step(
 
 
 def eval_step(task: Task, state: TrainState, batch: Batch) -> dict[str, dict[str, jax.Array]]:
-    """{'loss': loss terms, 'metrics': example metrics}, each {name: `[B, ...]`}, of a whole batch.
+    """{'loss': loss sums, 'metrics': example metrics}, {name: `[B, ...]`} of the whole batch.
 
-    Arguments as of `train_step`.
+    The loss sums are those of each example alone. Arguments as of `train_step`.
     """
     outputs = task.model.apply(state.variables, task.preprocess(batch['image']))
+
+    def loss_sums(*example):
+        return task.loss_sums(*jax.tree.map(lambda x: x[None], example))
+
     return gather_examples(
-        {'loss': task.loss_terms(outputs, batch), 'metrics': task.example_metrics(outputs, batch)}
+        {
+            'loss': jax.vmap(loss_sums)(outputs, batch),
+            'metrics': task.example_metrics(outputs, batch),
+        }
     )
 
 

@@ -1,12 +1,16 @@
-"""A process of a job that trains the tiny network by SGD and may meet with an accident.
+"""A process of a job that calls the trainer several times in a row, each with its own exit code.
 
-python job.py DATA_DIR OUTPUT_DIR [flags] ACCIDENT, with the accident '-' or PROCESS:EPOCH:SIGNAL.
+python job.py CALLS [flags of every call], where CALLS is a JSON list of argument lists. The last
+argument of a call is its accident: '-', or PROCESS:EPOCH:SIGNAL. The exit code of the last call is
+that of the process, those of the others are printed as '<exit CODE>'.
 """
 
 import dataclasses
 import functools
+import json
 import os
 import signal
+import sys
 
 import jax
 import numpy as np
@@ -14,67 +18,72 @@ import optax
 
 from bodycomp_jax.config import RunConfig, SegmentationConfig
 from bodycomp_jax.data.segmentation import open_sets
-from bodycomp_jax.runtime import flags, processes
-from bodycomp_jax.training import data_parallel, train
-from bodycomp_jax.training.stop_signals import vote
-from bodycomp_jax.training.tasks import segmentation
+from bodycomp_jax.runtime import flags, launch, processes, program
+from bodycomp_jax.runtime.devices import choose_devices
+from bodycomp_jax.training import data_parallel
+from bodycomp_jax.training.tasks.segmentation import segmentation_task
+from bodycomp_jax.training.train import train
 
 
 def main(argv):
     accident = argv.pop()
-    run, config = flags.parse(argv, __doc__, RunConfig, SegmentationConfig)
-    processes.join(run)
-    run_dir = processes.first(flags.run_folder, run)
-    with processes.agreed():
-        devices = flags.devices(run.num_gpus, config.batch_size)
-        sets = open_sets(run.data_dir, config)
+    (run_config, config), _ = flags.parse(argv, __doc__, RunConfig, SegmentationConfig)
+    if processes.is_alone():  # until the first call
+        launch.join(run_config)
+    with processes.sync_errors():
+        devices = choose_devices(run_config.num_gpus, config.batch_size)
+        sets = open_sets(run_config.data_dir, config)
     task = sgd_task(config, devices, sets[0])
     if accident != '-':
-        task = dataclasses.replace(task, metrics=with_accident(task.metrics, accident))
-    train.train(task, config, *sets, run_dir, devices, run)
-    if accident == '-':
-        pixels = augmented_pixels(task, sets[0], config.batch_size, devices)
-        np.savez(os.path.join(run_dir, f'augmented_{jax.process_index()}.npz'), **pixels)
+        task = dataclasses.replace(task, summarize=with_accident(task.summarize, accident))
+    run_dir = os.path.join(run_config.model_output_dir, run_config.name)
+    train(task, config, *sets, run_dir, devices, run_config)
+    pixels = augmented_pixels(task, sets[0], config.batch_size, devices)
+    np.savez(os.path.join(run_dir, f'augmented_{jax.process_index()}.npz'), **pixels)
 
 
 def sgd_task(config, devices, train_set):
-    """SGD tells device counts apart; Adam would turn rounding into whole steps."""
+    """SGD, as Adam turns rounding, which depends on the number of devices, into whole steps."""
     steps = config.steps_per_epoch(len(train_set))
-    task = segmentation.task(config, devices=devices, steps_per_epoch=steps)
+    task = segmentation_task(config, devices=devices, steps_per_epoch=steps)
     return dataclasses.replace(task, optimizer=optax.sgd(0.1))
 
 
-def with_accident(metrics, accident):
-    """`metrics`, made once an epoch, but in one process and epoch with a signal to itself."""
+def with_accident(summarize, accident):
+    """`summarize`, called once per epoch; in one process and epoch it sends itself a signal."""
     process, epoch, number = map(int, accident.split(':'))
-    made = 0
+    calls = 0
 
-    def metrics_or_accident(sums):
-        nonlocal made
-        made += 1
-        if (jax.process_index(), made) == (process, epoch):
+    def summarize_or_accident(*args):
+        nonlocal calls
+        calls += 1
+        if (jax.process_index(), calls) == (process, epoch):
             signal.raise_signal(number)
-        return metrics(sums)
+        return summarize(*args)
 
-    return metrics_or_accident
+    return summarize_or_accident
 
 
 def augmented_pixels(task, dataset, batch_size, devices):
-    """The first batch as the network sees it: {'image', 'mask'}, this process's rows of it."""
+    """The first batch of all processes after augmentation: {'image', 'mask'}."""
 
     def augmented(state, batch):
-        indices = data_parallel.example_indices(len(batch['weight']))
+        indices = data_parallel.example_indices(len(batch['image']))
         keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(3)))(indices)
-        moved = jax.vmap(task.augment)(keys, batch)
-        return jax.lax.all_gather((moved['image'], moved['mask']), data_parallel.AXIS)
+        return data_parallel.gather_examples(jax.vmap(task.augment)(keys, batch))
 
     rows = data_parallel.local_rows(batch_size, devices)
-    batch = data_parallel.split(dataset.read(np.arange(batch_size)[rows]), devices)
-    votes = data_parallel.on_each_device(vote(None), devices)
-    moved, _ = data_parallel.parallel(augmented, devices)({}, batch, votes)
-    image, mask = (np.asarray(x).reshape(batch_size, *dataset.image_shape) for x in moved)
-    return {'image': image, 'mask': mask}
+    batch = data_parallel.shard_batch(dataset.read(np.arange(batch_size)[rows]), devices)
+    return jax.device_get(data_parallel.pmap_step(augmented, devices)({}, batch))
 
 
 if __name__ == '__main__':
-    flags.run(main)
+    calls, flags_of_every_call = json.loads(sys.argv[1]), sys.argv[2:]
+    for call in calls:
+        sys.argv[1:] = [*flags_of_every_call, *call]
+        try:
+            program.run(main)
+        except SystemExit as end:
+            if call is calls[-1]:
+                raise
+            print(f'<exit {end.code}>')

@@ -1,4 +1,4 @@
-"""The losses: terms of each example, which are summed over the batch, then one division."""
+"""The losses: sums over the batch, then one division."""
 
 import jax
 import jax.numpy as jnp
@@ -6,27 +6,27 @@ import jax.numpy as jnp
 SMOOTH = 1.0  # pixels; keeps the Dice of a tissue that does not occur defined
 
 
-def segmentation_terms(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Array]:
-    """What the Dice and the cross-entropy are made of, summed over the pixels of each slice.
+def segmentation_sums(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Array]:
+    """What the Dice and the cross-entropy are made of, summed over all pixels of the batch.
 
     Args:
       logits: `[B, H, W, C]` float32, class 0 the background.
       masks: `[B, H, W]` integer labels.
 
     Returns:
-      {'intersection', 'probability', 'label': `[B, C - 1]`, an entry per tissue;
-       'cross_entropy', 'pixels': `[B]`}, float32.
+      {'intersection', 'probability', 'label': `[C - 1]`, an entry per tissue;
+       'cross_entropy', 'pixels': scalars}, float32.
     """
     C = logits.shape[-1]
     log_p = jax.nn.log_softmax(logits)
     p = jnp.exp(log_p)
     is_label = [masks.astype(jnp.int32) == c for c in range(C)]
 
-    def total(x):  # row by row: sums of many numbers keep their precision
-        return x.sum(2).sum(1)
+    def total(x):  # row by row, then slice by slice: sums of many numbers keep their precision
+        return x.sum(2).sum(1).sum(0)
 
     def of_tissues(x):
-        return jnp.stack([total(x(c)) for c in range(1, C)], axis=-1)
+        return jnp.stack([total(x(c)) for c in range(1, C)])
 
     return {
         'intersection': of_tissues(lambda c: jnp.where(is_label[c], p[..., c], 0)),
@@ -42,7 +42,7 @@ def segmentation_terms(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Arr
 def dice_loss(sums: dict[str, jax.Array]) -> jax.Array:
     """Minus the sum of the soft Dice of each tissue; -3 is perfect for three tissues.
 
-    (2 I + 1) / (P + T + 1) with I, P, T from `segmentation_terms`, after Milletari et al. 2016.
+    (2 I + 1) / (P + T + 1) with I, P, T from `segmentation_sums`, after Milletari et al. 2016.
     """
     overlap = 2 * sums['intersection'] + SMOOTH
     return -(overlap / (sums['probability'] + sums['label'] + SMOOTH)).sum()
@@ -53,8 +53,8 @@ def dice_ce_loss(sums: dict[str, jax.Array]) -> jax.Array:
     return dice_loss(sums) + sums['cross_entropy'] / sums['pixels']
 
 
-def offset_terms(logits: jax.Array, offsets: jax.Array, threshold: float) -> dict[str, jax.Array]:
-    """Errors of the predicted offsets after the sigmoid, summed over the levels of each slice.
+def offset_sums(logits: jax.Array, offsets: jax.Array, threshold: float) -> dict[str, jax.Array]:
+    """Errors of the predicted offsets after the sigmoid, summed over the batch and the levels.
 
     Args:
       logits: `[B, L]` float32, offset / threshold.
@@ -62,10 +62,10 @@ def offset_terms(logits: jax.Array, offsets: jax.Array, threshold: float) -> dic
       threshold: mm.
 
     Returns:
-      {'absolute_error', 'values'}: `[B]` float32.
+      {'absolute_error', 'values'}: scalars, float32.
     """
     errors = jnp.abs(jax.nn.sigmoid(logits) - jax.nn.sigmoid(offsets / threshold))
-    return {'absolute_error': errors.sum(1), 'values': jnp.ones_like(errors).sum(1)}
+    return {'absolute_error': errors.sum(), 'values': jnp.ones_like(errors).sum()}
 
 
 def mean_absolute_error(sums: dict[str, jax.Array]) -> jax.Array:

@@ -40,7 +40,7 @@ def segmentation_task(
         augment=augment.rotate_and_shift if config.augment else augment.identity,
         optimizer=optim.adam(learning_rate_fn),
         learning_rate_fn=learning_rate_fn,
-        loss_terms=lambda logits, batch: losses.segmentation_terms(logits, batch['mask']),
+        loss_sums=lambda logits, batch: losses.segmentation_sums(logits, batch['mask']),
         loss=LOSSES[config.loss],
         example_metrics=lambda logits, batch: tissue_areas(logits, batch['mask']),
         summarize=functools.partial(summarize_tissues, tissues=network.tissues),

@@ -48,7 +48,7 @@ def slice_selection_task(
         augment=augment.rotate_and_shift_slice if config.augment else augment.identity,
         optimizer=optim.adam(learning_rate_fn),
         learning_rate_fn=learning_rate_fn,
-        loss_terms=lambda logits, batch: losses.offset_terms(
+        loss_sums=lambda logits, batch: losses.offset_sums(
             logits, batch['offset'], network.threshold
         ),
         loss=losses.mean_absolute_error,

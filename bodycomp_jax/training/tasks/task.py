@@ -20,8 +20,8 @@ class Task:
     """A network, its loss and its metrics.
 
     A batch is {'image', and what is predicted: 'mask' or 'offset'}, each `[B, ...]`. Loss and
-    metrics are computed from numbers of each example, summed over the examples and divided once,
-    so that batches and devices cannot bias them.
+    metrics are computed from sums over examples, divided once, so that batches and devices cannot
+    bias them.
 
     Attributes:
       model: maps network inputs `[B, H, W, C]` to outputs.
@@ -29,8 +29,8 @@ class Task:
       augment: key, example (an entry of a batch) -> example.
       optimizer: maps gradients to updates.
       learning_rate_fn: number of earlier updates -> learning rate; the optimizer has its own.
-      loss_terms: outputs, batch -> {name: `[B, ...]`}.
-      loss: {name: sum of its loss terms over examples} -> scalar.
+      loss_sums: outputs, batch -> {name: sum over the batch}.
+      loss: these sums, over any number of examples -> scalar.
       example_metrics: outputs, batch -> {name: `[B, ...]`}.
       summarize: {name: `[N, ...]` example metrics of a set} as numpy arrays -> {metric: float}.
       summary_metrics: {metric: how the terminal shows it}.
@@ -45,7 +45,7 @@ class Task:
     augment: Callable
     optimizer: optax.GradientTransformation
     learning_rate_fn: Callable
-    loss_terms: Callable
+    loss_sums: Callable
     loss: Callable
     example_metrics: Callable
     summarize: Callable
