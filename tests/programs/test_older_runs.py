@@ -12,6 +12,7 @@ from bodycomp_jax.errors import InputError
 from bodycomp_jax.programs import train_segmentation, train_slice_selection
 
 RUNS = SHARED_DATA / 'runs'
+FLAGS = '--name segmentation -C 4,8,8 -M 8,4 -b 6 -e 4 -g 1'  # of the segmentation run
 
 pytestmark = needs_shared_data
 
@@ -51,7 +52,7 @@ def test_slice_selection_predicts_as_before(answers):
 
 
 def test_segmentation_continues(runs, small_ct):
-    flags = '--name segmentation -C 4,8,8 -M 8,4 -b 6 -e 4 -g 1'.split()
+    flags = FLAGS.split()
     before = read_rows(runs / 'segmentation/metrics.csv')
     train_segmentation.main(['train', str(small_ct), str(runs), *flags])
     rows = read_rows(runs / 'segmentation/metrics.csv')
@@ -61,7 +62,7 @@ def test_segmentation_continues(runs, small_ct):
 
 
 def test_segmentation_on_other_data_is_refused(runs, small_ct):
-    flags = '--name segmentation -C 4,8,8 -M 8,4 -b 6 -e 4 -g 1'.split()
+    flags = FLAGS.split()
     images = np.load(small_ct / 'val_images.npy')
     np.save(small_ct / 'val_images.npy', images + 1)
     with pytest.raises(InputError, match='other val images: fingerprint was 2379686904 and is'):
@@ -70,11 +71,12 @@ def test_segmentation_on_other_data_is_refused(runs, small_ct):
 
 def test_slice_selection_continues(runs):
     flags = (
-        '--name slice_selection -L L3,L1 -b 12 -e 3 --nb_layers_per_block 2 --nb_blocks 2 '
-        '--nb_initial_filters 4 --growth_rate 4 -g 1'
-    ).split()
+        '--name=slice_selection -L L3,L1 -b 12 -e 3 --nb_layers_per_block=2 --nb_blocks=2'
+        ' --nb_initial_filters=4 --growth_rate=4 -g 1'
+    )
     before = read_rows(runs / 'slice_selection/metrics.csv')
-    train_slice_selection.main(['train', str(SHARED_DATA / 'spine_png'), str(runs), *flags])
+    argv = ['train', str(SHARED_DATA / 'spine_png'), str(runs), *flags.split()]
+    train_slice_selection.main(argv)
     rows = read_rows(runs / 'slice_selection/metrics.csv')
     assert rows[:2] == before
     assert [row['step'] for row in rows] == ['7', '14', '21']

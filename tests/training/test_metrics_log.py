@@ -1,7 +1,4 @@
-import os
-
 import numpy as np
-import pytest
 from helpers import events_of, read_rows
 from tensorboardX.proto.event_pb2 import SessionLog
 

@@ -26,9 +26,7 @@ def batch(data_dir):
 @functools.cache
 def sgd_task(**changes):
     """SGD, as Adam turns rounding, which depends on the number of devices, into whole steps."""
-    task = segmentation_task(
-        tiny_config(**changes), devices=jax.local_devices(), steps_per_epoch=1
-    )
+    task = segmentation_task(tiny_config(**changes), devices=jax.local_devices(), steps_per_epoch=1)
     return dataclasses.replace(task, optimizer=optax.sgd(0.1))
 
 
@@ -36,9 +34,7 @@ def train_program(task, devices):
     """program(state, batch) -> (state, result)."""
     program = data_parallel.pmap_step(functools.partial(train_step, task), devices)
     flags = data_parallel.on_each_device(stop_flags(None), devices)
-    return lambda state, batch: program(
-        state, (data_parallel.shard_batch(batch, devices), flags)
-    )
+    return lambda state, batch: program(state, (data_parallel.shard_batch(batch, devices), flags))
 
 
 def start(task, devices):
