@@ -107,7 +107,8 @@ def run_here(data_dir, run_dir, *, num_devices, accident=None):
 
 def assert_codes(ended, *codes):
     """The exit codes of both processes, by call."""
-    assert [tuple(code for code, _ in of_call) for of_call in ended] == [*codes], ended
+    printed = '\n'.join(text for of_call in ended for _, text in of_call)
+    assert [tuple(code for code, _ in of_call) for of_call in ended] == [*codes], printed
 
 
 def assert_same_rows(run_dir, reference):
