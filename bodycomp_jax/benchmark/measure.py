@@ -161,13 +161,18 @@ def measure(
 
     Raises InputError for settings that do not fit the network, the batch or the devices.
     """
+    if bench.collectives and len(devices) < 2:
+        raise InputError(
+            'invalid --collectives: one device sends nothing; set JAX_PLATFORMS=cpu '
+            'JAX_NUM_CPU_DEVICES=8 NPROC=16 before the command for eight virtual devices'
+        )
     with prepared(bench, config, devices) as case:
-        about = _about(case)
+        about, training = _about(case), Training(case)
         if bench.collectives:
-            return about, collectives(case)
+            return about, collectives(case, training)
         if bench.profile is not None:
-            return about, profile(case, bench.profile)
-        rates, rows = speeds(case)
+            return about, profile(training, bench.profile, bench.steps)
+        rates, rows = speeds(case, training)
         return about | rates, rows
 
 
@@ -266,7 +271,7 @@ class Training:
         return result
 
 
-def speeds(case: Case) -> tuple[dict[str, float], list[Row]]:
+def speeds(case: Case, training: Training) -> tuple[dict[str, float], list[Row]]:
     """Times training, prediction and reading.
 
     Returns:
@@ -274,7 +279,6 @@ def speeds(case: Case) -> tuple[dict[str, float], list[Row]]:
        a `Mode.row` per mode; work and memory of one device or, for reading, of the host).
     """
     size, windows, steps = case.config.batch_size, case.bench.windows, case.bench.steps
-    training = Training(case)
     trained, peak = _training_modes(case, training)
     predicted = _prediction_modes(case, training.state.variables)
     reading = _reading_mode(case)
@@ -344,8 +348,8 @@ def _reading_mode(case):
     return Mode('read', seconds, roofline.reading_work(_nbytes(case.one_batch())))
 
 
-def profile(case: Case, folder: str) -> list[Row]:
-    """Writes a trace of one window of training steps into a folder.
+def profile(training: Training, folder: str, steps: int) -> list[Row]:
+    """Writes a trace of so many training steps into a folder.
 
     Returns:
       A row for each of the ten operations that take longest, over all devices: 'operation',
@@ -353,7 +357,6 @@ def profile(case: Case, folder: str) -> list[Row]:
 
     Raises RunError if the trace contains no operations.
     """
-    steps, training = case.bench.steps, Training(case)
     jax.block_until_ready(training.step(training.batch))
     with jax.profiler.trace(folder):
         for _ in range(steps):
@@ -389,7 +392,7 @@ def operation_microseconds(folder: str) -> collections.Counter[str]:
     return microseconds
 
 
-def collectives(case: Case) -> list[Row]:
+def collectives(case: Case, training: Training) -> list[Row]:
     """Compares what a training step sends between devices with the least for equal results.
 
     That is: the gradients once, the loss sums once, and for each batch norm the mean and mean
@@ -398,16 +401,9 @@ def collectives(case: Case) -> list[Row]:
 
     Returns:
       rows of 'what', 'collectives' and 'bytes'.
-
-    Raises InputError for one device.
     """
-    if len(case.devices) < 2:
-        raise InputError(
-            'invalid --collectives: one device sends nothing; set JAX_PLATFORMS=cpu '
-            'JAX_NUM_CPU_DEVICES=8 NPROC=16 before the command for eight virtual devices'
-        )
-    sent = _sent_by(Training(case).compiled.as_text())
-    least = _least_sent(case)
+    sent = _sent_by(training.compiled.as_text())
+    least = _least_sent(case.task, training.state, case.one_batch())
     rows = [
         ('the compiled step', len(sent), sum(sent)),
         ('its largest collective', 1, max(sent)),
@@ -427,21 +423,17 @@ def _sent_by(program):
     return [_bytes_of(xla_type) for xla_type in types]
 
 
-def _least_sent(case):
+def _least_sent(task, state, batch):
     """(what, collectives, bytes) of each purpose."""
-    task, batch = case.task, case.one_batch()
 
-    def state_and_loss_sums():
-        state = initial_state(task, case.dataset.image_shape)
+    def loss_sums():
         outputs = task.model.apply(state.variables, task.preprocess(batch['image']))
-        terms = task.loss_terms(outputs, batch)
-        return state, jax.tree.map(lambda x: x.sum(0), terms)
+        return task.loss_sums(outputs, batch)
 
-    state, loss_sums = jax.eval_shape(state_and_loss_sums)
     norms = len(jax.tree.leaves(state.batch_stats)) // 2  # each has a mean and a variance
     return [
         ('gradients', 1, _nbytes(state.params)),
-        ('loss sums', 1, _nbytes(loss_sums)),
+        ('loss sums', 1, _nbytes(jax.eval_shape(loss_sums))),
         ('batch statistics', 2 * norms, 2 * _nbytes(state.batch_stats)),
     ]
 
