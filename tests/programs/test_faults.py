@@ -22,7 +22,7 @@ from helpers import (
     events_of,
     final_state,
     read_rows,
-    run,
+    run_program,
     tiny_config,
     train_tiny,
 )
@@ -64,7 +64,7 @@ def wait_for(process, start_of_line):
 
 
 def finish(data_dir, output_dir, *flags):
-    done = run(data_dir, output_dir, *FLAGS, *flags)
+    done = run_program(data_dir, output_dir, *FLAGS, *flags)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
