@@ -1,4 +1,4 @@
-"""Draws synthetic CT, trains both networks on it and shows what they see in new CT.
+"""Trains both networks on synthetic subjects and measures body composition at L3 of new ones.
 
 The networks are narrow, so that it takes minutes on a CPU.
 """
@@ -8,90 +8,127 @@ import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from bodycomp_jax import ct
-from bodycomp_jax.checkpoints.run import load_model
-from bodycomp_jax.data.phantom import slices, trunk
+from bodycomp_jax import ct, load_model
+from bodycomp_jax.data import phantom, segmentation
 from bodycomp_jax.metrics import figures
-from bodycomp_jax.runtime import flags
+from bodycomp_jax.runtime import flags, program
 
-TRAIN, VAL, SHOWN, SIDE = 96, 16, 3, 128  # slices, slices, slices, pixels
-TRAIN_BODIES, VAL_BODIES, SPACING = 40, 4, 20.0  # bodies, bodies, mm between slices
-SEGMENTATION = '--name tissues -C 8,16,32,64 -M 32,16,8 -b 8 -e 24 -g 1'
+TRAIN, VAL, NEW = 40, 4, 3  # subjects
+SIDE, SPACING, NEW_SPACING = 128, 20.0, 5.0  # pixels; mm between slices
+LABELLED = ('L4', 'L3', 'L2')  # levels whose slices the segmentation network sees
+SEGMENTATION = '--name tissues -C 8,16,32,64 -M 32,16,8 -b 8 -e 20 -g 1'
 SLICE_SELECTION = '--name level -l 0.003 --schedule cosine -e 4 --nb_layers_per_block 2 -g 1'
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     flags.parse(argv, __doc__)
     folder = pathlib.Path(tempfile.mkdtemp(prefix='bodycomp_demo_'))
-    for name in ('slices', 'bodies'):
-        (folder / name).mkdir()
-    slices.write_dataset(folder / 'slices', train=TRAIN, val=VAL, side=SIDE)
-    print(f'{TRAIN + VAL} synthetic CT slices with labels: {folder / "slices"}')
-    segmenter = _train('train_segmentation.py', folder / 'slices', folder / 'models', SEGMENTATION)
-    _show_tissues(segmenter, folder / 'prediction.png')
-    trunk.write_dataset(
-        folder / 'bodies', train=TRAIN_BODIES, val=VAL_BODIES, side=SIDE, spacing=SPACING
-    )
-    print(f'\n{TRAIN_BODIES + VAL_BODIES} synthetic trunks: {folder / "bodies"}')
+    _write_sets(folder)
+    print(f'{TRAIN + VAL} synthetic subjects, {len(LABELLED)} labelled slices of each: {folder}')
+    segmenter = _train('train_segmentation', folder / 'slices', folder / 'models', SEGMENTATION)
     selector = _train(
-        'train_slice_selection.py', folder / 'bodies', folder / 'models', SLICE_SELECTION
+        'train_slice_selection', folder / 'trunks', folder / 'models', SLICE_SELECTION
     )
-    _show_level(selector, folder / 'level.png')
+    _measure(segmenter, selector, folder)
 
 
-def _train(program, data_dir, output_dir, flags):
+def run() -> None:
+    program.run(main)
+
+
+def _write_sets(folder: pathlib.Path) -> None:
+    """Writes `slices` and `trunks` of the same subjects."""
+    for name in ('slices', 'trunks'):
+        (folder / name).mkdir()
+    for split, seeds in (('train', range(TRAIN)), ('val', range(TRAIN, TRAIN + VAL))):
+        segmentation.write_split(folder / 'slices', split, _labelled_slices(seeds))
+    phantom.write_slice_selection_set(
+        folder / 'trunks', train=TRAIN, val=VAL, side=SIDE, spacing=SPACING
+    )
+
+
+def _labelled_slices(seeds: range) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for seed in seeds:
+        trunk = phantom.draw(seed, SIDE, SPACING)
+        for level in LABELLED:
+            i = _nearest(trunk.z, trunk.levels[level])
+            yield trunk.hu[i], trunk.labels[i]
+
+
+def _train(trainer: str, data_dir: pathlib.Path, output_dir: pathlib.Path, options: str) -> Any:
     """Runs a trainer as a user would; returns its model."""
-    path = pathlib.Path(__file__).with_name(program)
-    command = [str(path), str(data_dir), str(output_dir), *flags.split()]
-    print(f'$ python {shlex.join(command)}', flush=True)
-    code = subprocess.run([sys.executable, *command], check=False).returncode
+    arguments = ['-m', f'bodycomp_jax.programs.{trainer}', str(data_dir), str(output_dir)]
+    arguments += options.split()
+    print(f'$ python {shlex.join(arguments)}', flush=True)
+    code = subprocess.run([sys.executable, *arguments], check=False).returncode
     if code:
         sys.exit(code)
-    return load_model(output_dir / flags.split()[1])
+    return load_model(output_dir / options.split()[1])
 
 
-def _show_tissues(model, path):
-    """Segments bodies that are in neither split; prints their areas and draws them."""
-    drawn = [slices.draw(TRAIN + VAL + i, SIDE) for i in range(SHOWN)]
-    images, masks = map(np.stack, zip(*drawn, strict=True))
-    probabilities, labels = model(images)
-    spacing = (slices.FIELD_OF_VIEW / SIDE,) * 2
-    for label, tissue in enumerate(model.config.tissues, start=1):
-        found, true = (ct.area_cm2(x, label, spacing) for x in (labels, masks))
-        areas = ', '.join(f'{f:.1f} ({t:.1f})' for f, t in zip(found, true, strict=True))
-        print(f'{tissue.replace("_", " ")} in {SHOWN} new bodies, cm2 found (drawn): {areas}')
-    batch = {'image': images, 'mask': masks}
-    pictures = figures.segmentation(
-        probabilities, batch, tissues=model.config.tissues, apply_window=True
+def _measure(segmenter: Any, selector: Any, folder: pathlib.Path) -> None:
+    """Finds and segments L3 of subjects in neither split; prints areas and draws figures."""
+    trunks = [phantom.draw(TRAIN + VAL + i, SIDE, NEW_SPACING) for i in range(NEW)]
+    found = [selector.find(trunk.hu, trunk.z)['L3'].z for trunk in trunks]
+    true = [trunk.levels['L3'] for trunk in trunks]
+    images, masks = _at(trunks, found)
+    probabilities, labels = segmenter(images)
+    _, true_masks = _at(trunks, true)
+    subjects = f'of {NEW} new synthetic subjects'
+    print(f'\nL3 {subjects}, mm above the lowest slice, predicted (true): {_pairs(found, true, 0)}')
+    print(f'cm2 at L3 {subjects}, predicted (true):')
+    pixel = (phantom.FIELD_OF_VIEW / SIDE,) * 2
+    for label, tissue in enumerate(segmenter.config.tissues, start=1):
+        predicted_cm2, true_cm2 = (ct.area_cm2(x, label, pixel) for x in (labels, true_masks))
+        print(f'  {tissue.replace("_", " "):<18}{_pairs(predicted_cm2, true_cm2, 1)}')
+    tissues = figures.segmentation_figures(
+        probabilities, images, masks, tissues=segmenter.config.tissues, apply_window=True
     )
-    Image.fromarray(np.concatenate(pictures)).save(path)
-    print(f'picture: {path}')
+    _save(tissues, folder / 'prediction.png')
+    _save(_level_figures(selector, trunks), folder / 'level.png')
 
 
-def _show_level(model, path):
-    """Finds L3 in bodies that are in neither split; prints and draws where it is."""
-    pictures, places = [], []
-    for i in range(SHOWN):
-        body = trunk.draw(TRAIN_BODIES + VAL_BODIES + i, SIDE, SPACING)
-        true, found = body.levels['L3'], model.find(body.hu, body.z)['L3']
-        places.append(f'{found:.0f} ({true:.0f})')
-        pictures += figures.curves(
-            model(body.hu),
-            offsets=(body.z - true)[:, None],
-            series={f'new body {i + 1}': np.arange(len(body.z))},
-            levels=model.config.levels,
-            threshold=model.config.threshold,
+def _level_figures(selector: Any, trunks: list[phantom.Trunk]) -> list[np.ndarray]:
+    """Predicted and true curve of each trunk."""
+    return [
+        figure
+        for i, trunk in enumerate(trunks, start=1)
+        for figure in figures.level_figures(
+            selector(trunk.hu),
+            offsets=(trunk.z - trunk.levels['L3'])[:, None],
+            series={f'new subject {i}': np.arange(len(trunk.z))},
+            levels=selector.config.levels,
+            threshold=selector.config.threshold,
         )
-    print(
-        f'L3 in {SHOWN} new bodies, mm above the lowest slice, found (drawn): {", ".join(places)}'
-    )
+    ]
+
+
+def _at(trunks: list[phantom.Trunk], heights: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The slices nearest to a height in mm in each trunk: (`[n, H, W]` HU, `[n, H, W]` labels)."""
+    rows = [_nearest(trunk.z, mm) for trunk, mm in zip(trunks, heights, strict=True)]
+    hu = np.stack([trunk.hu[i] for trunk, i in zip(trunks, rows, strict=True)])
+    return hu, np.stack([trunk.labels[i] for trunk, i in zip(trunks, rows, strict=True)])
+
+
+def _nearest(z: np.ndarray, mm: float) -> int:
+    return int(np.abs(z - mm).argmin())
+
+
+def _pairs(predicted: Any, true: Any, digits: int) -> str:
+    pairs = zip(predicted, true, strict=True)
+    return ', '.join(f'{p:.{digits}f} ({t:.{digits}f})' for p, t in pairs)
+
+
+def _save(pictures: list[np.ndarray], path: pathlib.Path) -> None:
     Image.fromarray(np.concatenate(pictures)).save(path)
-    print(f'picture: {path}')
+    print(f'figure: {path}')
 
 
 if __name__ == '__main__':
-    flags.run(main)
+    run()

@@ -218,21 +218,6 @@ def test_wrong_use_is_one_paragraph_code_two_and_nothing_on_disk(
     assert not (tmp_path / 'out').exists()
 
 
-def test_the_curves_show_where_the_level_was_found():
-    z = np.linspace(-100, 100, 60)[:, None]
-    pictures = figures.curves(
-        z - 30.0, offsets=z, series={'a': np.arange(60), 'b': np.arange(20, 40)},
-        levels=('L3',), threshold=10.0,
-    )  # fmt: skip
-    assert [picture.shape for picture in pictures] == [(360, 800, 3)] * 2
-    columns = [
-        np.flatnonzero((pictures[0][60:300] == colour).all(-1).mean(0) > 0.6).mean()
-        for colour in (figures.TRUE, figures.FOUND)
-    ]
-    width = 800 - 6 * figures.MARGIN - figures.MARGIN
-    assert (columns[1] - columns[0]) / width * 200 == pytest.approx(30, abs=2)
-
-
 @pytest.mark.skipif(not SHARED_DATA.exists(), reason='no real CT beside the project')
 def test_real_slices_are_read():
     config = SliceSelectionConfig(levels=('L3', 'L1'))

@@ -1,5 +1,3 @@
-"""The folder of a run: its name, and its lock."""
-
 import os
 
 import pytest
@@ -9,7 +7,15 @@ from bodycomp_jax.errors import InputError
 from bodycomp_jax.training.run_folder import locked, run_folder
 
 
-def test_a_run_without_a_name_is_named_after_the_time(tmp_path):
+def test_a_folder_is_locked_once_and_free_again_after(tmp_path):
+    refused = pytest.raises(InputError, match='is training in this folder')
+    with locked(tmp_path), refused, locked(tmp_path):
+        pass
+    with locked(tmp_path):
+        pass
+
+
+def test_a_run_without_a_name_is_called_after_the_time(tmp_path):
     folder = run_folder(RunConfig(model_output_dir=tmp_path))
     assert os.path.basename(folder).startswith('untitled_model_20')
     assert not os.path.exists(folder)
@@ -22,32 +28,25 @@ def test_a_run_without_a_name_is_named_after_the_time(tmp_path):
         100 * '\u6bbf',
     ],
 )  # fmt: skip
-def test_names_other_than_plain_folder_names_are_refused(name):
+def test_names_that_are_not_plain_folder_names_are_refused(name):
     with pytest.raises(InputError, match='plain folder name'):
         run_folder(RunConfig(model_output_dir='out', name=name))
 
 
-def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path):
+def test_output_below_a_file_is_refused(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(InputError, match='file is not a folder'):
         run_folder(RunConfig(model_output_dir=tmp_path / 'file' / 'out', name='run'))
 
 
-def test_a_folder_of_something_else_is_not_taken_for_a_run(tmp_path):
-    folder = tmp_path / 'run'
-    folder.mkdir()
-    config = RunConfig(model_output_dir=tmp_path, name='run')
-    assert run_folder(config) == str(folder)
-    (folder / 'thesis.tex').touch()
+def test_output_in_a_folder_of_others_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, 'access', lambda path, mode: path != str(tmp_path))
+    with pytest.raises(InputError, match='not writable'):
+        run_folder(RunConfig(model_output_dir=str(tmp_path / 'out'), name='run'))
+
+
+def test_a_folder_with_other_files_is_not_a_run(tmp_path):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'thesis.tex').touch()
     with pytest.raises(InputError, match='not a run'):
-        run_folder(config)
-    with locked(folder):  # a run that ended before it wrote anything else
-        assert run_folder(config) == str(folder)
-
-
-def test_a_folder_is_locked_once_and_unlocked_afterwards(tmp_path):
-    refused = pytest.raises(InputError, match='is training in this folder')
-    with locked(tmp_path), refused, locked(tmp_path):
-        pass
-    with locked(tmp_path):
-        pass
+        run_folder(RunConfig(model_output_dir=tmp_path, name='run'))
