@@ -144,6 +144,7 @@ def test_training_and_validation_images_may_have_different_types(trainer, data_d
     assert code == 0, errors
 
 
+@pytest.mark.processes
 @needs_shared_data
 def test_a_small_network_starts_to_segment_real_ct(tmp_path):
     for split in ('train', 'val'):

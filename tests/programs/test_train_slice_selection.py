@@ -158,6 +158,7 @@ def test_the_model_sees_hu_as_the_trainer_saw_png(finished):
         model.find(subject.hu, subject.z[1:])
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_interrupted_and_continued_it_ends_in_the_same_bits(
     series_dir, sets, tmp_path, finished, number, code

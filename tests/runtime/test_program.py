@@ -53,6 +53,7 @@ def test_a_program_without_errors_ends_with_0(capsys):
     assert capsys.readouterr() == ('True\n', '')
 
 
+@pytest.mark.processes
 def test_a_platform_without_devices_is_wrong_usage(data_dir, tmp_path):
     ended = subprocess.run(
         command(data_dir, tmp_path),
