@@ -157,7 +157,7 @@ def test_a_profile_lists_the_costliest_operations(training, tmp_path, monkeypatc
     program = training.compiled.as_text()
     assert len(rows) == 10
     assert all(f'%{row["operation"]} = ' in program for row in rows)
-    psum = re.search(r'%(\S+) = .* op_name="(\S+/compression_0/norm_0/psum)"', program)
+    psum = re.search(r'%(\S+) = .*op_name="(\S+/compression_0/norm_0/psum)"', program)
     operations = [psum[1], *(f'operation {i}' for i in range(1, 11))]
     microseconds = {operation: 1000 * (11 - i) for i, operation in enumerate(operations)}
     counter = collections.Counter(microseconds)
