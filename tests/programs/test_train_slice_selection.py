@@ -188,7 +188,7 @@ def final_state(run_dir, sets):
     ('flags', 'message'),
     [
         (['-L', 'L3,L3'], 'invalid --levels=L3: name each level once'),
-        (['-L', 'T4'], r'train\.csv: there is no column ZOffset_T4 or ZOffset, but'),
+        (['-L', 'T4'], r'train\.csv: no column ZOffset_T4 or ZOffset'),
         (['-t', '0'], 'invalid --threshold=0'),
         (['--compression_rate', '1.5'], 'invalid --compression_rate=1.5'),
         (['-b', '128'], 'fewer than one batch of 128'),
@@ -211,8 +211,7 @@ def test_wrong_input_prints_one_line_ends_with_code_two_and_writes_nothing(
 
 @needs_shared_data
 def test_real_slices_are_read():
-    config = SliceSelectionConfig(levels=('L3', 'L1'))
     folder = SHARED_DATA / 'spine_png'
-    train_set, val_set = open_sets(folder, config, '/tmp', lambda items, count, title: items)
+    train_set, val_set = open_sets(folder, CONFIG, '/tmp', lambda items, count, title: items)
     assert (len(train_set), len(val_set)) == (84, 28)
     assert (train_set.offsets[:, 0] - train_set.offsets[:, 1]).round().tolist() == [68] * 84
