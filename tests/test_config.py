@@ -3,43 +3,91 @@ import json
 
 import pytest
 
-from bodycomp_jax import config as configs
-from bodycomp_jax.config import RunConfig, SegmentationConfig
+from bodycomp_jax.config import (
+    DenseNetConfig,
+    RunConfig,
+    SegmentationConfig,
+    SliceSelectionConfig,
+    UNetConfig,
+    contradiction,
+    from_json,
+    from_values,
+    options,
+    to_json,
+    to_values,
+)
 from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime.flags import GROUPS
 
 
-def test_json_and_back_gives_the_same_config():
-    config = SegmentationConfig(compression_channels=(2, 4), decompression_channels=(2,), epochs=7)
-    fields = json.loads(json.dumps(configs.to_json(config)))
-    assert configs.from_json({**fields, 'versions': {}}) == config
+@pytest.mark.parametrize(
+    'config',
+    [
+        SegmentationConfig(
+            network=UNetConfig(compression_channels=(2, 4), decompression_channels=(2,)), epochs=7
+        ),
+        SliceSelectionConfig(network=DenseNetConfig(levels=('L3', 'T5')), initializer='he_normal'),
+    ],
+)
+def test_json_and_back_gives_the_same_config(config):
+    fields = json.loads(json.dumps(to_json(config)))
+    assert fields['network'] == config.network.kind
+    assert from_json({**fields, 'versions': {}}) == config
 
 
-def test_every_field_has_a_help_text_and_a_known_group():
-    for config_class in (RunConfig, SegmentationConfig):
-        for field in dataclasses.fields(config_class):
-            assert field.metadata['help']
-            assert field.metadata['group'] in configs.GROUPS
+def test_a_config_of_an_older_version_has_defaults_for_new_options():
+    assert from_json({'network': 'slice_selection', 'levels': ['L1']}) == SliceSelectionConfig(
+        network=DenseNetConfig(levels=('L1',))
+    )
+    assert from_json({'epochs': 3}) == SegmentationConfig(epochs=3)
+
+
+def test_options_are_those_of_the_network_and_of_the_training():
+    names = [field.name for field in options(SegmentationConfig)]
+    assert names[: len(dataclasses.fields(UNetConfig))] == [
+        field.name for field in dataclasses.fields(UNetConfig)
+    ]
+    assert {'learning_rate', 'loss', 'epochs'} < set(names)
+    assert 'network' not in names
+    values = to_values(SegmentationConfig())
+    assert list(values) == names
+    values |= {'epochs': 5, 'num_convs': 2}
+    assert from_values(SegmentationConfig, values) == SegmentationConfig(
+        network=UNetConfig(num_convs=2), epochs=5
+    )
+
+
+@pytest.mark.parametrize('config_class', [RunConfig, SegmentationConfig, SliceSelectionConfig])
+def test_every_option_has_a_help_text_and_a_known_group(config_class):
+    for field in options(config_class):
+        assert field.metadata['help']
+        assert field.metadata['group'] in GROUPS
 
 
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'epochs': 0}, '--epochs: 0'),
-        ({'batch_size': -1}, '--batch_size: -1'),
-        ({'learning_rate': float('nan')}, '--learning_rate: nan'),
-        ({'learning_rate': float('inf')}, '--learning_rate: inf'),
-        ({'seed': -1}, '--seed: -1'),
-        ({'loss': 'focal'}, '--loss'),
-        ({'compression_channels': (8, 0), 'decompression_channels': (8,)}, '--compression'),
+        ({'epochs': 0}, 'invalid --epochs=0: '),
+        ({'batch_size': -1}, 'invalid --batch_size=-1: '),
+        ({'learning_rate': float('nan')}, 'invalid --learning_rate=nan: '),
+        ({'learning_rate': float('inf')}, 'invalid --learning_rate=inf: '),
+        ({'seed': -1}, 'invalid --seed=-1: '),
+        ({'loss': 'focal'}, 'invalid --loss=focal: choose from dice, dice_ce'),
+        (
+            {'compression_channels': (8, 0), 'decompression_channels': (8,)},
+            'invalid --compression_channels=8,0: ',
+        ),
         ({'compression_channels': (8, 16)}, 'exactly one level fewer'),
     ],
 )
-def test_values_that_cannot_work_are_refused_by_name(changes, message):
+def test_invalid_values_are_refused_by_name(changes, message):
     with pytest.raises(InputError, match=message):
-        SegmentationConfig(**changes)
+        from_values(SegmentationConfig, changes)
 
 
-def test_differences_name_the_fields():
-    one, other = SegmentationConfig(), SegmentationConfig(num_convs=2, seed=1)
-    assert configs.differences(one, other) == ['seed', 'num_convs']
-    assert configs.differences(one, other, group='Network') == ['num_convs']
+def test_contradictions_name_the_first_option_that_differs():
+    values = to_values(UNetConfig(num_convs=2))
+    assert contradiction(values, {'num_convs': 2, 'levels': ('L3',)}) is None
+    assert contradiction(values, {'compression_channels': (16, 32, 64, 128, 256, 512)}) is None
+    message = 'this network has --num_convs=2, not --num_convs=1'
+    assert contradiction(values, {'num_convs': 1}) == message

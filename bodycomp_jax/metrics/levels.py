@@ -32,7 +32,7 @@ def summarize_levels(
          from `vertebrae.find_level` and the true one, over the series that contain the level,
        'level_within_10mm_<level>': fraction of these series}.
     """
-    metrics = {}
+    metrics: dict[str, float] = {}
     for i, level in enumerate(levels):
         true, found = offsets[:, i], predicted[:, i]
         near = np.abs(true) < vertebrae.SIGMOID_RANGE * threshold

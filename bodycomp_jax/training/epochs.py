@@ -55,7 +55,7 @@ class Trainer:
         )
         shown = np.linspace(0, len(val_set) - 1, min(task.num_figures, len(val_set)))
         self._samples = val_set.read(shown.astype(int))
-        self._stop_flags = {
+        self._stop_flags: dict[int | None, jax.Array] = {
             received: data_parallel.on_each_device(stop_flags(received), devices)
             for received in (None, *SIGNALS)
         }

@@ -14,11 +14,12 @@ class Watchdog:
     def __init__(self, timeout: float, warn: Callable[[str], None]):
         self._timeout, self._warn = timeout, warn
         self._waiting_for = 'the first step'
+        self._last_step, self._warnings = time.monotonic(), 0
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name='watchdog', daemon=True)
 
     def __enter__(self) -> 'Watchdog':
-        self._last_step = time.monotonic()
+        self.step_finished()  # restarts the clock: compilation is not a stall
         self._thread.start()
         return self
 
@@ -35,11 +36,13 @@ class Watchdog:
         self._last_step = time.monotonic()
 
     def _watch(self) -> None:
-        warnings = 0
         while not self._ended.wait(min(1.0, self._timeout / 4)):
-            stalled = time.monotonic() - self._last_step
-            if stalled < self._timeout:
-                warnings = 0
-            elif stalled >= self._timeout * (warnings + 1):
-                warnings += 1
-                self._warn(f'no step finished for {stalled:.0f} s; waiting for {self._waiting_for}')
+            self._check(time.monotonic())
+
+    def _check(self, now: float) -> None:
+        stalled = now - self._last_step
+        if stalled < self._timeout:
+            self._warnings = 0
+        elif stalled >= self._timeout * (self._warnings + 1):
+            self._warnings += 1
+            self._warn(f'no step finished for {stalled:.0f} s; waiting for {self._waiting_for}')

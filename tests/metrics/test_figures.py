@@ -11,18 +11,15 @@ ZOOM = figures.TILE // SIDE
 def draw(prediction, mask, image=None):
     image = np.full(mask.shape, -1000, np.int16) if image is None else image
     logits = np.eye(4, dtype=np.float32)[prediction]
-    (picture,) = figures.segmentation(
-        logits[None],
-        {'image': image[None], 'mask': mask[None]},
-        tissues=TISSUES,
-        apply_window=True,
+    (figure,) = figures.segmentation_figures(
+        logits[None], image[None], mask[None], tissues=TISSUES, apply_window=True
     )
-    return picture
+    return figure
 
 
-def pixel(picture, tile, y, x):
+def pixel(figure, tile, y, x):
     top = figures.FONT_SIZE + figures.MARGIN
-    return tuple(picture[top + y * ZOOM, tile * figures.TILE + x * ZOOM])
+    return tuple(figure[top + y * ZOOM, tile * figures.TILE + x * ZOOM])
 
 
 @pytest.fixture
@@ -34,33 +31,33 @@ def case():
     return prediction, mask
 
 
-def test_differences_show_what_the_network_said(case):
-    picture = draw(*case)
-    assert pixel(picture, 3, 10, 10) == (0, 0, 0)
-    assert pixel(picture, 3, 20, 20) == figures.MISSED
-    assert pixel(picture, 3, 30, 30) == figures.COLOURS['muscle']
-    assert pixel(picture, 3, 40, 40) == figures.COLOURS['subcutaneous_fat']
+def test_differences_show_the_prediction(case):
+    figure = draw(*case)
+    assert pixel(figure, 3, 10, 10) == (0, 0, 0)
+    assert pixel(figure, 3, 20, 20) == figures.MISSED
+    assert pixel(figure, 3, 30, 30) == figures.COLOURS['muscle']
+    assert pixel(figure, 3, 40, 40) == figures.COLOURS['subcutaneous_fat']
 
 
 def test_labels_and_prediction_are_tinted_in_their_colours(case):
-    picture = draw(*case)
+    figure = draw(*case)
     muscle = tuple(int(figures.TINT * c) for c in figures.COLOURS['muscle'])
     visceral = tuple(int(figures.TINT * c) for c in figures.COLOURS['visceral_fat'])
-    assert pixel(picture, 1, 10, 10) == pixel(picture, 2, 10, 10) == muscle
-    assert pixel(picture, 1, 30, 30) == visceral
-    assert pixel(picture, 2, 30, 30) == muscle
-    assert pixel(picture, 1, 50, 50) == (0, 0, 0)
+    assert pixel(figure, 1, 10, 10) == pixel(figure, 2, 10, 10) == muscle
+    assert pixel(figure, 1, 30, 30) == visceral
+    assert pixel(figure, 2, 30, 30) == muscle
+    assert pixel(figure, 1, 50, 50) == (0, 0, 0)
 
 
 def test_the_slice_is_shown_in_its_window(case):
     image = np.full((SIDE, SIDE), -1000, np.int16)
     image[50, 50], image[51, 51] = 40, 500
-    picture = draw(*case, image)
-    assert pixel(picture, 0, 50, 50) == (128, 128, 128)
-    assert pixel(picture, 0, 51, 51) == (255, 255, 255)
+    figure = draw(*case, image)
+    assert pixel(figure, 0, 50, 50) == (128, 128, 128)
+    assert pixel(figure, 0, 51, 51) == (255, 255, 255)
 
 
-def test_the_legend_names_what_the_colours_mean(case):
+def test_the_legend_names_tissues_with_their_dice(case):
     prediction, mask = case
     legend = figures._legend(mask, prediction, TISSUES)
     assert legend == [
@@ -69,3 +66,18 @@ def test_the_legend_names_what_the_colours_mean(case):
         (figures.COLOURS['visceral_fat'], 'visceral fat, Dice 0.000'),
         (figures.MISSED, 'predicted as background'),
     ]
+
+
+def test_curves_show_the_true_and_the_predicted_level():
+    z = np.linspace(-100, 100, 60)[:, None]
+    drawn = figures.level_figures(
+        z - 30.0, offsets=z, series={'a': np.arange(60), 'b': np.arange(20, 40)},
+        levels=('L3',), threshold=10.0,
+    )  # fmt: skip
+    assert [figure.shape for figure in drawn] == [(360, 800, 3)] * 2
+    columns = [
+        np.flatnonzero((drawn[0][60:300] == colour).all(-1).mean(0) > 0.6).mean()
+        for colour in (figures.TRUE, figures.PREDICTED)
+    ]
+    width = 800 - 6 * figures.MARGIN - figures.MARGIN
+    assert (columns[1] - columns[0]) / width * 200 == pytest.approx(30, abs=2)

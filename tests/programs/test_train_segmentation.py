@@ -1,40 +1,45 @@
-"""The programs as a user starts them: real processes, real files."""
+"""The segmentation trainer as a user starts it, in this process where that is enough."""
 
 import re
-import runpy
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
-from helpers import ROOT, SHARED_DATA, command, read_rows
+from helpers import SHARED_DATA, needs_shared_data, read_rows, run_program
 
-from bodycomp_jax.checkpoints.run import load_model
+from bodycomp_jax import load_model
+from bodycomp_jax.programs import train_segmentation
+from bodycomp_jax.runtime import program
 
 TINY = ['-C', '4,8', '-M', '4', '-b', '4', '-l', '0.01', '--name', 'run']
 
 
-def train(*arguments):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
+@pytest.fixture
+def trainer(monkeypatch, capsys):
+    """Runs the trainer in this process, on one device: (exit code, output, errors)."""
+
+    def run_here(*arguments):
+        argv = ['train', *map(str, arguments)]
+        monkeypatch.setattr('sys.argv', argv if '-g' in argv else [*argv, '-g', '1'])
+        with pytest.raises(SystemExit) as end:
+            program.run(train_segmentation.main)
+        return end.value.code, *capsys.readouterr()
+
+    return run_here
 
 
-def test_the_command_of_a_finished_run_says_so_again_and_trains_on_with_more_epochs(
-    data_dir, tmp_path
+def test_the_command_of_a_finished_run_reports_it_again_and_trains_longer_with_more_epochs(
+    data_dir, tmp_path, trainer
 ):
     for epochs, trained in ((1, 1), (1, 0), (2, 1)):
-        done = train('--data_dir', data_dir, '--model_output_dir', tmp_path, *TINY, '-e', epochs)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count('images/s') == trained
-        assert f'best epoch, {epochs}' in done.stdout
-        assert 'load_model' in done.stdout
+        code, printed, errors = trainer(
+            '--data_dir', data_dir, '--model_output_dir', tmp_path, *TINY, '-e', epochs
+        )
+        assert code == 0, errors
+        assert printed.count('images/s') == trained
+        assert f'best epoch, {epochs}' in printed
+        assert 'load_model' in printed
     assert len(read_rows(tmp_path / 'run/metrics.csv')) == 2
-
-
-@pytest.fixture(scope='module')
-def main():
-    """The segmentation trainer, in this process."""
-    return runpy.run_path(str(ROOT / 'bin/train_segmentation.py'))['main']
 
 
 def changed(name, change):
@@ -92,91 +97,64 @@ WRONG = {
 
 
 @pytest.mark.parametrize('wrong', WRONG)
-def test_wrong_input_is_one_paragraph_code_two_and_nothing_on_disk(
-    main, data_dir, tmp_path, monkeypatch, capsys, wrong
+def test_wrong_input_prints_one_line_ends_with_code_two_and_writes_nothing(
+    data_dir, tmp_path, trainer, wrong
 ):
     damage, flags, message = WRONG[wrong]
     own, out = tmp_path / 'data', tmp_path / 'out'
     shutil.copytree(data_dir, own)
     if damage is not None:
         damage(own)
-    arguments = ['train', own, out, '-C', '4,8', '-M', '4', '-b', '8', *flags]
-    if '-b' in flags:
-        arguments[7:9] = []
-    if '-C' in flags:
-        arguments[3:7] = []
-    monkeypatch.setattr(sys, 'argv', list(map(str, arguments)))
-    with pytest.raises(SystemExit) as stop:
-        flags.run(main)
-    error = capsys.readouterr().err
-    assert stop.value.code == 2
-    assert re.search(message, error)
-    assert len(error.strip().splitlines()) == 1
+    network = [] if '-C' in flags else ['-C', '4,8', '-M', '4']
+    batch = [] if '-b' in flags else ['-b', '8']
+    code, _, errors = trainer(own, out, *network, *batch, *flags)
+    assert code == 2
+    assert re.search(message, errors)
+    assert len(errors.strip().splitlines()) == 1
     assert not out.exists()
 
 
-def test_broken_weights_are_named_not_raised(main, finished_run, data_dir, tmp_path):
+def test_corrupt_weights_are_named(trainer, finished_run, data_dir, tmp_path):
     weights = tmp_path / 'weights'
     shutil.copytree(finished_run.run_dir / 'final_model', weights)
     (weights / 'config' / 'metadata').write_text('{}')
-    done = train(data_dir, tmp_path / 'out', *TINY, '-w', weights)
-    assert done.returncode == 2
-    assert 'no sound model' in done.stderr
+    code, _, errors = trainer(data_dir, tmp_path / 'out', *TINY, '-w', weights)
+    assert code == 2
+    assert 'no valid model' in errors
     assert not (tmp_path / 'out').exists()
 
 
-def test_training_starts_from_given_weights(finished_run, data_dir, tmp_path):
-    done = train(data_dir, tmp_path, *TINY, '-e', 1, '-l', '1e-30', '-w', finished_run.run_dir)
-    assert done.returncode == 2  # the flag -l is given twice
-    flags = [flag for flag in TINY if flag not in ('-l', '0.01')]
-    done = train(data_dir, tmp_path, *flags, '-e', 1, '-l', '1e-30', '-w', finished_run.run_dir)
-    assert done.returncode == 0, done.stderr
-    begun, given = (
-        load_model(tmp_path / 'run').variables,
-        load_model(finished_run.run_dir).variables,
-    )
+def test_training_starts_from_given_weights(trainer, finished_run, data_dir, tmp_path):
+    flags = [*TINY, '-e', 1, '-l', '1e-30', '-w', finished_run.run_dir]
+    code, _, errors = trainer(data_dir, tmp_path, *flags)
+    assert (code, 'learning_rate' in errors) == (2, True)  # the flag is given twice
+    flags = [flag for flag in flags if flag not in ('-l', '0.01', '1e-30')]
+    code, _, errors = trainer(data_dir, tmp_path, *flags, '-l', '1e-30')
+    assert code == 0, errors
+    started, given = (load_model(f).variables for f in (tmp_path / 'run', finished_run.run_dir))
     kernel = given['params']['final_conv']['kernel']
-    np.testing.assert_array_equal(begun['params']['final_conv']['kernel'], kernel)
+    np.testing.assert_array_equal(started['params']['final_conv']['kernel'], kernel)
 
 
-def test_train_and_validation_images_may_be_of_different_types(data_dir, tmp_path):
+def test_training_and_validation_images_may_have_different_types(trainer, data_dir, tmp_path):
     own = tmp_path / 'data'
     shutil.copytree(data_dir, own)
     changed('val_images', lambda a: a.astype(np.float32))(own)
-    done = train(own, tmp_path, *TINY, '-e', 1)
-    assert done.returncode == 0, done.stderr
+    code, _, errors = trainer(own, tmp_path, *TINY, '-e', 1)
+    assert code == 0, errors
 
 
-def test_the_demo_shows_what_the_readme_says(capfd):
-    """With a shorter second training: that it learns is tested elsewhere."""
-    main = runpy.run_path(str(ROOT / 'bin/demo.py'))['main']
-    main.__globals__.update(TRAIN_BODIES=2, VAL_BODIES=1)
-    main.__globals__['SLICE_SELECTION'] += ' --nb_blocks 1 --batches_per_epoch 1'
-    main([str(ROOT / 'bin/demo.py')])
-    printed = capfd.readouterr().out
-    dice = [float(x) for x in re.search('best epoch.*', printed).group().split()[4:]]
-    assert len(dice) == 3
-    assert min(dice) > 0.85
-    assert re.search(r'L3 in 3 new bodies, .*: \d+ \(\d+\), \d+ \(\d+\), \d+ \(\d+\)', printed)
-    pictures = re.findall('picture: (.*)', printed)
-    assert len(pictures) == 2
-    for picture in pictures:
-        with open(picture, 'rb') as file:
-            assert file.read(4) == b'\x89PNG'
-
-
-@pytest.mark.skipif(not SHARED_DATA.exists(), reason='no real CT beside the project')
-def test_a_small_network_begins_to_see_tissue_on_real_ct(tmp_path):
+@pytest.mark.processes
+@needs_shared_data
+def test_a_small_network_starts_to_segment_real_ct(tmp_path):
     for split in ('train', 'val'):
         for kind in ('images', 'masks'):
             array = np.load(SHARED_DATA / 'abdomen_npy' / f'{split}_{kind}.npy')
             np.save(tmp_path / f'{split}_{kind}.npy', array[:, 2::8, 2::8])
     flags = ['-C', '8,16,32', '-M', '16,8', '-b', '6', '-e', '60', '-l', '0.01', '--name', 'real']
-    done = train(tmp_path, tmp_path / 'out', *flags)
+    done = run_program(tmp_path, tmp_path / 'out', *flags)
     assert done.returncode == 0, done.stderr
-    best = max(
-        read_rows(tmp_path / 'out/real/metrics.csv'), key=lambda row: -float(row['val_loss'])
-    )
+    best = min(read_rows(tmp_path / 'out/real/metrics.csv'), key=lambda row: float(row['val_loss']))
     assert float(best['dice_muscle']) > 0.8
     assert float(best['dice_subcutaneous_fat']) > 0.8
     assert float(best['dice_visceral_fat']) > 0.6

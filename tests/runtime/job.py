@@ -67,14 +67,15 @@ def with_accident(summarize, accident):
 def augmented_pixels(task, dataset, batch_size, devices):
     """The first batch of all processes after augmentation: {'image', 'mask'}."""
 
-    def augmented(state, batch):
+    def augmented(seed, batch):
         indices = data_parallel.example_indices(len(batch['image']))
-        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(3)))(indices)
+        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(indices)
         return data_parallel.gather_examples(jax.vmap(task.augment)(keys, batch))
 
     rows = data_parallel.local_rows(batch_size, devices)
     batch = data_parallel.shard_batch(dataset.read(np.arange(batch_size)[rows]), devices)
-    return jax.device_get(data_parallel.pmap_step(augmented, devices)({}, batch))
+    seed = data_parallel.replicate(np.uint32(3), devices)
+    return jax.device_get(data_parallel.pmap_step(augmented, devices)(seed, batch))
 
 
 if __name__ == '__main__':

@@ -22,6 +22,8 @@ from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.errors import Stopped
 from bodycomp_jax.training.train import train
 
+pytestmark = pytest.mark.processes
+
 CONFIG = tiny_config(batch_size=4)
 HEARTBEAT = 10  # seconds
 # What Gloo prints, piece by piece: its threads write into each other's lines.
@@ -107,7 +109,8 @@ def run_here(data_dir, run_dir, *, num_devices, accident=None):
 
 def assert_codes(ended, *codes):
     """The exit codes of both processes, by call."""
-    assert [tuple(code for code, _ in of_call) for of_call in ended] == [*codes], ended
+    printed = '\n'.join(text for of_call in ended for _, text in of_call)
+    assert [tuple(code for code, _ in of_call) for of_call in ended] == [*codes], printed
 
 
 def assert_same_rows(run_dir, reference):

@@ -1,12 +1,52 @@
+import os
+
 import pytest
 
+from bodycomp_jax.config import RunConfig
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.training import run_folder
+from bodycomp_jax.training.run_folder import locked, run_folder
 
 
-def test_a_folder_is_held_once_and_free_again_after(tmp_path):
+def test_a_folder_is_locked_once_and_free_again_after(tmp_path):
     refused = pytest.raises(InputError, match='is training in this folder')
-    with run_folder.held(tmp_path), refused, run_folder.held(tmp_path):
+    with locked(tmp_path), refused, locked(tmp_path):
         pass
-    with run_folder.held(tmp_path):
+    with locked(tmp_path):
         pass
+
+
+def test_a_run_without_a_name_is_called_after_the_time(tmp_path):
+    folder = run_folder(RunConfig(model_output_dir=tmp_path))
+    assert os.path.basename(folder).startswith('untitled_model_20')
+    assert not os.path.exists(folder)
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        '', ' ', '.', '..', 'a/b', '../b', '/b', 'a\\b', 'a\nb', 'a\0b', 'a ', 300 * 'a',
+        100 * '\u6bbf',
+    ],
+)  # fmt: skip
+def test_names_that_are_not_plain_folder_names_are_refused(name):
+    with pytest.raises(InputError, match='plain folder name'):
+        run_folder(RunConfig(model_output_dir='out', name=name))
+
+
+def test_output_below_a_file_is_refused(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(InputError, match='file is not a folder'):
+        run_folder(RunConfig(model_output_dir=tmp_path / 'file' / 'out', name='run'))
+
+
+def test_output_in_a_folder_of_others_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, 'access', lambda path, mode: path != str(tmp_path))
+    with pytest.raises(InputError, match='not writable'):
+        run_folder(RunConfig(model_output_dir=str(tmp_path / 'out'), name='run'))
+
+
+def test_a_folder_with_other_files_is_not_a_run(tmp_path):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'thesis.tex').touch()
+    with pytest.raises(InputError, match='not a run'):
+        run_folder(RunConfig(model_output_dir=tmp_path, name='run'))

@@ -6,11 +6,11 @@ import pytest
 from helpers import tiny_config
 
 from bodycomp_jax.training.state import Progress, initial_state, num_parameters
-from bodycomp_jax.training.tasks import segmentation
+from bodycomp_jax.training.tasks.segmentation import segmentation_task
 
 
 def state_of(variables=None, **changes):
-    task = segmentation.task(tiny_config(**changes), devices=jax.local_devices(), steps_per_epoch=1)
+    task = segmentation_task(tiny_config(**changes), devices=jax.local_devices(), steps_per_epoch=1)
     return initial_state(task, (8, 8), variables)
 
 
@@ -52,15 +52,18 @@ def test_progress_adds_in_float64_and_counts_what_was_skipped():
         progress.add(step_of(value, skipped))
     assert progress.sums['pixels'] == 2**24 + 2
     assert (progress.steps_done, progress.skipped, progress.skipped_in_a_row) == (5, 3, 1)
-    progress.end_epoch({'epoch': 1})
+    assert progress.total_skipped == 3
+    progress.end_epoch({'epoch': 1, 'skipped_steps': 3})
     assert (progress.steps_done, progress.skipped, progress.sums) == (0, 0, None)
-    assert progress.skipped_in_a_row == 1  # a row of failures does not end with an epoch
+    assert progress.skipped_in_a_row == 1  # across epochs
+    progress.add(step_of(0.0, 1))
+    assert progress.total_skipped == 4
 
 
 def test_progress_survives_json_to_the_bit():
     progress = Progress(data={'train': {'shape': [1, 2]}}, history=[{'val_loss': 0.1 + 0.2}])
     progress.add(step_of(1 / 3))
-    again = Progress(**json.loads(json.dumps(progress.to_json())))
+    again = Progress.from_json(json.loads(json.dumps(progress.to_json())))
     assert again.history == progress.history
     assert again.data == progress.data
     again.add(step_of(0.1))

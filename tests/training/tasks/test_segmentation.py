@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from helpers import tiny_config
 
-from bodycomp_jax.training.tasks import segmentation
+from bodycomp_jax.training.tasks.segmentation import segmentation_task
 
 
 def task_of(**changes):
-    return segmentation.task(
+    return segmentation_task(
         tiny_config(**changes), devices=jax.local_devices(), steps_per_epoch=10
     )
 
@@ -25,11 +25,11 @@ def test_augmentation_and_window_can_be_switched_off():
     moved = task_of().augment(jax.random.key(0), example)
     assert (moved['image'] != example['image']).any()
     images = jnp.full((1, 4, 4), 7.0)
-    assert (task_of(apply_window_function=False).inputs(images) == 7).all()
-    assert (task_of().inputs(images) == (7 + 160) * 0.64).all()
+    assert (task_of(apply_window_function=False).preprocess(images) == 7).all()
+    assert (task_of().preprocess(images) == (7 + 160) * 0.64).all()
 
 
 def test_the_schedule_covers_all_epochs():
     task = task_of(epochs=10, learning_rate=0.5)
-    assert task.schedule(49) == pytest.approx(0.5)
-    assert task.schedule(50) == pytest.approx(0.05)
+    assert task.learning_rate_fn(49) == pytest.approx(0.5)
+    assert task.learning_rate_fn(50) == pytest.approx(0.05)

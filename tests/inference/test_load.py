@@ -1,0 +1,54 @@
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from helpers import SIDE
+
+import bodycomp_jax
+from bodycomp_jax import load_model
+from bodycomp_jax.errors import InputError
+
+
+@pytest.mark.processes
+def test_a_run_of_two_devices_is_loaded_on_one(finished_run):
+    """A program of its own, which sees one device."""
+    program = (
+        'import sys\n'
+        'from bodycomp_jax import load_model\n'
+        'import jax\n'
+        'assert len(jax.devices()) == 1\n'
+        'load_model(sys.argv[1] + "/checkpoints/6")\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', program, finished_run.run_dir], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_a_checkpoint_and_the_final_model_can_be_loaded(finished_run):
+    slices = np.zeros((1, SIDE, SIDE), np.int16)
+    best = load_model(finished_run.run_dir / 'final_model')
+    assert best.config == finished_run.config
+    of_run, _ = load_model(str(finished_run.run_dir))(slices)
+    np.testing.assert_array_equal(of_run, best(slices)[0])
+    load_model(finished_run.run_dir / 'checkpoints' / '6')(slices)
+
+
+def test_a_run_that_is_not_finished_gives_its_latest_checkpoint(finished_run, tmp_path):
+    run_dir = tmp_path / 'run'
+    shutil.copytree(finished_run.run_dir, run_dir, ignore=lambda *_: ['final_model'])
+    latest = load_model(finished_run.run_dir / 'checkpoints' / '6')
+    jax.tree.map(np.testing.assert_array_equal, load_model(run_dir).variables, latest.variables)
+
+
+def test_where_no_model_is_the_message_says_what_to_give(tmp_path):
+    with pytest.raises(InputError, match='no model found; give the folder of a run'):
+        load_model(tmp_path)
+
+
+def test_the_package_has_no_other_attributes():
+    with pytest.raises(AttributeError, match="no attribute 'load_models'"):
+        bodycomp_jax.load_models  # noqa: B018

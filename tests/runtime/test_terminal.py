@@ -1,0 +1,28 @@
+import pytest
+
+from bodycomp_jax.runtime.terminal import Terminal
+
+
+def test_output_to_a_file_has_no_control_characters_and_no_broken_lines(capsys):
+    terminal = Terminal()
+    terminal.line('x' * 300)
+    terminal.line("it's:100:[red]")
+    with terminal.bar('epoch 1/2', 2, 8) as advance:
+        advance(-0.5, 0)
+    terminal.table(('', 'Dice muscle'), [('best', '0.9')])
+    printed = capsys.readouterr().out
+    assert 'x' * 300 in printed
+    assert "it's:100:[red]" in printed
+    assert 'Dice muscle' in printed
+    assert all(character.isprintable() or character == '\n' for character in printed)
+
+
+@pytest.mark.parametrize(
+    ('value', 'text'),
+    [(1234567, '1,234,567'), (1234.5, '1,234'), (0.12345, '0.123'), (None, ''), ('cpu', 'cpu')],
+)
+def test_reports_show_numbers_with_three_digits(capsys, value, text):
+    Terminal().report({'rate_per_second': value}, [{'what': 'train', 'value': value}])
+    printed = capsys.readouterr().out
+    assert f'rate per second: {text}' in printed
+    assert printed.splitlines()[-1].split() == ['train', *text.split()] or text == ''
