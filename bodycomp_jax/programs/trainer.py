@@ -17,14 +17,14 @@ class Start(NamedTuple):
     """What the command line of a trainer describes.
 
     Attributes:
-      run: a `RunConfig`.
+      settings: of the run.
       config: the hyper-parameters, with the options of pretrained weights.
       run_dir: the folder of the run.
       devices: of all processes, to train on.
       pretrained: variables to start from, or None.
     """
 
-    run: RunConfig
+    settings: RunConfig
     config: Any
     run_dir: str
     devices: list[jax.Device]
@@ -40,11 +40,11 @@ def start(argv: Sequence[str], description: str, config_class: type) -> Start:
 
     Raises InputError for wrong usage.
     """
-    (run, config), given = flags.parse(argv, description, RunConfig, config_class)
-    launch.join(run)
-    run_dir = run_folder(run)
+    (settings, config), given = flags.parse(argv, description, RunConfig, config_class)
+    launch.join(settings)
+    run_dir = run_folder(settings)
     config, pretrained = load_pretrained(run_dir, config, given)
     with sync_errors():
-        devices = choose_devices(run.num_gpus, config.batch_size)
+        devices = choose_devices(settings.num_gpus, config.batch_size)
         cache_compiled_programs(devices)
-    return Start(run, config, run_dir, devices, pretrained)
+    return Start(settings, config, run_dir, devices, pretrained)

@@ -19,13 +19,13 @@ from helpers import (
     needs_shared_data,
     read_rows,
     run_program,
+    run_spec,
 )
 
 from bodycomp_jax import load_model
 from bodycomp_jax.checkpoints.run import RunCheckpoints
 from bodycomp_jax.config import (
     DenseNetConfig,
-    RunConfig,
     SliceSelectionConfig,
     from_values,
     to_values,
@@ -122,7 +122,7 @@ def test_without_batch_norms_it_trains_as_well(sets, tmp_path):
     options = {**to_values(CONFIG), 'omit_norm': True, 'activation': 'elu', 'epochs': 1}
     config = from_values(SliceSelectionConfig, options)
     devices = jax.local_devices()[:1]
-    train(task_of(sets, config), config, *sets, str(tmp_path / 'run'), devices, RunConfig())
+    train(run_spec(task_of(sets, config), config, sets, tmp_path / 'run', devices))
     assert load_model(tmp_path / 'run').config == config.network
 
 
