@@ -47,13 +47,13 @@ def option(
 class RunConfig:
     """Where a run reads, writes and computes; changes the result by rounding at most."""
 
-    data_dir: str | None = option(
+    data_dir: str = option(
         None,
         'folder of the training data; also the first positional argument',
         group='Input and output',
         positional=True,
     )
-    model_output_dir: str | None = option(
+    model_output_dir: str = option(
         None,
         'folder for the folder of the run; also the second positional argument',
         group='Input and output',
