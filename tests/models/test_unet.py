@@ -4,16 +4,13 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from bodycomp_jax.config import SegmentationConfig
-from bodycomp_jax.models import unet
+from bodycomp_jax.config import UNetConfig
+from bodycomp_jax.models.build import build_network, variable_shapes
 from bodycomp_jax.models.layers.norm import EPSILON
-from bodycomp_jax.training.state import num_parameters
 
 
-def shapes_of(config):
-    network = unet.from_config(config)
-    side = config.size_divisor
-    return jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, side, side, 1)))
+def count(tree):
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 @pytest.mark.parametrize(
@@ -29,16 +26,15 @@ def shapes_of(config):
     ],
 )  # fmt: skip
 def test_number_of_parameters(changes, expected):
-    assert num_parameters(shapes_of(SegmentationConfig(**changes))) == expected
+    assert count(variable_shapes(UNetConfig(**changes))['params']) == expected
 
 
-def test_running_statistics_are_one_mean_and_variance_a_channel():
-    statistics = shapes_of(SegmentationConfig())['batch_stats']
-    assert sum(leaf.size for leaf in jax.tree.leaves(statistics)) == 3_008
+def test_running_statistics_are_a_mean_and_a_variance_per_channel():
+    assert count(variable_shapes(UNetConfig())['batch_stats']) == 3_008
 
 
 def test_layers_are_named_as_in_the_reference():
-    params = shapes_of(SegmentationConfig(num_convs=2))['params']
+    params = variable_shapes(UNetConfig(num_convs=2))['params']
     assert set(params) == {
         *(f'compression_{i}' for i in range(5)),
         'compression_center',
@@ -49,7 +45,7 @@ def test_layers_are_named_as_in_the_reference():
 
 
 def plain_unet(params, x, config):
-    """The logits of a batch in training as a textbook computes them: upsampled, concatenated."""
+    """The logits of a training batch by the textbook: upsample, then concatenate."""
 
     def block(x, name):
         for i in range(config.num_convs):
@@ -77,10 +73,10 @@ def plain_unet(params, x, config):
 
 @pytest.mark.parametrize('num_convs', [1, 2])
 def test_logits_and_gradients_are_those_of_the_textbook_network(num_convs):
-    config = SegmentationConfig(
+    config = UNetConfig(
         compression_channels=(4, 32, 24), decompression_channels=(32, 6), num_convs=num_convs
     )
-    network = unet.from_config(config)
+    network = build_network(config)
     keys = jax.random.split(jax.random.key(0), 3)
     x = 255 * jax.random.uniform(keys[0], (2, 8, 12, 1))
     variables = network.init(keys[1], x)
@@ -103,17 +99,10 @@ def test_logits_and_gradients_are_those_of_the_textbook_network(num_convs):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *results)
 
 
-def test_logits_are_float32_and_one_per_class_in_bfloat16_too():
-    network = unet.UNet(
-        compression_channels=(2, 4), decompression_channels=(2,), dtype=jnp.bfloat16
-    )
+def test_bfloat16_network_has_float32_variables_and_logits():
+    config = UNetConfig(compression_channels=(2, 4), decompression_channels=(2,))
+    network = build_network(config, dtype=jnp.bfloat16)
     variables = network.init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
     logits = network.apply(variables, jnp.ones((3, 8, 12, 1)))
     assert (logits.shape, logits.dtype) == ((3, 8, 12, 4), jnp.float32)
-
-
-def test_inputs_are_windowed_unless_told_not_to():
-    images = jnp.array([[[-1000, 40]]], jnp.int16)
-    np.testing.assert_array_equal(unet.inputs(images, apply_window=True), [[[[0.0], [128.0]]]])
-    np.testing.assert_array_equal(unet.inputs(images, apply_window=False), [[[[-1000.0], [40.0]]]])
