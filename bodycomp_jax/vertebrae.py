@@ -1,27 +1,45 @@
-"""Vertebral levels: what the network learns of an offset, and where in a series a level is.
+"""Vertebral levels: the curve that the network learns, and the position of a level in a series.
 
 The offset of a slice is its signed distance from the middle of the vertebra, in mm, positive
 towards the head.
 """
 
-import numpy as np
+import math
+from typing import NamedTuple
 
-USEFUL = 3  # thresholds from the level, within which the sigmoid still tells distances apart
+import numpy as np
+from numpy.typing import ArrayLike
+
+SIGMOID_RANGE = 3  # thresholds from the level within which the sigmoid resolves distances
 SMOOTHING = 5.0  # mm, standard deviation of the Gaussian along z
 
 
-def sigmoid(x):
+class LevelPosition(NamedTuple):
+    """The position of a level in a series."""
+
+    z: float  # mm; NaN if an offset is not finite
+    misfit: float  # 0..1, mean absolute difference between predicted and ideal curve
+    outside: bool  # whether the level lies beyond an end of the series
+
+
+def sigmoid(x: ArrayLike) -> np.ndarray:
     """1 / (1 + exp(-x)), without overflow."""
     return 0.5 * (1 + np.tanh(0.5 * np.asarray(x)))
 
 
-def find_level(z, offsets, threshold):
-    """Where in a series the level is.
+def find_level(z: ArrayLike, offsets: ArrayLike, threshold: float) -> LevelPosition:
+    """The position of a level in a series.
 
-    The curve sigmoid(offset / threshold) is smoothed along z; the level is where it rises through
-    1/2, between slices too, or at one of the ends: the place whose ideal curve,
-    sigmoid((z - place) / threshold), is nearest to it. Where it nowhere rises through 1/2,
-    the slice that comes nearest to 1/2 is a third such place.
+    The predicted curve is sigmoid(offset / threshold). Candidates are the points between slices
+    where the curve, smoothed along z, rises through 1/2; if it does so nowhere, the slice closest
+    to 1/2; and both ends. The position is the candidate with the smallest misfit between the
+    predicted curve and the ideal curve sigmoid((z - candidate) / threshold). The misfit is a mean
+    over mm, not over slices, whose spacing may vary.
+
+    The level is inside the series if the curve is at most 1/2 somewhere at or below the position,
+    and at least 1/2 somewhere at or above it. If the position is an end, the offset of the slice
+    there decides: a level exactly at the end is inside. A level outside is put at an end, or at the
+    slice closest to 1/2 if that fits better.
 
     Args:
       z: `[N]` positions of the slices in mm, in any order, positive towards the head.
@@ -29,36 +47,61 @@ def find_level(z, offsets, threshold):
       threshold: mm.
 
     Returns:
-      The position of the level in mm; NaN if an offset is not finite.
+      The position; NaN and outside if an offset is not finite.
     """
     if not np.isfinite(offsets).all():
-        return float('nan')
+        return LevelPosition(math.nan, math.nan, True)
     order = np.argsort(z)
     z = np.asarray(z, float)[order]
+    mm = _extents(z)
     curve = sigmoid(np.asarray(offsets, float)[order] / threshold)
-    smooth = _logit(_smoothed(z, curve))  # a straight line through the level
+    smooth = _logit(_smoothed(z, curve, mm))  # a straight line through the level
+    candidates = np.array([*_crossings(z, smooth), z[0], z[-1]])
+    misfits = [
+        np.average(np.abs(curve - sigmoid((z - candidate) / threshold)), weights=mm)
+        for candidate in candidates
+    ]
+    best = np.argmin(misfits)
+    smooth[[0, -1]] = _logit(curve[[0, -1]])  # as predicted: smoothing shifts the ends a little
+    below, above = smooth[z <= candidates[best]], smooth[z >= candidates[best]]
+    outside = below.min() > 0 or above.max() < 0
+    return LevelPosition(float(candidates[best]), float(misfits[best]), bool(outside))
+
+
+def _crossings(z, smooth):
+    """Positions where the curve rises through 0; if there is none, of the slice closest to 0."""
     below, above = smooth[:-1], smooth[1:]
     rises = np.flatnonzero((below < 0) & (above >= 0))
+    if rises.size == 0:
+        return z[[np.abs(smooth).argmin()]]
     share = -below[rises] / (above[rises] - below[rises])
     crossings = z[rises] + share * (z[rises + 1] - z[rises])
-    if crossings.size == 0:
-        crossings = z[[np.abs(smooth).argmin()]]
-    places = np.array([*crossings, z[0], z[-1]])
-    misfits = [np.abs(curve - sigmoid((z - place) / threshold)).sum() for place in places]
-    return float(places[np.argmin(misfits)])
+    return np.minimum(crossings, z[rises + 1])  # rounding may exceed it
+
+
+def _extents(z):
+    """The mm that each slice represents: half the gap to each neighbour, mirrored at the ends.
+
+    Slices at the same position share its extent equally.
+    """
+    positions, index, counts = np.unique(z, return_inverse=True, return_counts=True)
+    if len(positions) == 1:
+        return np.ones(len(z))
+    gaps = np.pad(np.diff(positions), 1, mode='edge')
+    return ((gaps[:-1] + gaps[1:]) / 2 / counts)[index]
 
 
 def _logit(share):
-    """The inverse of `sigmoid`, within the range in which it tells distances apart."""
-    share = share.clip(*sigmoid([-USEFUL, USEFUL]))
+    """The inverse of `sigmoid`, clipped to the range in which it resolves distances."""
+    share = share.clip(*sigmoid([-SIGMOID_RANGE, SIGMOID_RANGE]))
     return np.log(share / (1 - share))
 
 
-def _smoothed(z, curve):
-    """Mean of the neighbours, weighted by their distance, and mirrored at the ends.
+def _smoothed(z, curve, mm):
+    """Gaussian mean over the mm around each slice.
 
-    Beyond the ends the curve goes on as its mirror image through the end point, so that a straight
-    line stays one.
+    Beyond the ends the curve continues as its point reflection through the end, which keeps a
+    straight line straight.
     """
     reach = 3 * SMOOTHING
     first, last = z[1:] - z[0] <= reach, z[-1] - z[:-1] <= reach
@@ -66,10 +109,12 @@ def _smoothed(z, curve):
     def extended(x):
         return np.concatenate([2 * x[0] - x[1:][first], x, 2 * x[-1] - x[:-1][last]])
 
-    around, values = np.sort(extended(z)), extended(curve)[np.argsort(extended(z))]
+    order = np.argsort(extended(z))
+    around, values = extended(z)[order], extended(curve)[order]
+    extents = np.concatenate([mm[1:][first], mm, mm[:-1][last]])[order]
     starts, ends = (np.searchsorted(around, z + d) for d in (-reach, reach))
     smooth = np.empty(len(z))
     for i, near in enumerate(map(slice, starts, ends)):
-        weights = np.exp(-0.5 * ((around[near] - z[i]) / SMOOTHING) ** 2)
+        weights = np.exp(-0.5 * ((around[near] - z[i]) / SMOOTHING) ** 2) * extents[near]
         smooth[i] = weights @ values[near] / weights.sum()
     return smooth
