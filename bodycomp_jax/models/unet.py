@@ -65,7 +65,8 @@ class UNet(nn.Module):
       decompression_channels: channels of each level on the way up, one level fewer.
       num_convs: convolutions per level.
       activation: elementwise function after each batch norm.
-      dtype: precision of the arithmetic; parameters and batch statistics are float32.
+      dtype: precision of the arithmetic except that of the logits; parameters, batch statistics
+        and the final 1x1 convolution are float32.
       axis_name: the mapped axis over which batch statistics are computed in training, if any.
     """
 
@@ -102,12 +103,11 @@ class UNet(nn.Module):
         x = block(self.compression_channels[-1], 'compression_center')(x, train=train)
         for i, channels in enumerate(self.decompression_channels):
             x = block(channels, f'decompression_{i}')(x, skips.pop(), train=train)
-        logits = nn.Conv(
+        return nn.Conv(
             self.num_classes,
             (1, 1),
             kernel_init=nn.initializers.glorot_uniform(),
-            dtype=self.dtype,
+            dtype=jnp.float32,  # bfloat16 logits tie, and a tie is labelled background
             precision=PRECISION,
             name='final_conv',
         )(x)
-        return logits.astype(jnp.float32)

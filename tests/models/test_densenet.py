@@ -1,4 +1,5 @@
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -74,3 +75,36 @@ def test_initial_biases_are_random_in_convolutions_and_zero_in_the_dense_layer()
     assert len(set(bias)) == len(bias)
     assert 0.5 * limit < np.abs(bias).max() <= limit
     assert not variables['params']['dense']['bias'].any()
+
+
+def test_bfloat16_predictions_and_gradients_are_close_to_float32():
+    """Batch norms cancel much of the gradient of the layers before them: its bound is wide."""
+    config = DenseNetConfig(nb_layers_per_block=1, nb_blocks=2, growth_rate=4, nb_initial_filters=8)
+    keys = jax.random.split(jax.random.key(3), 3)
+    coarse = 255 * jax.random.uniform(keys[0], (4, 4, 4, 1))
+    images = jax.image.resize(coarse, (4, 64, 64, 1), 'linear')
+    target = jax.random.uniform(keys[2], (4, 1))
+    variables = jax.jit(build_network(config).init)(keys[1], images)
+
+    def gradients_and_logits(dtype):
+        def loss(params):
+            state = {**variables, 'params': params}
+            network = build_network(config, dtype=dtype)
+            logits, _ = network.apply(state, images, train=True, mutable=['batch_stats'])
+            return jnp.abs(jax.nn.sigmoid(logits) - target).mean(), logits
+
+        return jax.jit(jax.grad(loss, has_aux=True))(variables['params'])
+
+    (exact_gradients, exact), (gradients, logits) = map(
+        gradients_and_logits, (jnp.float32, jnp.bfloat16)
+    )
+    assert logits.dtype == jnp.float32
+    assert (logits != exact).all()
+    np.testing.assert_allclose(logits, exact, atol=0.01)  # logits up to 0.4
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=0.001),
+        gradients['dense'],
+        exact_gradients['dense'],
+    )
+    a, b = (jax.flatten_util.ravel_pytree(tree)[0] for tree in (gradients, exact_gradients))
+    assert a @ b > 0.9 * jnp.linalg.norm(a) * jnp.linalg.norm(b)

@@ -1,4 +1,5 @@
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -106,3 +107,35 @@ def test_bfloat16_network_has_float32_variables_and_logits():
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
     logits = network.apply(variables, jnp.ones((3, 8, 12, 1)))
     assert (logits.shape, logits.dtype) == ((3, 8, 12, 4), jnp.float32)
+
+
+def test_bfloat16_predictions_and_gradients_are_close_to_float32():
+    config = UNetConfig(
+        compression_channels=(4, 8), decompression_channels=(4,), activation='leaky_relu'
+    )
+    keys = jax.random.split(jax.random.key(3), 3)
+    coarse = 255 * jax.random.uniform(keys[0], (4, 4, 4, 1))
+    images = jax.image.resize(coarse, (4, 32, 32, 1), 'linear')
+    labels = jax.random.randint(keys[2], (4, 32, 32, 1), 0, 4)
+    variables = jax.jit(build_network(config).init)(keys[1], images)
+
+    def gradients_and_logits(dtype):
+        def loss(params):
+            state = {**variables, 'params': params}
+            network = build_network(config, dtype=dtype)
+            logits, _ = network.apply(state, images, train=True, mutable=['batch_stats'])
+            log_probabilities = jnp.take_along_axis(jax.nn.log_softmax(logits), labels, -1)
+            return -log_probabilities.mean(), logits
+
+        gradients, logits = jax.jit(jax.grad(loss, has_aux=True))(variables['params'])
+        return jax.flatten_util.ravel_pytree(gradients)[0], logits
+
+    (exact_gradients, exact), (gradients, logits) = map(
+        gradients_and_logits, (jnp.float32, jnp.bfloat16)
+    )
+    largest, second = jnp.moveaxis(jnp.sort(logits, -1), -1, 0)[:1:-1]
+    assert (largest > second).all()  # with bfloat16 logits 1.2 % of these pixels tie
+    assert (logits.argmax(-1) == exact.argmax(-1)).mean() > 0.98
+    np.testing.assert_allclose(jax.nn.softmax(logits), jax.nn.softmax(exact), atol=0.03)
+    error = jnp.linalg.norm(gradients - exact_gradients) / jnp.linalg.norm(exact_gradients)
+    assert 0 < error < 0.06  # with bfloat16 logits 0.21
