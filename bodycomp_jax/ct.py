@@ -1,4 +1,13 @@
-"""Facts about CT that every part shares: the HU window, the tissues, pixel areas."""
+"""Facts about CT that all parts share: the HU window, the tissues, pixel areas."""
+
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import jax
+
+Array = TypeVar('Array', np.ndarray, 'jax.Array')
 
 WINDOW_CENTRE = 40  # HU
 WINDOW_WIDTH = 400  # HU
@@ -7,18 +16,18 @@ GREY_LEVELS = 256
 TISSUES = ('muscle', 'subcutaneous_fat', 'visceral_fat')  # labels 1, 2, 3; label 0 is background
 
 
-def tissues(thoracic):
-    """Names of the labels 1, 2, ...: a thoracic model does not know visceral fat."""
+def tissues(thoracic: bool) -> tuple[str, ...]:
+    """Names of the labels 1, 2, ...; thoracic models have no visceral fat."""
     return TISSUES[:2] if thoracic else TISSUES
 
 
-def window(hu):
-    """Maps HU to grey values: the soft-tissue window 40/400 becomes 0..255, clipped.
+def window(hu: Array) -> Array:
+    """Maps HU to grey values: the soft-tissue window 40/400 to 0..255, clipped.
 
-    The factor is 256/400, not 255/400, because published weights were trained with it.
+    The factor is 256/400, not 255/400, as in the training of the published weights.
 
     Args:
-      hu: array of any shape, in Hounsfield units; numpy or jax.
+      hu: array of any shape, in Hounsfield units.
 
     Returns:
       Array of the same shape, floats in 0..255.
@@ -27,8 +36,8 @@ def window(hu):
     return ((hu - lowest) * (GREY_LEVELS / WINDOW_WIDTH)).clip(0, GREY_LEVELS - 1)
 
 
-def area_cm2(labels, label, pixel_spacing_mm):
-    """Area that a label covers in each slice.
+def area_cm2(labels: Array, label: int, pixel_spacing_mm: tuple[float, float]) -> Array:
+    """Area of a label in each slice.
 
     Args:
       labels: `[..., H, W]` integers.

@@ -1,101 +1,107 @@
-"""Vertebral levels: what the network learns of an offset, and where in a series a level is.
+"""Vertebral levels: the curve that the network learns, and the position of a level in a series.
 
 The offset of a slice is its signed distance from the middle of the vertebra, in mm, positive
 towards the head.
 """
 
-from collections.abc import Sequence
+import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-SIGMOID_RANGE = 3  # thresholds from the level; beyond, the sigmoid no longer resolves distances
+SIGMOID_RANGE = 3  # thresholds from the level within which the sigmoid resolves distances
 SMOOTHING = 5.0  # mm, standard deviation of the Gaussian along z
 
 Values = Sequence[float] | np.ndarray
 
-
 class LevelPosition(NamedTuple):
-    """Where in a series a level is.
+    """The position of a level in a series."""
 
-    Attributes:
-      z: mm; NaN if an offset is not finite.
-      misfit: mean over z of the absolute difference between the predicted curve,
-        sigmoid(offset / threshold), and that of a level at z; 0 is perfect.
-      outside: whether the level lies outside the series, so that none of its slices shows it; z
-        is then the slice closest to it.
-    """
-
-    z: float
-    misfit: float
-    outside: bool
+    z: float  # mm; NaN if an offset is not finite
+    misfit: float  # 0..1, mean absolute difference between predicted and ideal curve
+    outside: bool  # whether the level lies beyond an end of the series
 
 
-def sigmoid(x: Values | float) -> np.ndarray:
+def sigmoid(x: ArrayLike) -> np.ndarray:
     """1 / (1 + exp(-x)), without overflow."""
     return 0.5 * (1 + np.tanh(0.5 * np.asarray(x)))
 
 
-def find_level(z: Values, offsets: Values, threshold: float) -> LevelPosition:
-    """Finds a level in a series.
+def find_level(z: ArrayLike, offsets: ArrayLike, threshold: float) -> LevelPosition:
+    """The position of a level in a series.
 
-    The curve sigmoid(offset / threshold) is smoothed along z. Candidates are the positions at
-    which it rises through 1/2, also between slices, and the two ends; without such a rise also the
-    slice closest to 1/2. The candidate whose ideal curve, sigmoid((z - candidate) / threshold),
-    fits best is the level. Unless it is a rise, the level is outside if the smoothed curve puts it
-    further from that slice than half a slice spacing.
+    The predicted curve is sigmoid(offset / threshold). Candidates are the points between slices
+    where the curve, smoothed along z, rises through 1/2; if it does so nowhere, the slice closest
+    to 1/2; and both ends. The position is the candidate with the smallest misfit between the
+    predicted curve and the ideal curve sigmoid((z - candidate) / threshold). The misfit is a mean
+    over mm, not over slices, whose spacing may vary.
+
+    The level is inside the series if the curve is at most 1/2 somewhere at or below the position,
+    and at least 1/2 somewhere at or above it. If the position is an end, the offset of the slice
+    there decides: a level exactly at the end is inside. A level outside is put at an end, or at the
+    slice closest to 1/2 if that fits better.
 
     Args:
       z: `[N]` positions of the slices in mm, in any order, positive towards the head.
       offsets: `[N]` predicted offsets in mm.
       threshold: mm.
+
+    Returns:
+      The position; NaN and outside if an offset is not finite.
     """
     if not np.isfinite(offsets).all():
-        return LevelPosition(float('nan'), float('nan'), outside=True)
+        return LevelPosition(math.nan, math.nan, True)
     order = np.argsort(z)
     z = np.asarray(z, float)[order]
+    mm = _extents(z)
     curve = sigmoid(np.asarray(offsets, float)[order] / threshold)
-    smooth = _logit(_smoothed(z, curve))  # a straight line through the level
-    below, above = smooth[:-1], smooth[1:]
-    rises = np.flatnonzero((below < 0) & (above >= 0))
-    share = -below[rises] / (above[rises] - below[rises])
-    crossings = z[rises] + share * (z[rises + 1] - z[rises])
-    slices = [0, len(z) - 1] if rises.size else [int(np.abs(smooth).argmin()), 0, len(z) - 1]
-    candidates = np.concatenate([crossings, z[slices]])
-    covered = _mm_covered(z)
+    smooth = _logit(_smoothed(z, curve, mm))  # a straight line through the level
+    candidates = np.array([*_crossings(z, smooth), z[0], z[-1]])
     misfits = [
-        float(np.average(np.abs(curve - sigmoid((z - candidate) / threshold)), weights=covered))
+        np.average(np.abs(curve - sigmoid((z - candidate) / threshold)), weights=mm)
         for candidate in candidates
     ]
-    best = int(np.argmin(misfits))
-    outside = False
-    if best >= len(crossings):
-        i = slices[best - len(crossings)]
-        outside = bool(abs(smooth[i]) * threshold > covered[i] / 2)
-    return LevelPosition(float(candidates[best]), misfits[best], outside)
+    best = np.argmin(misfits)
+    smooth[[0, -1]] = _logit(curve[[0, -1]])  # as predicted: smoothing shifts the ends a little
+    below, above = smooth[z <= candidates[best]], smooth[z >= candidates[best]]
+    outside = below.min() > 0 or above.max() < 0
+    return LevelPosition(float(candidates[best]), float(misfits[best]), bool(outside))
 
 
-def _mm_covered(z: np.ndarray) -> np.ndarray:
-    """The mm of the series that each slice stands for: half of the gap to each neighbour.
+def _crossings(z, smooth):
+    """Positions where the curve rises through 0; if there is none, of the slice closest to 0."""
+    below, above = smooth[:-1], smooth[1:]
+    rises = np.flatnonzero((below < 0) & (above >= 0))
+    if rises.size == 0:
+        return z[[np.abs(smooth).argmin()]]
+    share = -below[rises] / (above[rises] - below[rises])
+    crossings = z[rises] + share * (z[rises + 1] - z[rises])
+    return np.minimum(crossings, z[rises + 1])  # rounding may exceed it
 
-    At an end the one gap counts twice. A slice alone stands for `SMOOTHING`.
+
+def _extents(z):
+    """The mm that each slice represents: half the gap to each neighbour, mirrored at the ends.
+
+    Slices at the same position share its extent equally.
     """
-    if z[0] == z[-1]:
-        return np.full(len(z), SMOOTHING)
-    gaps = np.diff(z)
-    return (np.append(gaps[0], gaps) + np.append(gaps, gaps[-1])) / 2
+    positions, index, counts = np.unique(z, return_inverse=True, return_counts=True)
+    if len(positions) == 1:
+        return np.ones(len(z))
+    gaps = np.pad(np.diff(positions), 1, mode='edge')
+    return ((gaps[:-1] + gaps[1:]) / 2 / counts)[index]
 
 
-def _logit(share: np.ndarray) -> np.ndarray:
-    """The inverse of `sigmoid`, within the range in which it resolves distances."""
+def _logit(share):
+    """The inverse of `sigmoid`, clipped to the range in which it resolves distances."""
     share = share.clip(*sigmoid([-SIGMOID_RANGE, SIGMOID_RANGE]))
     return np.log(share / (1 - share))
 
 
-def _smoothed(z: np.ndarray, curve: np.ndarray) -> np.ndarray:
-    """Gaussian mean of the neighbours along z.
+def _smoothed(z, curve, mm):
+    """Gaussian mean over the mm around each slice.
 
-    Beyond each end the curve continues as its mirror image through the end point, which keeps a
+    Beyond the ends the curve continues as its point reflection through the end, which keeps a
     straight line straight.
     """
     reach = 3 * SMOOTHING
@@ -104,10 +110,12 @@ def _smoothed(z: np.ndarray, curve: np.ndarray) -> np.ndarray:
     def extended(x):
         return np.concatenate([2 * x[0] - x[1:][first], x, 2 * x[-1] - x[:-1][last]])
 
-    around, values = np.sort(extended(z)), extended(curve)[np.argsort(extended(z))]
+    order = np.argsort(extended(z))
+    around, values = extended(z)[order], extended(curve)[order]
+    extents = np.concatenate([mm[1:][first], mm, mm[:-1][last]])[order]
     starts, ends = (np.searchsorted(around, z + d) for d in (-reach, reach))
     smooth = np.empty(len(z))
     for i, near in enumerate(map(slice, starts, ends)):
-        weights = np.exp(-0.5 * ((around[near] - z[i]) / SMOOTHING) ** 2)
+        weights = np.exp(-0.5 * ((around[near] - z[i]) / SMOOTHING) ** 2) * extents[near]
         smooth[i] = weights @ values[near] / weights.sum()
     return smooth

@@ -1,22 +1,40 @@
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from bodycomp_jax import ct
 
+HU_TO_GREY = {
+    -32768: 0, -161: 0, -160: 0, -60: 64, 40: 128, 238: 254.72, 239: 255, 32767: 255,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize('dtype', [np.int16, np.int32, np.float32])
+def test_window_maps_40_400_to_grey_values(dtype):
+    hu, grey = np.array([[*HU_TO_GREY], [*HU_TO_GREY.values()]])
+    np.testing.assert_allclose(ct.window(hu.astype(dtype)), grey, rtol=1e-6)
+    on_device = jax.jit(ct.window)(jnp.asarray(hu, dtype))
+    assert on_device.dtype == jnp.float32
+    np.testing.assert_allclose(on_device, grey, rtol=1e-6)
+
 
 @pytest.mark.parametrize(
-    ('hu', 'grey'), [(-2000, 0), (-160, 0), (40, 128), (-60, 64), (238, 254.72), (3000, 255)]
+    ('thoracic', 'names'),
+    [
+        (False, {1: 'muscle', 2: 'subcutaneous_fat', 3: 'visceral_fat'}),
+        (True, {1: 'muscle', 2: 'subcutaneous_fat'}),
+    ],
 )
-def test_window_maps_40_400_to_grey_values(hu, grey):
-    assert ct.window(np.array([hu], np.int16))[0] == pytest.approx(grey)
+def test_tissues_are_the_labels_of_the_masks_on_disk(thoracic, names):
+    assert dict(enumerate(ct.tissues(thoracic), 1)) == names
 
 
-def test_thoracic_models_have_no_visceral_fat():
-    assert ct.tissues(thoracic=False) == ('muscle', 'subcutaneous_fat', 'visceral_fat')
-    assert ct.tissues(thoracic=True) == ('muscle', 'subcutaneous_fat')
-
-
-def test_area_counts_pixels_of_each_slice_in_square_centimetres():
-    labels = np.zeros((2, 10, 10), np.uint8)
-    labels[0, :4, :5] = 1
-    np.testing.assert_allclose(ct.area_cm2(labels, 1, (2.0, 0.5)), [0.2, 0.0])
+@pytest.mark.parametrize('array', [np.asarray, jnp.asarray])
+def test_area_counts_the_pixels_of_one_label_in_square_centimetres(array):
+    labels = np.zeros((2, 3, 10, 12), np.uint8)
+    labels[0, 0, :4, :5] = 1
+    labels[0, 0, 4:, :5] = 2
+    labels[1, 2, -1, -7:] = 1
+    areas = ct.area_cm2(array(labels), 1, (0.8, 0.7))  # pixels of 0.56 mm2
+    np.testing.assert_allclose(areas, [[0.112, 0, 0], [0, 0, 0.0392]], rtol=1e-6)

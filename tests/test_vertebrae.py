@@ -20,80 +20,122 @@ def test_sigmoid_does_not_overflow():
 
 
 @pytest.mark.parametrize('level', [-197.0, -31.3, 0.0, 2.0, 140.0])
-def test_the_level_of_an_ideal_curve_is_found_between_slices_in_any_order(level):
+def test_level_of_an_ideal_curve_is_found_between_slices_in_any_order(level):
     order = np.random.default_rng(0).permutation(len(Z))
     found = find_level(Z[order], (Z - level)[order], 10.0)
     assert found.z == pytest.approx(level, abs=0.5)
-    assert found.misfit < 0.002
+    assert found.misfit == pytest.approx(0, abs=1e-3)
     assert not found.outside
+
+
+@pytest.mark.parametrize('spacing', [3.0, 10.0, 20.0])
+def test_spacing_does_not_limit_the_accuracy(spacing):
+    z = np.arange(0, 200, spacing)
+    for level in (80.0, 83.1, 86.4):
+        assert find_level(z, z - level, 10.0).z == pytest.approx(level, abs=0.2)
 
 
 def test_a_wrong_slice_does_not_move_the_level_far():
     offsets = Z - 20.0
     offsets[np.abs(Z).argmin() + 5] = -60.0  # at 20 mm, where 0 is right
-    assert found_z(Z, offsets) == pytest.approx(20, abs=5)
+    assert find_level(Z, offsets, 10.0).z == pytest.approx(20, abs=5)
 
 
-def test_the_crossing_that_fits_the_whole_curve_wins():
+def test_of_several_crossings_the_one_that_fits_the_whole_curve_is_found():
     offsets = Z - 50.0
-    offsets[:6] = 30.0  # a few slices of the pelvis look as if they were above the level
-    assert found_z(Z, offsets) == pytest.approx(50, abs=0.5)
+    offsets[:6] = 30.0  # a few slices of the pelvis resemble slices above the level
+    found = find_level(Z, offsets, 10.0)
+    assert found.z == pytest.approx(50, abs=0.5)
+    # Six of 88 slices have the curve at 0.95 instead of 0.
+    assert found.misfit == pytest.approx(6 / 88 * 0.95, abs=2e-3)
 
 
-def test_the_misfit_is_a_mean_over_mm_not_over_slices():
-    """A fourth of the series, scanned ten times as densely, contradicts the rest.
+def test_densely_spaced_slices_do_not_outweigh_the_rest_of_the_series():
+    """40 mm at 1 mm resemble the slices around the level; by number they are most of the series."""
+    z = np.concatenate([np.arange(-100.0, -60.0), np.arange(-60.0, 20.0, 5.0)])
+    offsets = np.where(z < -60, z + 80, z)
+    found = find_level(z, offsets, 10.0)
+    assert found.z == pytest.approx(0, abs=0.5)
+    assert not found.outside
+    # 20 of 120 mm have the curve close to 1 instead of 0.
+    wrong = np.abs(sigmoid(offsets / 10) - sigmoid(z / 10))[:40].sum()
+    assert found.misfit == pytest.approx(wrong / 120, rel=0.05)
 
-    Its 100 mm pretend a level at 35 mm; the other 300 mm fit a level at 180 mm.
-    """
-    z = np.concatenate([np.arange(0.0, 100.0), np.arange(100.0, 401.0, 10.0)])
-    offsets = np.where(z < 100, z - 35.0, z - 180.0)
-    assert found_z(z, offsets) == pytest.approx(180, abs=1)
-    assert find_level(z, offsets, 10.0).misfit == pytest.approx(65 / 400, abs=0.02)
+
+def test_level_where_the_spacing_changes_is_found_as_exactly():
+    z = np.concatenate([np.arange(-100.0, 0.0), np.arange(0.0, 101.0, 5.0)])
+    for level in (-4.0, 0.0, 3.0):
+        assert find_level(z, z - level, 10.0).z == pytest.approx(level, abs=0.3)
 
 
-def test_a_level_at_an_end_stays_there_when_a_few_slices_rise_elsewhere():
+def test_repeated_slices_have_no_more_weight():
+    offsets = Z + 9 * np.sin(Z)
+    times = np.where(abs(Z - 20) < 30, 5, 1)
+    once = find_level(Z, offsets, 10.0)
+    repeated = find_level(np.repeat(Z, times), np.repeat(offsets, times), 10.0)
+    assert repeated.z == pytest.approx(once.z, abs=1e-9)
+    assert repeated.misfit == pytest.approx(once.misfit, rel=1e-9)
+
+
+@pytest.mark.parametrize('spacing', [4.0, 5.0])
+@pytest.mark.parametrize(('end', 'outwards'), [(0, -1), (-1, 1)])
+def test_level_beyond_an_end_is_reported_as_outside_and_put_at_that_end(end, outwards, spacing):
+    z = np.arange(-200.0, 150.0, spacing)
+    for distance in (0.1, 1.0, 300.0):
+        found = find_level(z, z - (z[end] + outwards * distance), 10.0)
+        assert (found.z, found.outside) == (z[end], True)
+    for distance in (0.0, 0.1, 1.0):
+        level = z[end] - outwards * distance
+        found = find_level(z, z - level, 10.0)
+        assert found.z == pytest.approx(level, abs=0.2)
+        assert not found.outside
+
+
+def test_rounding_does_not_put_a_crossing_beyond_the_last_slice():
+    z = np.array([-32.5, -14.6, 4.6, 22.7])
+    assert z[2] + (z[3] - z[2]) > z[3]
+    found = find_level(z, [-75.0, -57.0, -38.0, 0.0], 20.0)
+    assert (found.z, found.outside) == (z[3], False)
+
+
+def test_level_outside_is_found_despite_a_few_slices_that_resemble_it():
     z = np.arange(0, 325.0, 5.0)
-    offsets = z + 1.0  # of a level 1 mm below the series
+    offsets = z + 1.0  # the level is 1 mm below the series
     offsets[[40, 41]] = -20.0
-    assert found_z(z, offsets) == 0
+    found = find_level(z, offsets, 10.0)
+    assert (found.z, found.outside) == (0, True)
 
 
-@pytest.mark.parametrize('spacing', [3.0, 10.0, 20.0])
-def test_between_thick_slices_the_level_is_found_as_precisely(spacing):
-    z = np.arange(0, 200, spacing)
-    for level in (80.0, 83.1, 86.4):
-        assert found_z(z, z - level) == pytest.approx(level, abs=0.2)
+def test_end_is_inside_if_the_curve_of_its_slice_reaches_the_level():
+    """The rest of the curve fits best with the level 3 mm below the end, the end slice does not."""
+    offsets = Z - Z[0] + 3.0
+    offsets[0] = -1.0
+    found = find_level(Z, offsets, 10.0)
+    assert (found.z, found.outside) == (Z[0], False)
 
 
-@pytest.mark.parametrize(
-    ('level', 'end', 'outside'),
-    [
-        (Z[-1] + 1, Z[-1], False),  # within half a slice of the last one
-        (Z[-1] + 4, Z[-1], True),
-        (Z[-1] + 300, Z[-1], True),
-        (Z[0] - 1, Z[0], False),
-        (Z[0] - 4, Z[0], True),
-        (Z[0] - 300, Z[0], True),
-    ],
-)
-def test_a_level_beyond_an_end_is_outside(level, end, outside):
-    found = find_level(Z, Z - level, 10.0)
-    assert (found.z, found.outside) == (end, outside)
+@pytest.mark.parametrize('slices', [1, 3])
+def test_level_in_a_series_of_one_position_is_inside_only_at_that_position(slices):
+    z = np.full(slices, 7.0)
+    for offset, outside in ((20.0, True), (0.0, False), (-20.0, True)):
+        found = find_level(z, np.full(slices, offset), 10.0)
+        assert (found.z, found.outside) == (7.0, outside)
+        assert found.misfit == pytest.approx(abs(sigmoid(offset / 10) - 0.5))
 
 
-def test_one_slice_shows_the_level_or_not():
-    assert find_level([7.0], [20.0], 10.0)[::2] == (7.0, True)
-    assert find_level([7.0], [-2.0], 10.0)[::2] == (7.0, False)
+def test_noise_moves_the_level_little_and_raises_the_misfit():
+    noise = np.random.default_rng(0).normal(size=len(Z))
+    misfits = []
+    for sd in (0, 3, 10):
+        found = find_level(Z, Z - 30.0 + sd * noise, 10.0)
+        assert found.z == pytest.approx(30, abs=1 + sd)
+        assert not found.outside
+        misfits.append(found.misfit)
+    assert misfits == sorted(set(misfits))
 
 
-def test_offsets_that_are_not_finite_give_no_position():
-    found = find_level(Z, np.where(Z == 0, np.nan, Z), 10.0)
-    assert np.isnan(found.z)
-    assert np.isnan(found.misfit)
+@pytest.mark.parametrize('offset', [np.nan, np.inf])
+def test_offsets_that_are_not_finite_give_no_position(offset):
+    found = find_level(Z, np.where(Z == 0, offset, Z), 10.0)
+    assert np.isnan([found.z, found.misfit]).all()
     assert found.outside
-
-
-def test_a_poor_fit_has_a_large_misfit():
-    noise = np.random.default_rng(0).normal(0, 30, len(Z))
-    good, poor = (find_level(Z, offsets, 10.0).misfit for offsets in (Z - 20, Z - 20 + noise))
-    assert good < 0.002 < 0.05 < poor

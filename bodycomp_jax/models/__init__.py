@@ -1,1 +1,1 @@
-"""The networks: `[B, H, W, C]` in, nothing known of training."""
+"""The networks: `[B, H, W, C]` in, independent of training."""

@@ -1,36 +1,39 @@
-"""The slice-selection network: a DenseNet that tells offsets (after Huang et al. 2017)."""
+"""The slice-selection network: a DenseNet that predicts offsets (after Huang et al. 2017)."""
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
 from bodycomp_jax.models.layers.convolution import PRECISION, pointwise
 from bodycomp_jax.models.layers.norm import batch_norm
 from bodycomp_jax.models.layers.pooling import overlapping_max_pool
 
-BOTTLENECK = 4  # channels between a layer's convolutions, in growth rates
+BOTTLENECK = 4  # channels between the two convolutions of a layer, as a multiple of the growth
 
 
 class DenseNet(nn.Module):
-    """A logit for each level.
+    """One logit for each vertebral level.
 
-    Unlike the DenseNet of the paper, a block returns what its layers added, without its input,
-    although a transition reckons the channels that it keeps from both; convolutions have biases.
+    Differences from the paper: a block returns the output of its layers without its input, although
+    the number of channels after a transition is a fraction of both; convolutions have biases.
 
     Attributes:
-      num_levels: outputs.
-      layers: of each block.
-      blocks: of layers, with a transition between any two.
+      num_levels: number of outputs.
+      layers: layers per dense block.
+      blocks: dense blocks, with a transition between consecutive blocks.
       initial_filters: channels before the first block.
-      growth: channels that a layer adds.
-      compression: share of a block's channels, input included, that a transition keeps.
-      activation: elementwise function in the transitions, the last block and the end; the earlier
-        blocks always have ReLU.
-      norm: whether there are batch norms.
+      growth: channels that each layer adds.
+      compression: channels after a transition, as a fraction of the block's input and output.
+      activation: elementwise function in the transitions, the last block and before the global
+        mean; the earlier blocks always use ReLU.
+      norm: whether the network has batch norms.
       initializer: of kernels and biases of the convolutions.
-      dtype: precision of the arithmetic; parameters and statistics are float32.
-      axis_name: the mapped axis over which batch statistics are taken in training, if any.
+      dtype: precision of the arithmetic except that of the logits; parameters, batch statistics,
+        the global mean and the dense layer are float32.
+      axis_name: the mapped axis over which batch statistics are computed in training, if any.
     """
 
     num_levels: int = 1
@@ -42,28 +45,28 @@ class DenseNet(nn.Module):
     activation: Callable = nn.relu
     norm: bool = True
     initializer: Callable = nn.initializers.glorot_uniform()
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, images, *, train=False):
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Args:
           images: `[B, H, W, 1]` grey values in 0..255.
-          train: normalise by the statistics of this batch and update the running ones.
+          train: normalise with the statistics of this batch and update the running statistics.
 
         Returns:
-          `[B, num_levels]` float32 logits, offset / threshold.
+          `[B, num_levels]` float32 logits: offset / threshold.
         """
         x = images.astype(self.dtype)
         x = self._conv(self.initial_filters, 7, 'initial_conv', stride=2)(x)
         x = overlapping_max_pool(x)
         for i in range(self.blocks):
             last = i == self.blocks - 1
-            counted = x.shape[-1] + self.layers * self.growth
+            channels = x.shape[-1] + self.layers * self.growth
             x = self._block(x, f'block_{i}', self.activation if last else nn.relu, train)
             if not last:
                 x = self._normed(x, f'transition_{i}_norm', self.activation, train)
-                x = self._conv(int(counted * self.compression), 1, f'transition_{i}_conv')(x)
+                x = self._conv(int(channels * self.compression), 1, f'transition_{i}_conv')(x)
                 x = nn.avg_pool(x, (2, 2), strides=(2, 2))
         x = self._normed(x, 'final_norm', self.activation, train)
         x = x.astype(jnp.float32).mean((1, 2))
@@ -75,7 +78,7 @@ class DenseNet(nn.Module):
         )(x)
 
     def _block(self, x, name, activation, train):
-        """What the layers of a dense block add: `[B, H, W, layers * growth]`."""
+        """The output of the layers of a dense block: `[B, H, W, layers * growth]`."""
         added = []
         for i in range(self.layers):
             y = jnp.concatenate([x, *added], axis=-1)
@@ -105,5 +108,5 @@ class DenseNet(nn.Module):
         )
 
     def _initial_bias(self, key, shape, dtype):
-        """As Keras draws a bias: a vector of n has n inputs and n outputs."""
+        """As in Keras, where a bias of n values has a fan-in and a fan-out of n."""
         return self.initializer(key, (*shape, *shape), dtype)[0]

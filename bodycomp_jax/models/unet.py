@@ -2,26 +2,26 @@
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.typing import DTypeLike
 
-from bodycomp_jax.models.layers.convolution import (
-    PRECISION,
-    conv,
-    conv_of_upsampled,
-)
+from bodycomp_jax.models.layers.convolution import PRECISION, conv, conv_of_upsampled
 from bodycomp_jax.models.layers.norm import batch_norm
 from bodycomp_jax.models.layers.pooling import max_pool
 
 
 class Conv(nn.Module):
-    """A 3x3 convolution without bias, which the batch norm that follows would cancel."""
+    """A 3x3 convolution without bias, which the following batch norm would cancel."""
 
     channels: int
 
     @nn.compact
-    def __call__(self, x, skip=None):
-        """Of x `[B, H, W, C]`; with a skip `[B, 2H, 2W, S]`, of x upsampled and then the skip."""
+    def __call__(self, x: jax.Array, skip: jax.Array | None = None) -> jax.Array:
+        """Convolves x `[B, H, W, C]`, or with a skip `[B, 2H, 2W, S]` the channels of x upsampled
+        followed by those of the skip.
+        """
         C = x.shape[-1]
         S = 0 if skip is None else skip.shape[-1]
         shape = (3, 3, C + S, self.channels)
@@ -34,17 +34,17 @@ class Conv(nn.Module):
 class ConvBlock(nn.Module):
     """`num_convs` x [3x3 convolution, batch norm, activation]; `[B, H, W, C]` in and out.
 
-    With a skip the first convolution sees the input upsampled and, after it, the skip.
+    The first convolution takes the skip, if any, as `Conv` does.
     """
 
     channels: int
     num_convs: int
     activation: Callable
-    dtype: jnp.dtype
+    dtype: DTypeLike
     axis_name: str | None
 
     @nn.compact
-    def __call__(self, x, skip=None, *, train):
+    def __call__(self, x: jax.Array, skip: jax.Array | None = None, *, train: bool) -> jax.Array:
         for i in range(self.num_convs):
             x = Conv(self.channels, name=f'conv_{i}')(x, skip if i == 0 else None)
             norm = batch_norm(f'norm_{i}', train=train, dtype=self.dtype, axis_name=self.axis_name)
@@ -55,17 +55,19 @@ class ConvBlock(nn.Module):
 class UNet(nn.Module):
     """Class logits for every pixel.
 
-    A level is a `ConvBlock`; 2x2 max pooling leads down; nearest-neighbour upsampling, joined
-    with the features of the same level on the way down, leads up; a 1x1 convolution ends it.
+    Each level is a `ConvBlock`, with 2x2 max pooling between levels on the way down. On the way
+    up, each level takes the nearest-neighbour upsampling of the level below and the output of its
+    counterpart on the way down. A 1x1 convolution computes the logits.
 
     Attributes:
       num_classes: tissues and background.
-      compression_channels: channels of each level on the way down, the lowest last.
-      decompression_channels: channels of each level on the way up, one fewer.
-      num_convs: convolutions a level.
+      compression_channels: channels of each level on the way down, the lowest level last.
+      decompression_channels: channels of each level on the way up, one level fewer.
+      num_convs: convolutions per level.
       activation: elementwise function after each batch norm.
-      dtype: precision of the arithmetic; parameters and statistics are float32.
-      axis_name: the mapped axis over which batch statistics are taken in training, if any.
+      dtype: precision of the arithmetic except that of the logits; parameters, batch statistics
+        and the final 1x1 convolution are float32.
+      axis_name: the mapped axis over which batch statistics are computed in training, if any.
     """
 
     num_classes: int = 4
@@ -73,15 +75,15 @@ class UNet(nn.Module):
     decompression_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
     num_convs: int = 1
     activation: Callable = nn.relu
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, images, *, train=False):
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Args:
-          images: `[B, H, W, 1]` grey values in 0..255; H and W divisible by two to the number
-            of levels on the way up.
-          train: normalise by the statistics of this batch and update the running ones.
+          images: `[B, H, W, 1]` grey values in 0..255; H and W divisible by
+            2**(levels on the way up).
+          train: normalise with the statistics of this batch and update the running statistics.
 
         Returns:
           `[B, H, W, num_classes]` float32 logits.
@@ -101,12 +103,11 @@ class UNet(nn.Module):
         x = block(self.compression_channels[-1], 'compression_center')(x, train=train)
         for i, channels in enumerate(self.decompression_channels):
             x = block(channels, f'decompression_{i}')(x, skips.pop(), train=train)
-        logits = nn.Conv(
+        return nn.Conv(
             self.num_classes,
             (1, 1),
             kernel_init=nn.initializers.glorot_uniform(),
-            dtype=self.dtype,
+            dtype=jnp.float32,  # bfloat16 logits tie, and a tie is labelled background
             precision=PRECISION,
             name='final_conv',
         )(x)
-        return logits.astype(jnp.float32)

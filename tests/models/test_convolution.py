@@ -20,13 +20,13 @@ def plain_of_upsampled(x, kernel):
 
 
 def values(function, shape, dtype=jnp.float32):
-    """(result, gradients of a weighted sum of it)."""
+    """(result, gradients of a weighted sum of the result)."""
     B, H, W, C, O = shape
     keys = jax.random.split(jax.random.key(0), 3)
     x = jax.random.normal(keys[0], (B, H, W, C)).astype(dtype)
     kernel = jax.random.normal(keys[1], (3, 3, C, O))
-    y, pull_back = jax.vjp(function, x, kernel)
-    return y, pull_back(jax.random.normal(keys[2], y.shape).astype(y.dtype))
+    y, pullback = jax.vjp(function, x, kernel)
+    return y, pullback(jax.random.normal(keys[2], y.shape).astype(y.dtype))
 
 
 @pytest.mark.parametrize('shape', SHAPES)
@@ -35,9 +35,7 @@ def values(function, shape, dtype=jnp.float32):
     ('fast', 'reference'),
     [(convolution.conv, plain), (convolution.conv_of_upsampled, plain_of_upsampled)],
 )
-def test_results_and_gradients_are_those_of_the_library(
-    monkeypatch, fast, reference, platform, shape
-):
+def test_results_and_gradients_equal_the_library(monkeypatch, fast, reference, platform, shape):
     def chosen(*args, cpu, default):
         return {'cpu': cpu, 'default': default}[platform](*args)
 
@@ -49,7 +47,7 @@ def test_results_and_gradients_are_those_of_the_library(
     )
 
 
-def test_the_image_decides_the_precision_of_the_arithmetic_and_the_kernel_that_of_its_gradient():
+def test_precision_is_that_of_the_image_except_for_the_gradient_of_the_kernel():
     for function in (convolution.conv, convolution.conv_of_upsampled):
         y, (dx, dk) = values(function, SHAPES[1], jnp.bfloat16)
         assert (y.dtype, dx.dtype, dk.dtype) == (jnp.bfloat16, jnp.bfloat16, jnp.float32)

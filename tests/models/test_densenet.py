@@ -1,12 +1,13 @@
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
 
-from bodycomp_jax.config import SliceSelectionConfig
-from bodycomp_jax.inference import predictors
-from bodycomp_jax.models import densenet
+from bodycomp_jax.config import DenseNetConfig
+from bodycomp_jax.models.build import build_network, variable_shapes
+from bodycomp_jax.models.densenet import DenseNet
 
 
 def count(tree):
@@ -24,15 +25,15 @@ def count(tree):
     ],
 )  # fmt: skip
 def test_parameter_counts(changes, parameters, statistics):
-    """684,977 are those of the reference's 12 layers in 4 blocks, which Keras counts together."""
-    variables = predictors.shapes(SliceSelectionConfig(**changes))
+    """The defaults sum to 684,977, the count of Keras for the reference's network."""
+    variables = variable_shapes(DenseNetConfig(**changes))
     assert count(variables['params']) == parameters
-    assert count(variables.get('batch_stats', {})) == statistics
+    assert count(variables['batch_stats']) == statistics
 
 
 def test_sizes_are_those_of_the_reference():
-    """128 after the first convolution, 63 after pooling, 31, 15 and 7 after the transitions."""
-    network = densenet.DenseNet(layers=2, growth=2, initial_filters=4)
+    """128 after the first convolution, 63 after pooling; 31, 15 and 7 after the transitions."""
+    network = DenseNet(layers=2, growth=2, initial_filters=4)
     _, seen = jax.eval_shape(
         lambda: network.init_with_output(
             jax.random.key(0),
@@ -49,9 +50,9 @@ def test_sizes_are_those_of_the_reference():
     assert shapes['block_3_layer_1_conv_1'] == (1, 7, 7, 2)
 
 
-def test_the_first_convolution_pads_as_tensorflow_does():
-    """SAME at stride 2 of an even side: 2 before, 3 after."""
-    network = densenet.DenseNet(layers=1, blocks=1, growth=1, initial_filters=1)
+def test_first_convolution_pads_like_tensorflow():
+    """SAME padding with stride 2 and an even side: 2 before, 3 after."""
+    network = DenseNet(layers=1, blocks=1, growth=1, initial_filters=1)
     image = np.zeros((1, 16, 16, 1), np.float32)
     image[0, 0, 0] = 1
     variables = network.init(jax.random.key(0), image)
@@ -67,12 +68,43 @@ def test_the_first_convolution_pads_as_tensorflow_does():
     assert response[0, :2, :2, 0].tolist() == [[2 * 7 + 2, 2 * 7 + 0], [2, 0]]
 
 
-def test_initial_biases_are_drawn_and_that_of_the_end_is_zero():
-    variables = densenet.DenseNet(layers=1, blocks=1).init(
-        jax.random.key(0), jnp.zeros((1, 32, 32, 1))
-    )
+def test_initial_biases_are_random_in_convolutions_and_zero_in_the_dense_layer():
+    variables = DenseNet(layers=1, blocks=1).init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
     bias = np.asarray(variables['params']['block_0_layer_0_conv_0']['bias'])
     limit = np.sqrt(6 / (2 * len(bias)))
     assert len(set(bias)) == len(bias)
     assert 0.5 * limit < np.abs(bias).max() <= limit
     assert not variables['params']['dense']['bias'].any()
+
+
+def test_bfloat16_predictions_and_gradients_are_close_to_float32():
+    """Batch norms cancel much of the gradient of the layers before them: its bound is wide."""
+    config = DenseNetConfig(nb_layers_per_block=1, nb_blocks=2, growth_rate=4, nb_initial_filters=8)
+    keys = jax.random.split(jax.random.key(3), 3)
+    coarse = 255 * jax.random.uniform(keys[0], (4, 4, 4, 1))
+    images = jax.image.resize(coarse, (4, 64, 64, 1), 'linear')
+    target = jax.random.uniform(keys[2], (4, 1))
+    variables = jax.jit(build_network(config).init)(keys[1], images)
+
+    def gradients_and_logits(dtype):
+        def loss(params):
+            state = {**variables, 'params': params}
+            network = build_network(config, dtype=dtype)
+            logits, _ = network.apply(state, images, train=True, mutable=['batch_stats'])
+            return jnp.abs(jax.nn.sigmoid(logits) - target).mean(), logits
+
+        return jax.jit(jax.grad(loss, has_aux=True))(variables['params'])
+
+    (exact_gradients, exact), (gradients, logits) = map(
+        gradients_and_logits, (jnp.float32, jnp.bfloat16)
+    )
+    assert logits.dtype == jnp.float32
+    assert (logits != exact).all()
+    np.testing.assert_allclose(logits, exact, atol=0.01)  # logits up to 0.4
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=0.001),
+        gradients['dense'],
+        exact_gradients['dense'],
+    )
+    a, b = (jax.flatten_util.ravel_pytree(tree)[0] for tree in (gradients, exact_gradients))
+    assert a @ b > 0.9 * jnp.linalg.norm(a) * jnp.linalg.norm(b)

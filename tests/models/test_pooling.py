@@ -7,7 +7,7 @@ from flax import linen as nn
 from bodycomp_jax.models.layers.pooling import max_pool, overlapping_max_pool
 
 
-def test_it_is_the_pooling_of_the_library_and_so_is_its_gradient():
+def test_max_pool_and_its_gradient_equal_the_library():
     x = jax.random.normal(jax.random.key(0), (2, 6, 8, 3))
     dy = jax.random.normal(jax.random.key(1), (2, 3, 4, 3))
     results = [
@@ -18,7 +18,7 @@ def test_it_is_the_pooling_of_the_library_and_so_is_its_gradient():
 
 
 @pytest.mark.parametrize('shape', [(2, 9, 12, 3), (1, 3, 4, 2), (1, 16, 15, 2)])
-def test_the_overlapping_one_is_that_of_the_library_and_so_is_its_gradient(shape):
+def test_overlapping_max_pool_and_its_gradient_equal_the_library(shape):
     x = jnp.round(2 * jax.random.normal(jax.random.key(0), shape))  # with equal maxima
 
     def library(x):
@@ -30,7 +30,7 @@ def test_the_overlapping_one_is_that_of_the_library_and_so_is_its_gradient(shape
     np.testing.assert_array_equal(results[0][1](dy)[0], results[1][1](dy)[0])
 
 
-def test_of_equal_maxima_the_first_has_the_gradient():
+def test_first_of_equal_maxima_receives_the_gradient():
     x = jnp.array([[0, 1, 5, 5], [1, 1, 2, 5]], jnp.float32)[None, :, :, None]
     gradient = jax.grad(lambda x: max_pool(x).sum())(x)
     np.testing.assert_array_equal(gradient[0, :, :, 0], [[0, 1, 1, 0], [0, 0, 0, 0]])

@@ -1,1 +1,1 @@
-"""The layers that the networks are made of, with fast gradients."""
+"""Layers of the networks, with fast gradients."""

@@ -1,27 +1,29 @@
-"""3x3 convolutions of an image, and of an image before its upsampling, with fast gradients.
+"""3x3 convolutions of images and of upsampled images, with fast gradients.
 
-What is slow about a U-Net at full resolution with few channels is memory traffic and, on CPU, the
-gradient of the kernel. So nothing is upsampled, and on CPU that gradient is a matrix product.
+A U-Net at full resolution with few channels is bound by memory traffic and, on CPU, by the gradient
+of the kernel. Therefore no upsampled image is stored, and on CPU that gradient is a matrix product.
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-# float32 means float32: without it TPUs multiply in bfloat16 and NVIDIA GPUs in TF32. Operands
-# that are bfloat16 are not affected.
+# float32 operands are multiplied in float32; by default TPUs use bfloat16 and NVIDIA GPUs TF32.
+# Does not affect bfloat16 operands.
 PRECISION = jax.lax.Precision.HIGHEST
-# Channels in times channels out from which XLA's CPU matrix product is faster than its
-# convolution at the gradient of a 3x3 kernel. Two threads of a Xeon, jax 0.10, two images: 128 to
-# 128 channels at 64 x 64 24 instead of 42 ms, 16 to 32 at 256 x 256 41 instead of 51 ms, but 16 to
-# 16 at 512 x 512 106 instead of 72 ms. On an EPYC the default network's whole step takes 12 %
-# less with eight images, and the same with two.
+# Input channels times output channels from which, on CPU, XLA computes the gradient of a 3x3 kernel
+# faster as a matrix product than as a convolution. Two threads of a Xeon, jax 0.10, two images:
+# 128 to 128 channels at 64 x 64: 24 instead of 42 ms; 16 to 32 at 256 x 256: 41 instead of 51 ms;
+# but 16 to 16 at 512 x 512: 106 instead of 72 ms. On an EPYC a whole step of the default network
+# takes 12 % less time with eight images, and the same with two.
 MATMUL_FROM = 16 * 32
 
 
-def pointwise(x, kernel, *_, **__):
-    """1x1 convolution as the matrix product that it is, for `nn.Conv(conv_general_dilated=...)`.
+def pointwise(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
+    """1x1 convolution as a matrix product, for `nn.Conv(conv_general_dilated=...)`.
 
-    On CPU it and its gradients take a third of the library's convolution.
+    On CPU it and its gradients take a third of the time of the library's convolution.
 
     Args:
       x: `[B, H, W, C]`.
@@ -31,37 +33,38 @@ def pointwise(x, kernel, *_, **__):
 
 
 @jax.custom_vjp
-def conv(x, kernel):
-    """3x3 convolution with stride 1 and zeros around: `[B, H, W, C]` to `[B, H, W, O]`.
+def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """3x3 convolution with stride 1 and zero padding: `[B, H, W, C]` to `[B, H, W, O]`.
 
     Args:
-      x: `[B, H, W, C]`.
-      kernel: `[3, 3, C, O]`, of any float type; the arithmetic is in that of x.
+      x: `[B, H, W, C]`; its type is that of the arithmetic and the result.
+      kernel: `[3, 3, C, O]`, of any float type.
     """
     return _conv(x, kernel.astype(x.dtype))
 
 
-def conv_of_upsampled(x, kernel):
-    """`conv` of x doubled by nearest neighbour, which is never made: `[B, 2H, 2W, O]`.
+def conv_of_upsampled(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`conv` of x upsampled 2x by nearest neighbour, without storing it: `[B, 2H, 2W, O]`.
 
-    A row of the result sees only two rows of x: an even one those above and at it, an odd one
-    those at and below it, with two of the three kernel rows added up. So it is one 2x2 convolution
-    with four times the channels, 4/9 of the operations, whose results are then interleaved.
+    A row of the result depends on two rows of x only: an even row on those above and at it, an odd
+    row on those at and below it; two of the three kernel rows multiply the same row of x and are
+    summed. The same holds for columns. The result is therefore one 2x2 convolution with four times
+    the output channels (4/9 of the operations), interleaved.
 
-    Arguments as of `conv`.
+    Arguments as for `conv`.
     """
     B, H, W, _ = x.shape
     O = kernel.shape[-1]
     phases = _conv_2x2(x, _kernel_of_phases(kernel).astype(x.dtype))
-    # The odd phase of row i and the even phase of row i + 1 see the same two rows of x.
+    # The odd phase of row i and the even phase of row i + 1 depend on the same two rows of x.
     phases = phases.reshape(B, H + 1, W + 1, 2, 2, O).transpose(0, 1, 3, 2, 4, 5)
     return phases.reshape(B, 2 * H + 2, 2 * W + 2, O)[:, 1:-1, 1:-1]
 
 
 def _kernel_of_phases(kernel):
-    """`[3, 3, C, O]` as `[2, 2, C, 4 O]`: odd rows before even ones, and so for columns."""
+    """`[3, 3, C, O]` as `[2, 2, C, 4 O]`: odd rows before even rows; the same for columns."""
 
-    def halves(k):  # of the first axis: what an odd result sees, and an even one
+    def halves(k):  # along the first axis: the kernel of odd results, and that of even results
         return jnp.stack([k[0] + k[1], k[2]]), jnp.stack([k[0], k[1] + k[2]])
 
     phases = [
@@ -74,7 +77,7 @@ def _kernel_of_phases(kernel):
 
 @jax.custom_vjp
 def _conv_2x2(x, kernel):
-    """2x2 convolution, one zero around: `[B, H, W, C]` to `[B, H + 1, W + 1, O]`."""
+    """2x2 convolution, zero padding of 1: `[B, H, W, C]` to `[B, H + 1, W + 1, O]`."""
     return _conv(x, kernel)
 
 
@@ -94,7 +97,7 @@ def _library_gradients(x, kernel, dy):
 
 
 def _gradients(x, kernel, dy):
-    """Of `conv`, on CPU."""
+    """Gradients of `conv` on CPU."""
     dx, dk = _library_gradients(x, kernel, dy)
     if x.shape[-1] * dy.shape[-1] >= MATMUL_FROM:
         dk = _kernel_gradient(x, dy)
@@ -102,7 +105,7 @@ def _gradients(x, kernel, dy):
 
 
 def _kernel_gradient(x, dy):
-    """Three shifts of x along W times three shifts of dy along H, over all pixels at once."""
+    """Three shifts of x along W times three shifts of dy along H, summed over all pixels."""
     H, W = x.shape[1:3]
     x = jnp.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)))
     dy = jnp.pad(dy, ((0, 0), (1, 1), (0, 0), (0, 0)))
@@ -113,7 +116,7 @@ def _kernel_gradient(x, dy):
 
 
 def _gradients_2x2(x, kernel, dy):
-    """Of `_conv_2x2`, on CPU: there is no convolution in it."""
+    """Gradients of `_conv_2x2` on CPU, as matrix products."""
     H, W = x.shape[1:3]
     C, O = kernel.shape[2:]
     parts = jnp.einsum('bhwo,ijco->bhwijc', dy, kernel, precision=PRECISION)
@@ -125,7 +128,7 @@ def _gradients_2x2(x, kernel, dy):
 
 
 def _sum_of_products(x, y):
-    """Over all pixels: `[B, H, W, C]`, `[B, H, W, O]` to `[C, O]`."""
+    """`[B, H, W, C]` and `[B, H, W, O]` to `[C, O]`, summed over all pixels."""
     rows = (a.reshape(-1, a.shape[-1]) for a in (x, y))
     return jnp.einsum('nc,no->co', *rows, precision=PRECISION)
 

@@ -1,6 +1,6 @@
-"""Max pooling whose gradient needs one byte a window instead of the image.
+"""Max pooling whose backward pass stores one byte per window instead of the image.
 
-It goes to the first of equal maxima, as in TensorFlow.
+The first of equal maxima receives the gradient, as in TensorFlow.
 """
 
 import functools
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 
 @jax.custom_vjp
-def max_pool(x):
+def max_pool(x: jax.Array) -> jax.Array:
     """2x2 maximum with stride 2: `[B, H, W, C]` to `[B, H/2, W/2, C]`."""
     return _windows(x).max((2, 4))
 
@@ -41,7 +41,7 @@ max_pool.defvjp(_forward, _backward)
 
 
 @jax.custom_vjp
-def overlapping_max_pool(x):
+def overlapping_max_pool(x: jax.Array) -> jax.Array:
     """3x3 maximum with stride 2, no padding: `[B, H, W, C]` to `[B, (H-1)//2, (W-1)//2, C]`."""
     return functools.reduce(jnp.maximum, _places(x))
 
@@ -59,7 +59,7 @@ def _overlapping_backward(saved, dy):
     h, w = dy.shape[1:3]
     dy = jax.lax.optimization_barrier(dy)  # else XLA computes it once for each of nine places
     dx = 0
-    for place in range(9):  # its pixels are two apart, and so may overlap those of other places
+    for place in range(9):  # the pixels of a place are two apart and belong to other places too
         i, j = divmod(place, 3)
         rows, columns = (i, H - i - 2 * h + 1, 1), (j, W - j - 2 * w + 1, 1)
         part = jnp.where(where == place, dy, 0)
@@ -68,7 +68,7 @@ def _overlapping_backward(saved, dy):
 
 
 def _places(x):
-    """What each of the nine places of all 3x3 windows has, row by row."""
+    """The pixels at each of the nine places of all 3x3 windows, row by row."""
     h, w = ((n - 1) // 2 for n in x.shape[1:3])
     return [x[:, i : i + 2 * h - 1 : 2, j : j + 2 * w - 1 : 2] for i in range(3) for j in range(3)]
 
