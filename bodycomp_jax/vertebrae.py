@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 SIGMOID_RANGE = 3  # thresholds from the level within which the sigmoid resolves distances
 SMOOTHING = 5.0  # mm, standard deviation of the Gaussian along z
 
-Values = Sequence[float] | np.ndarray
 
 class LevelPosition(NamedTuple):
     """The position of a level in a series."""
@@ -38,9 +37,9 @@ def find_level(z: ArrayLike, offsets: ArrayLike, threshold: float) -> LevelPosit
     over mm, not over slices, whose spacing may vary.
 
     The level is inside the series if the curve is at most 1/2 somewhere at or below the position,
-    and at least 1/2 somewhere at or above it. If the position is an end, the offset of the slice
-    there decides: a level exactly at the end is inside. A level outside is put at an end, or at the
-    slice closest to 1/2 if that fits better.
+    and at least 1/2 somewhere at or above it, give or take half a slice: then a slice shows the
+    level. If the position is an end, the offset of the slice there decides. A level outside is put
+    at an end, or at the slice closest to 1/2 if that fits better.
 
     Args:
       z: `[N]` positions of the slices in mm, in any order, positive towards the head.
@@ -65,11 +64,12 @@ def find_level(z: ArrayLike, offsets: ArrayLike, threshold: float) -> LevelPosit
     best = np.argmin(misfits)
     smooth[[0, -1]] = _logit(curve[[0, -1]])  # as predicted: smoothing shifts the ends a little
     below, above = smooth[z <= candidates[best]], smooth[z >= candidates[best]]
-    outside = below.min() > 0 or above.max() < 0
+    half_slice = mm[np.abs(z - candidates[best]).argmin()] / 2 / threshold
+    outside = below.min() > half_slice or above.max() < -half_slice
     return LevelPosition(float(candidates[best]), float(misfits[best]), bool(outside))
 
 
-def _crossings(z, smooth):
+def _crossings(z: np.ndarray, smooth: np.ndarray) -> np.ndarray:
     """Positions where the curve rises through 0; if there is none, of the slice closest to 0."""
     below, above = smooth[:-1], smooth[1:]
     rises = np.flatnonzero((below < 0) & (above >= 0))
@@ -80,25 +80,25 @@ def _crossings(z, smooth):
     return np.minimum(crossings, z[rises + 1])  # rounding may exceed it
 
 
-def _extents(z):
+def _extents(z: np.ndarray) -> np.ndarray:
     """The mm that each slice represents: half the gap to each neighbour, mirrored at the ends.
 
-    Slices at the same position share its extent equally.
+    Slices at the same position share its extent equally; a single position has `SMOOTHING`.
     """
     positions, index, counts = np.unique(z, return_inverse=True, return_counts=True)
     if len(positions) == 1:
-        return np.ones(len(z))
+        return np.full(len(z), SMOOTHING / len(z))
     gaps = np.pad(np.diff(positions), 1, mode='edge')
     return ((gaps[:-1] + gaps[1:]) / 2 / counts)[index]
 
 
-def _logit(share):
+def _logit(share: np.ndarray) -> np.ndarray:
     """The inverse of `sigmoid`, clipped to the range in which it resolves distances."""
     share = share.clip(*sigmoid([-SIGMOID_RANGE, SIGMOID_RANGE]))
     return np.log(share / (1 - share))
 
 
-def _smoothed(z, curve, mm):
+def _smoothed(z: np.ndarray, curve: np.ndarray, mm: np.ndarray) -> np.ndarray:
     """Gaussian mean over the mm around each slice.
 
     Beyond the ends the curve continues as its point reflection through the end, which keeps a

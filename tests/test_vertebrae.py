@@ -6,13 +6,6 @@ from bodycomp_jax.vertebrae import find_level, sigmoid
 Z = np.arange(-200.0, 150.0, 4.0)
 
 
-def found_z(z, offsets):
-    """The position of a level that must be inside the series."""
-    found = find_level(z, offsets, 10.0)
-    assert not found.outside
-    return found.z
-
-
 def test_sigmoid_does_not_overflow():
     with np.errstate(all='raise'):
         assert sigmoid([-1e4, 0.0, 1e4]).tolist() == [0, 0.5, 1]
@@ -79,11 +72,11 @@ def test_repeated_slices_have_no_more_weight():
 
 @pytest.mark.parametrize('spacing', [4.0, 5.0])
 @pytest.mark.parametrize(('end', 'outwards'), [(0, -1), (-1, 1)])
-def test_level_beyond_an_end_is_reported_as_outside_and_put_at_that_end(end, outwards, spacing):
+def test_level_half_a_slice_beyond_an_end_is_outside_and_put_at_that_end(end, outwards, spacing):
     z = np.arange(-200.0, 150.0, spacing)
-    for distance in (0.1, 1.0, 300.0):
+    for distance, outside in ((0.1, False), (1.9, False), (2.6, True), (300.0, True)):
         found = find_level(z, z - (z[end] + outwards * distance), 10.0)
-        assert (found.z, found.outside) == (z[end], True)
+        assert (found.z, found.outside) == (z[end], outside)
     for distance in (0.0, 0.1, 1.0):
         level = z[end] - outwards * distance
         found = find_level(z, z - level, 10.0)
@@ -100,7 +93,7 @@ def test_rounding_does_not_put_a_crossing_beyond_the_last_slice():
 
 def test_level_outside_is_found_despite_a_few_slices_that_resemble_it():
     z = np.arange(0, 325.0, 5.0)
-    offsets = z + 1.0  # the level is 1 mm below the series
+    offsets = z + 4.0  # the level is 4 mm below the series
     offsets[[40, 41]] = -20.0
     found = find_level(z, offsets, 10.0)
     assert (found.z, found.outside) == (0, True)
@@ -115,9 +108,9 @@ def test_end_is_inside_if_the_curve_of_its_slice_reaches_the_level():
 
 
 @pytest.mark.parametrize('slices', [1, 3])
-def test_level_in_a_series_of_one_position_is_inside_only_at_that_position(slices):
+def test_level_in_a_series_of_one_position_is_inside_within_half_a_slice(slices):
     z = np.full(slices, 7.0)
-    for offset, outside in ((20.0, True), (0.0, False), (-20.0, True)):
+    for offset, outside in ((20.0, True), (0.5, False), (-20.0, True)):
         found = find_level(z, np.full(slices, offset), 10.0)
         assert (found.z, found.outside) == (7.0, outside)
         assert found.misfit == pytest.approx(abs(sigmoid(offset / 10) - 0.5))
