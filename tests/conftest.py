@@ -4,6 +4,7 @@ import os
 
 os.environ['NPROC'] = '16'  # more virtual devices than cores: without it XLA's threads starve
 
+import shutil
 import tempfile
 import types
 
@@ -40,3 +41,9 @@ def finished_run(data_dir, tmp_path_factory):
     config = tiny_config()
     printed = train_tiny(data_dir, run_dir, config)
     return types.SimpleNamespace(run_dir=run_dir, config=config, printed=printed)
+
+
+@pytest.fixture
+def run_copy(finished_run, tmp_path):
+    """A copy of the folder of `finished_run`, with checkpoints of steps 4 and 6 of 6."""
+    return shutil.copytree(finished_run.run_dir, tmp_path / 'copy')

@@ -40,7 +40,7 @@ def tiny_config(**changes):
     return from_values(SegmentationConfig, defaults | changes)
 
 
-def train_tiny(data_dir, run_dir, config, *, num_devices=2, **options):
+def train_tiny(data_dir, run_dir, config, *, num_devices=2, pretrained=None, **options):
     """Trains in this process; returns what it printed."""
     train_set, val_set = open_sets(data_dir, config)
     devices = jax.local_devices()[:num_devices]
@@ -48,7 +48,8 @@ def train_tiny(data_dir, run_dir, config, *, num_devices=2, **options):
     task = segmentation_task(config, devices=devices, steps_per_epoch=steps)
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        train(task, config, train_set, val_set, run_dir, devices, RunConfig(**options))
+        run = RunConfig(**options)
+        train(task, config, train_set, val_set, run_dir, devices, run, pretrained)
     return output.getvalue()
 
 
@@ -57,7 +58,7 @@ def command(*arguments, program='train_segmentation'):
     return [sys.executable, str(ROOT / f'bin/{program}.py'), *map(str, arguments)]
 
 
-def run(*arguments, **options):
+def run_program(*arguments, **options):
     """Runs a program to its end; takes the arguments of `command`, and `env`."""
     environment = {'env': options.pop('env')} if 'env' in options else {}
     return subprocess.run(

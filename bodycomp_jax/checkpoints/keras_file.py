@@ -12,12 +12,11 @@ import math
 import re
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
-from numpy.typing import ArrayLike
 
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.models.layers.norm import EPSILON
@@ -50,7 +49,7 @@ class KerasFile(NamedTuple):
 
     Attributes:
       path: for messages.
-      layers: with weights, in the order of the file.
+      layers: with weights, in no particular order.
       activations: [(layer, Keras's name of its activation)] in order, without linear ones; None
         if the file has no architecture.
     """
@@ -92,31 +91,24 @@ def read(path: str) -> KerasFile:
         ) from error
 
 
-def write(path: str, layers: Iterable[tuple[str, dict[str, ArrayLike]]]) -> None:
+def write(path: str, layers: dict[str, dict[str, Any]]) -> None:
     """Writes a Keras 2 weights file.
 
     Args:
       path: of the file.
-      layers: [(name, {Keras's name of a tensor: array})], in the order in which Keras makes them.
+      layers: {name: {Keras's name of a tensor: array}}, in the order in which Keras makes them.
     """
-    layers = list(layers)
     with h5py.File(path, 'w') as file:
         # Names are bytes, as early versions of Keras 2 require.
         file.attrs['backend'] = np.bytes_('tensorflow')
         file.attrs['keras_version'] = np.bytes_(KERAS_VERSION)
-        file.attrs['layer_names'] = np.array([layer for layer, _ in layers], np.bytes_)
-        for layer, tensors in layers:
+        file.attrs['layer_names'] = np.array(list(layers), np.bytes_)
+        for layer, tensors in layers.items():
             group = file.create_group(layer)
             arrays = {f'{layer}/{name}:0': array for name, array in tensors.items()}
             group.attrs['weight_names'] = np.array(list(arrays), np.bytes_)
             for name, array in arrays.items():
                 group.create_dataset(name, data=np.asarray(array, np.float32))
-
-
-def number(name: str) -> int:
-    """The number that Keras appends to make a name unique: 3 of conv2d_3, 0 of conv2d."""
-    _, underscore, digits = name.rpartition('_')
-    return int(digits) if underscore and digits.isdecimal() else 0
 
 
 def _read_hdf5(path: str) -> KerasFile:
@@ -161,8 +153,8 @@ def _keras_2_layers(group: h5py.Group) -> Iterator[Layer]:
 
 
 def _keras_3_layers(group: h5py.Group) -> Iterator[Layer]:
-    for key in sorted(group, key=number):
-        values = group[key].get('vars', ())
+    for key, layer in group.items():
+        values = layer.get('vars', ())
         names = TENSORS['norm' if len(values) == 4 else 'conv']
         if len(values):
             weights = [(name, values[str(i)]) for i, name in enumerate(names)]
@@ -172,12 +164,8 @@ def _keras_3_layers(group: h5py.Group) -> Iterator[Layer]:
 def _names(attributes: h5py.AttributeManager, name: str) -> list[str]:
     """A list of names, which Keras splits into name0, name1, ... if it is long."""
     numbered = (f'{name}{i}' for i in itertools.count())
-    chunks = itertools.takewhile(lambda chunk: chunk in attributes, numbered)
-    names = [
-        each
-        for chunk in (chunks if f'{name}0' in attributes else [name])
-        for each in attributes[chunk]
-    ]
+    chunks = list(itertools.takewhile(lambda chunk: chunk in attributes, numbered)) or [name]
+    names = itertools.chain.from_iterable(attributes[chunk] for chunk in chunks)
     return [each.decode() if isinstance(each, bytes) else str(each) for each in names]
 
 

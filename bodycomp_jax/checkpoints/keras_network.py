@@ -125,8 +125,7 @@ def write(path: str, config: NetworkConfig, variables: dict[str, Any]) -> None:
 
     Biases before a batch norm, which our network lacks, are 0.
     """
-    tensors = _tensors(config, variables)
-    keras_file.write(path, [(part.name, by_name) for part, by_name in tensors])
+    keras_file.write(path, _tensors(config, variables))
 
 
 def _layout(file: KerasFile, kind: str | None) -> Layout:
@@ -151,9 +150,13 @@ def _layout(file: KerasFile, kind: str | None) -> Layout:
 def _in_order(file: KerasFile, kind: str) -> list[Layer]:
     """The layers of a kind, in the order of their numbers."""
     layers = [layer for layer in file.layers if layer.kind == kind]
-    return sorted(
-        layers, key=lambda layer: (layer.name != 'initial_conv2D', keras_file.number(layer.name))
-    )
+    return sorted(layers, key=lambda layer: (layer.name != 'initial_conv2D', _number(layer.name)))
+
+
+def _number(name: str) -> int:
+    """The number that Keras appends to make a name unique: 3 of conv2d_3, 0 of conv2d."""
+    _, underscore, digits = name.rpartition('_')
+    return int(digits) if underscore and digits.isdecimal() else 0
 
 
 def _with_levels(
@@ -185,18 +188,17 @@ def _with_levels(
 def _first_mismatch(config: NetworkConfig, layers: dict[str, Layer]) -> str | None:
     """The first difference between layers and the network of a config, or None."""
     expected = _tensors(config, variable_shapes(config))
-    for part, tensors in expected:
-        if part.name not in layers:
+    for part, tensors in expected.items():
+        if part not in layers:
             shape = next(iter(tensors.values())).shape
-            return f'layer {part.name} is missing, expected with shape {shape}'
-        layer = layers[part.name]
+            return f'layer {part} is missing, expected with shape {shape}'
+        layer = layers[part]
         for name, like in tensors.items():
             tensor = layer.tensors.get(name)
             if tensor is None or tensor.shape != like.shape:
                 found = 'is missing' if tensor is None else f'has shape {tensor.shape}'
                 return f'the {name} of layer {layer.name} {found}, expected {like.shape}'
-    names = {part.name for part, _ in expected}
-    extra = next((layer.name for name, layer in layers.items() if name not in names), None)
+    extra = next((layer.name for name, layer in layers.items() if name not in expected), None)
     return f'unexpected layer {extra}' if extra else None
 
 
@@ -210,20 +212,20 @@ def _refuse_non_finite(file: KerasFile) -> None:
                 )
 
 
-def _tensors(config: NetworkConfig, variables: dict[str, Any]) -> list[tuple[Part, dict[str, Any]]]:
-    """[(part, {Keras's name: array})] from our variables, or from their shapes."""
+def _tensors(config: NetworkConfig, variables: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """{name of a part: {Keras's name: array}} from our variables, or from their shapes."""
     leaves = flatten_dict(variables)
-    tensors = []
+    tensors = {}
     for part in LAYOUTS[config.kind].parts(config):
         if part.bias_in_norm:
             channels = leaves[_leaf(part, 'kernel')].shape[-1]
             leaves[_leaf(part, 'bias')] = np.zeros(channels, np.float32)
-        tensors.append((part, {name: leaves[_leaf(part, name)] for name in TENSORS[part.kind]}))
+        tensors[part.name] = {name: leaves[_leaf(part, name)] for name in TENSORS[part.kind]}
     return tensors
 
 
 def _variables(config: NetworkConfig, layers: dict[str, Layer]) -> dict[str, Any]:
-    """The inverse of `_tensors`; biases that our layers lack are subtracted from the means."""
+    """Our variables from layers; biases that ours lack are subtracted from the means after them."""
     leaves: dict[tuple[str, ...], np.ndarray] = {}
     bias = np.zeros((), np.float32)
     for part in LAYOUTS[config.kind].parts(config):

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from flax import serialization
 
-from bodycomp_jax.checkpoints import store
+from bodycomp_jax.checkpoints import keras_network, store
 from bodycomp_jax.checkpoints.network import load_network
 from bodycomp_jax.config import TrainerConfig, as_flag, from_json, from_values, to_json, to_values
 from bodycomp_jax.errors import InputError, RunError
@@ -213,8 +213,14 @@ def _read_pretrained(run_dir: str, config: TrainerConfig, wanted: dict[str, Any]
     started = _read_latest_documents(run_dir)
     if started is not None:
         return [to_values(from_json(started['config']).network), None]
-    assert config.load_weights is not None
-    network = load_network(config.load_weights, wanted, config.network.kind)
+    path, kind = config.load_weights, config.network.kind
+    assert path is not None
+    if os.path.isfile(path):  # options that a Keras file leaves open are those of the config
+        determined = keras_network.read_options(path, kind)
+        wanted = {
+            n: v for n, v in to_values(config.network).items() if n not in determined
+        } | wanted
+    network = load_network(path, wanted, kind)
     return [to_values(network.config), network.variables]
 
 

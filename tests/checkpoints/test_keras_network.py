@@ -207,11 +207,18 @@ def test_conversion_there_and_back_changes_no_bit(tmp_path, make):
                     np.testing.assert_array_equal(group[path], tensors[tensor])
 
 
+def pretrained(config_class, run_dir, *arguments):
+    """The config and variables for the command line of a trainer."""
+    (config,), given = flags.parse(['train.py', *map(str, arguments)], '', config_class)
+    return run.load_pretrained(run_dir, config, given)
+
+
 def test_training_starts_from_a_keras_file(tmp_path, unet_file):
     phantom.write_segmentation_set(tmp_path, train=8, val=5, side=SIDE)
-    config = tiny_config(load_weights=str(unet_file), augment=False, learning_rate=0.05)
     run_dir = tmp_path / 'run'
-    train_tiny(tmp_path, run_dir, config)
+    arguments = ['-w', unet_file, '--noaugment', '-l', 0.05, '-b', 8, '-e', 3]
+    config, variables = pretrained(SegmentationConfig, run_dir, *arguments)
+    train_tiny(tmp_path, run_dir, config, pretrained=variables)
     images = np.load(tmp_path / 'train_images.npy')[..., 0]  # all of them are in each batch
     masks = np.load(tmp_path / 'train_masks.npy')[..., 0]
     model = load_model(unet_file)
@@ -221,12 +228,6 @@ def test_training_starts_from_a_keras_file(tmp_path, unet_file):
     found = [float(row['train_loss']) for row in read_rows(run_dir / 'metrics.csv')]
     assert found[0] == pytest.approx(dice_loss(logits, masks), abs=1e-5)
     assert found[0] > found[1] > found[2]
-
-
-def pretrained(config_class, run_dir, *arguments):
-    """The config and variables for the command line of a trainer."""
-    (config,), given = flags.parse(['train.py', *map(str, arguments)], '', config_class)
-    return run.load_pretrained(run_dir, config, given)
 
 
 def test_options_without_flags_follow_the_weights(tmp_path, unet_file, densenet_file):

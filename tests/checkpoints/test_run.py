@@ -1,5 +1,4 @@
 import json
-import shutil
 
 import jax
 import numpy as np
@@ -161,12 +160,6 @@ def test_the_final_model_is_replaced_only_by_other_weights(run_copy):
     assert sorted(path.name for path in run_copy.iterdir() if 'final' in path.name) == [
         'final_model'
     ]
-
-
-@pytest.fixture
-def run_copy(finished_run, tmp_path):
-    shutil.copytree(finished_run.run_dir, tmp_path / 'copy')
-    return tmp_path / 'copy'
 
 
 def test_args_json_rebuilds_the_network(finished_run):

@@ -12,6 +12,7 @@ from bodycomp_jax import load_model
 from bodycomp_jax.errors import InputError
 
 
+@pytest.mark.processes
 def test_a_run_of_two_devices_is_loaded_on_one(finished_run):
     """A program of its own, which sees one device."""
     program = (

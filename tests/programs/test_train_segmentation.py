@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers import SHARED_DATA, needs_shared_data, read_rows, run
+from helpers import SHARED_DATA, needs_shared_data, read_rows, run_program
 
 from bodycomp_jax import load_model
 from bodycomp_jax.programs import train_segmentation
@@ -144,6 +144,7 @@ def test_training_and_validation_images_may_have_different_types(trainer, data_d
     assert code == 0, errors
 
 
+@pytest.mark.processes
 @needs_shared_data
 def test_a_small_network_starts_to_segment_real_ct(tmp_path):
     for split in ('train', 'val'):
@@ -151,7 +152,7 @@ def test_a_small_network_starts_to_segment_real_ct(tmp_path):
             array = np.load(SHARED_DATA / 'abdomen_npy' / f'{split}_{kind}.npy')
             np.save(tmp_path / f'{split}_{kind}.npy', array[:, 2::8, 2::8])
     flags = ['-C', '8,16,32', '-M', '16,8', '-b', '6', '-e', '60', '-l', '0.01', '--name', 'real']
-    done = run(tmp_path, tmp_path / 'out', *flags)
+    done = run_program(tmp_path, tmp_path / 'out', *flags)
     assert done.returncode == 0, done.stderr
     best = min(read_rows(tmp_path / 'out/real/metrics.csv'), key=lambda row: float(row['val_loss']))
     assert float(best['dice_muscle']) > 0.8

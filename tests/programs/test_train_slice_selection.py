@@ -18,7 +18,7 @@ from helpers import (
     events_of,
     needs_shared_data,
     read_rows,
-    run,
+    run_program,
 )
 
 from bodycomp_jax import load_model
@@ -158,6 +158,7 @@ def test_the_model_sees_hu_as_the_trainer_saw_png(finished):
         model.find(subject.hu, subject.z[1:])
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
 def test_interrupted_and_continued_it_ends_in_the_same_bits(
     series_dir, sets, tmp_path, finished, number, code
@@ -171,7 +172,7 @@ def test_interrupted_and_continued_it_ends_in_the_same_bits(
             break
     process.communicate()
     assert process.returncode == code
-    done = run(series_dir, tmp_path, *FLAGS, program='train_slice_selection')
+    done = run_program(series_dir, tmp_path, *FLAGS, program='train_slice_selection')
     assert done.returncode == 0, done.stderr
     one, other = (final_state(folder, sets) for folder in (finished[0], tmp_path / 'run'))
     jax.tree.map(np.testing.assert_array_equal, one, other)

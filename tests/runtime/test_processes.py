@@ -22,6 +22,8 @@ from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.errors import Stopped
 from bodycomp_jax.training.train import train
 
+pytestmark = pytest.mark.processes
+
 CONFIG = tiny_config(batch_size=4)
 HEARTBEAT = 10  # seconds
 # What Gloo prints, piece by piece: its threads write into each other's lines.

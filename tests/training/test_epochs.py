@@ -2,12 +2,14 @@ import contextlib
 
 import jax
 import numpy as np
+import psutil
 import pytest
-from helpers import read_rows, tiny_config
+from helpers import read_rows, tiny_config, train_tiny
 
 from bodycomp_jax.config import RunConfig
 from bodycomp_jax.data.batches import training_batches
 from bodycomp_jax.data.segmentation import open_sets
+from bodycomp_jax.errors import RunError
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.training import epochs
 from bodycomp_jax.training.tasks.segmentation import segmentation_task
@@ -74,3 +76,22 @@ def test_skipped_steps_show_no_loss_and_do_not_advance_the_learning_rate(skippin
     epoch = ['finished', 'finished', 'the validation', 'finished', 'the figures', 'the checkpoint']
     others = ('the training files', 'the devices')
     assert [wait for wait in waits if wait not in others] == ['finished', *epoch, *epoch]
+
+
+def test_a_loss_that_stays_not_finite_ends_the_run(data_dir, tmp_path):
+    message = 'not finite in 6 steps in a row.*--learning_rate'
+    with pytest.raises(RunError, match=message):
+        train_tiny(data_dir, tmp_path / 'run', tiny_config(batch_size=4, learning_rate=1e38))
+
+
+def test_a_step_that_does_not_fit_into_memory_is_refused_before_it_runs(
+    data_dir, tmp_path, monkeypatch
+):
+    """The program is real; the host pretends to have a few bytes."""
+    memory = psutil.virtual_memory()._replace(total=100)
+    monkeypatch.setattr(psutil, 'virtual_memory', lambda: memory)
+    with pytest.raises(RunError, match=r'needs 0\.0 GB .* lower --batch_size \(now 8\)'):
+        train_tiny(data_dir, tmp_path / 'run', tiny_config())
+    monkeypatch.undo()
+    assert not (tmp_path / 'run' / 'metrics.csv').exists()
+    train_tiny(data_dir, tmp_path / 'run', tiny_config(epochs=1))

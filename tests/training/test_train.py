@@ -1,8 +1,13 @@
+import os
+import shutil
+
 import numpy as np
 import pytest
-from helpers import events_of, read_rows
+from helpers import SIDE, events_of, read_rows, tiny_config, train_tiny
 
 from bodycomp_jax import load_model
+from bodycomp_jax.data import phantom
+from bodycomp_jax.errors import InputError
 
 
 def test_metrics_count_every_validation_slice_once(data_dir, finished_run):
@@ -52,3 +57,29 @@ def test_every_epoch_has_metrics_and_figures(finished_run):
         assert [step for step, v in values if v.tag == f'validation_{i}'] == [1, 2, 3]
     shown = [v.simple_value for _, v in values if v.tag == 'val_loss']
     np.testing.assert_allclose(shown, [float(row['val_loss']) for row in rows], rtol=1e-6)
+
+
+def test_a_run_continues_on_its_own_data_only(run_copy, data_dir, tmp_path):
+    other = tmp_path / 'other'
+    shutil.copytree(data_dir, other)
+    masks = np.load(other / 'train_masks.npy')
+    masks[1, 0, 0] = 3  # not among the rows of the fingerprint
+    np.save(other / 'train_masks.npy', masks)
+    config = tiny_config(epochs=4)
+    with pytest.raises(InputError, match='other train masks: checksum was'):
+        train_tiny(other, run_copy, config)
+    phantom.write_segmentation_set(other, train=30, val=5, side=SIDE)
+    with pytest.raises(InputError, match='other train images: shape was'):
+        train_tiny(other, run_copy, config)
+    train_tiny(other, run_copy, config, allow_data_change=True)
+    assert [row['step'] for row in read_rows(run_copy / 'metrics.csv')] == ['2', '4', '6', '9']
+
+
+def test_a_disk_that_cannot_hold_the_checkpoints_is_refused_at_the_start(
+    data_dir, tmp_path, monkeypatch
+):
+    usage = shutil.disk_usage(tmp_path)._replace(free=10_000)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda folder: usage)
+    with pytest.raises(InputError, match='MB are free; free some space'):
+        train_tiny(data_dir, tmp_path / 'run', tiny_config())
+    assert not os.listdir(tmp_path)

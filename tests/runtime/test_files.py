@@ -1,0 +1,39 @@
+"""Files that are written whole, and folders that cannot be written to."""
+
+import os
+
+import pytest
+
+from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime import files
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / 'file'
+    path.write_text('old')
+    with pytest.raises(KeyError), files.replacing(path) as file:
+        file.write('half of the n')
+        raise KeyError
+    assert path.read_text() == 'old'
+    with files.replacing(path) as file:
+        file.write('new')
+    assert path.read_text() == 'new'
+    assert os.listdir(tmp_path) == ['file']
+
+
+def test_a_folder_that_does_not_exist_yet_is_on_the_disk_of_its_parent(tmp_path):
+    assert files.existing_folder(tmp_path / 'a' / 'b') == str(tmp_path)
+    assert files.free_bytes(tmp_path / 'a' / 'b') > 0
+
+
+def test_output_below_a_file_is_refused(tmp_path):
+    (tmp_path / 'file').touch()
+    with pytest.raises(InputError, match='file is not a folder'):
+        files.refuse_unwritable(tmp_path / 'file' / 'out' / 'run')
+
+
+def test_output_in_a_folder_of_others_is_refused(tmp_path, monkeypatch):
+    files.refuse_unwritable(str(tmp_path / 'out'))
+    monkeypatch.setattr(os, 'access', lambda path, mode: path != str(tmp_path))
+    with pytest.raises(InputError, match='not writable'):
+        files.refuse_unwritable(str(tmp_path / 'out'))
