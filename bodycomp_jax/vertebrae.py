@@ -4,9 +4,11 @@ The offset of a slice is its signed distance from the middle of the vertebra, in
 towards the head.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
-USEFUL = 3  # thresholds from the level, within which the sigmoid still tells distances apart
+SIGMOID_RANGE = 3  # thresholds from the level, within which the sigmoid still tells distances apart
 SMOOTHING = 5.0  # mm, standard deviation of the Gaussian along z
 
 
@@ -15,24 +17,36 @@ def sigmoid(x):
     return 0.5 * (1 + np.tanh(0.5 * np.asarray(x)))
 
 
-def find_level(z, offsets, threshold):
-    """Where in a series the level is.
+class LevelPosition(NamedTuple):
+    """Where in a series a level is.
 
-    The curve sigmoid(offset / threshold) is smoothed along z; the level is where it rises through
-    1/2, between slices too, or at one of the ends: the place whose ideal curve,
-    sigmoid((z - place) / threshold), is nearest to it. Where it nowhere rises through 1/2,
-    the slice that comes nearest to 1/2 is a third such place.
+    Attributes:
+      z: mm; NaN if an offset is not finite.
+      misfit: mean absolute difference, over z, between the predicted curve and the ideal curve of
+        a level at z: 0 is perfect.
+      outside: whether the level lies beyond an end of the series; z is that end.
+    """
+
+    z: float
+    misfit: float
+    outside: bool
+
+
+def find_level(z: np.ndarray, offsets: np.ndarray, threshold: float) -> LevelPosition:
+    """Finds a level in a series.
+
+    The curve sigmoid(offset / threshold) is smoothed along z. The level is where it rises through
+    1/2, also between slices, or at one of the ends: the position whose ideal curve,
+    sigmoid((z - position) / threshold), fits it best. Where it never rises through 1/2, the slice
+    closest to 1/2 is a candidate as well.
 
     Args:
       z: `[N]` positions of the slices in mm, in any order, positive towards the head.
       offsets: `[N]` predicted offsets in mm.
       threshold: mm.
-
-    Returns:
-      The position of the level in mm; NaN if an offset is not finite.
     """
     if not np.isfinite(offsets).all():
-        return float('nan')
+        return LevelPosition(float('nan'), float('nan'), outside=True)
     order = np.argsort(z)
     z = np.asarray(z, float)[order]
     curve = sigmoid(np.asarray(offsets, float)[order] / threshold)
@@ -43,14 +57,15 @@ def find_level(z, offsets, threshold):
     crossings = z[rises] + share * (z[rises + 1] - z[rises])
     if crossings.size == 0:
         crossings = z[[np.abs(smooth).argmin()]]
-    places = np.array([*crossings, z[0], z[-1]])
-    misfits = [np.abs(curve - sigmoid((z - place) / threshold)).sum() for place in places]
-    return float(places[np.argmin(misfits)])
+    positions = np.array([*crossings, z[0], z[-1]])
+    misfits = [np.abs(curve - sigmoid((z - position) / threshold)).mean() for position in positions]
+    best = int(np.argmin(misfits))
+    return LevelPosition(float(positions[best]), float(misfits[best]), best >= len(crossings))
 
 
 def _logit(share):
     """The inverse of `sigmoid`, within the range in which it tells distances apart."""
-    share = share.clip(*sigmoid([-USEFUL, USEFUL]))
+    share = share.clip(*sigmoid([-SIGMOID_RANGE, SIGMOID_RANGE]))
     return np.log(share / (1 - share))
 
 

@@ -1,1 +1,1 @@
-"""The host side: files, order and read-ahead, in numpy alone."""
+"""Datasets on the host: file formats, the order of examples, reading ahead; numpy only."""

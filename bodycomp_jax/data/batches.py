@@ -1,21 +1,26 @@
-"""Which examples make which batch, and threads that read batches ahead of their use."""
+"""Which examples form which batch, and threads that read batches ahead of their use."""
 
 import collections
 import concurrent.futures
 import itertools
 import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, TypeVar
 
 import numpy as np
 
 READ_THREADS = 2
 BATCHES_AHEAD = 4
 
+Key = TypeVar('Key')
+Batch = TypeVar('Batch')
 
-def training_batches(n, batch_size, steps, seed, epoch):
-    """The indices of each batch of an epoch: shuffles that depend on (seed, epoch) alone.
 
-    Examples that are left out, because the last batch would be short or the steps are fewer, are
-    others in another epoch. If the steps are more, the set is shuffled again as often as needed.
+def training_batches(n: int, batch_size: int, steps: int, seed: int, epoch: int) -> np.ndarray:
+    """The rows of each batch of an epoch: shuffles that depend on (seed, epoch) alone.
+
+    Each epoch leaves out other examples, if the last batch would be short or the steps are fewer.
+    If there are more steps, the set is shuffled as often as needed.
 
     Returns:
       int array `[steps, batch_size]`.
@@ -26,49 +31,46 @@ def training_batches(n, batch_size, steps, seed, epoch):
     return order[: steps * batch_size].reshape(steps, batch_size)
 
 
-def evaluation_batches(n, batch_size):
-    """Every index once, in order; the last batch is filled up with index 0 at weight 0.
+def evaluation_batches(n: int, batch_size: int) -> list[np.ndarray]:
+    """The rows `[batch_size]` of each batch: 0 to n - 1 in order, padded with row 0 at the end.
 
-    Returns:
-      list of (indices `[batch_size]`, weights `[batch_size]` float32, 1 or 0).
+    The first n results, in order, are those of the set; drop the others.
     """
-    indices = np.zeros(-(-n // batch_size) * batch_size, int)
-    indices[:n] = np.arange(n)
-    weights = (np.arange(len(indices)) < n).astype(np.float32)
-    return list(zip(indices.reshape(-1, batch_size), weights.reshape(-1, batch_size), strict=True))
+    rows = np.zeros(-(-n // batch_size) * batch_size, int)
+    rows[:n] = np.arange(n)
+    return list(rows.reshape(-1, batch_size))
 
 
-class ReadAhead:
-    """Iterates over `read(*key) for key in keys`, in order, read by threads ahead of time.
+class ReadAhead(Generic[Key, Batch]):
+    """Iterates over `read(key) for key in keys`, in order; threads read ahead.
 
-    An error in a thread is raised as soon as the consumer asks for any batch. `waited` is the
-    time in seconds that the consumer spent waiting for a batch.
+    An error in a thread is raised as soon as the consumer requests any batch.
+
+    Attributes:
+      waited: seconds that the consumer has waited for batches.
     """
 
-    def __init__(self, read, keys):
+    def __init__(self, read: Callable[[Key], Batch], keys: Iterable[Key]) -> None:
         self.waited = 0.0
         self._read, self._keys = read, keys
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Batch]:
         threads = concurrent.futures.ThreadPoolExecutor(READ_THREADS, thread_name_prefix='read')
-        keys = iter(self._keys)
+        submitted = (threads.submit(self._read, key) for key in self._keys)
         try:
-            queue = collections.deque(
-                threads.submit(self._read, *key) for key in itertools.islice(keys, BATCHES_AHEAD)
-            )
+            queue = collections.deque(itertools.islice(submitted, BATCHES_AHEAD))
             while queue:
                 began = time.perf_counter()
                 batch = _first_result(queue)
                 self.waited += time.perf_counter() - began
-                for key in itertools.islice(keys, 1):
-                    queue.append(threads.submit(self._read, *key))
+                queue.extend(itertools.islice(submitted, 1))
                 yield batch
         finally:
             threads.shutdown(cancel_futures=True)
 
 
-def _first_result(queue):
-    """Takes the result of the first future; raises the error of any as soon as it has one."""
+def _first_result(queue: collections.deque[concurrent.futures.Future[Batch]]) -> Batch:
+    """Removes the first future and returns its result; raises the error of any future at once."""
     while True:
         done = [future for future in queue if future.done()]
         for future in done:

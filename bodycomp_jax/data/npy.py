@@ -13,8 +13,8 @@ import tempfile
 import threading
 import weakref
 import zlib
-from collections.abc import Iterator
-from typing import BinaryIO
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from bodycomp_jax.errors import InputError, RunError
 
 MAX_HEADER_BYTES = 1 << 16  # numpy.save writes 118; the format allows 4 GiB
 FINGERPRINT_ROWS = 16
-COPY_BYTES = 1 << 26  # of a Fortran-ordered file, held in memory at a time
+COPY_BYTES = 1 << 26  # memory for copying a Fortran-ordered file
 
 
 class NpyRows:
@@ -30,103 +30,105 @@ class NpyRows:
 
     Attributes:
       path: the file.
-      shape, dtype, fortran_order: of the whole array, as its header says. A Fortran-ordered file
-        is copied when its rows are first read, to a temporary file in row order.
+      shape, dtype, fortran_order: of the whole array, from the header. The first access to the
+        rows of a Fortran-ordered file copies it to a temporary file in row order.
     """
 
-    def __init__(self, path):
-        """Reads the header alone; raises InputError if it is not that of a plain array."""
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Reads the header alone; raises InputError unless it describes an array of numbers."""
         self.path = os.fspath(path)
-        self._take(_open_regular_file(self.path))
+        self._keep_open(_open_regular_file(self.path))
         self.shape, self.fortran_order, self.dtype, self._offset = _read_header(self._fd, self.path)
         self._row_shape = self.shape[1:]
         self._row_bytes = math.prod(self._row_shape) * self.dtype.itemsize
-        self._refuse_short_file()
-        self._scattered = self.fortran_order
+        self._refuse_truncated_file()
+        self._in_row_order = not self.fortran_order
         self._copying = threading.Lock()
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.shape[0]
 
     @property
-    def nbytes(self):
+    def nbytes(self) -> int:
+        """Size of the whole array."""
         return self.shape[0] * self._row_bytes
 
-    def read(self, indices):
-        """Copies of the rows at `indices`, in that order: `[len(indices), ...]`, native endian.
+    def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Copies of the rows at these indices, in that order: `[B, ...]`, native endian.
 
-        Raises RunError if the file has become shorter since it was opened.
+        Raises RunError if the file was truncated after it was opened.
         """
-        self._bring_rows_together()
-        rows = np.empty((len(indices), *self._row_shape), self.dtype)
-        for row, index in zip(rows, indices, strict=True):
-            self._read_into(row, self._offset + int(index) * self._row_bytes)
-        return _native(rows)
+        self._ensure_row_order()
+        array = np.empty((len(rows), *self._row_shape), self.dtype)
+        for target, row in zip(array, rows, strict=True):
+            self._read_into(target, self._offset + int(row) * self._row_bytes)
+        return _native(array)
 
-    def chunks(self, chunk_bytes):
-        """The whole array in file order, as (first row, `[n, ...]` rows) of about that size."""
-        self._bring_rows_together()
+    def chunks(self, chunk_bytes: int) -> Iterator[tuple[int, np.ndarray]]:
+        """The whole array in order, as (first row, `[n, ...]` rows) of about `chunk_bytes`."""
+        self._ensure_row_order()
         n = max(1, chunk_bytes // max(1, self._row_bytes))
         for start in range(0, len(self), n):
-            rows = np.empty((min(n, len(self) - start), *self._row_shape), self.dtype)
-            self._read_into(rows, self._offset + start * self._row_bytes)
-            yield start, _native(rows)
+            array = np.empty((min(n, len(self) - start), *self._row_shape), self.dtype)
+            self._read_into(array, self._offset + start * self._row_bytes)
+            yield start, _native(array)
 
-    def _read_into(self, array, position):
-        buffer = memoryview(array.reshape(-1).view(np.uint8))
-        while buffer:
-            count = os.preadv(self._fd, [buffer], position)
-            if count == 0:
-                raise RunError(
-                    f'{self.path}: the file ends at byte {position}, but its header promises '
-                    f'{self._offset + self.nbytes}; it was cut short after this run opened it. '
-                    'Restore the file and give the same command again'
-                )
-            buffer, position = buffer[count:], position + count
+    def fingerprint(self) -> dict[str, Any]:
+        """Properties that identify the array: 'shape', 'dtype', 'bytes' and 'fingerprint'.
 
-    def _refuse_short_file(self):
-        size, promised = os.fstat(self._fd).st_size, self._offset + self.nbytes
-        if size < promised:
-            raise InputError(
-                f'{self.path}: the file has {size:,} bytes, but its header promises {promised:,} '
-                f'({self.dtype} of shape {self.shape}); it was cut short, copy it again'
-            )
-
-    def identity(self):
-        """What tells this array from another: {'shape', 'dtype', 'bytes', 'fingerprint'}.
-
-        The fingerprint is the CRC-32 of up to `FINGERPRINT_ROWS` rows spread over the file.
+        The last is the CRC-32 of up to 16 rows spread evenly over the file, from the first to
+        the last row. A change of other rows alone goes unnoticed.
         """
         sample = np.linspace(0, len(self) - 1, min(len(self), FINGERPRINT_ROWS)).astype(int)
         return {
             'shape': list(self.shape),
             'dtype': self.dtype.str,
             'bytes': self.nbytes,
-            'fingerprint': zlib.crc32(self.read(sample)),
+            'fingerprint': zlib.crc32(self.read(sample).data),
         }
 
-    def _take(self, fd):
+    def _read_into(self, array: np.ndarray, position: int) -> None:
+        buffer = array.reshape(-1).view(np.uint8).data
+        while buffer:
+            count = os.preadv(self._fd, [buffer], position)
+            if count == 0:
+                raise RunError(
+                    f'{self.path}: the file ends at byte {position}, but its header requires '
+                    f'{self._offset + self.nbytes}; it was truncated during this run. Restore the '
+                    'file and repeat the same command'
+                )
+            buffer, position = buffer[count:], position + count
+
+    def _refuse_truncated_file(self) -> None:
+        size, required = os.fstat(self._fd).st_size, self._offset + self.nbytes
+        if size < required:
+            raise InputError(
+                f'{self.path}: the file has {size:,} bytes, but its header requires {required:,} '
+                f'({self.dtype} of shape {self.shape}); it is truncated, copy it again'
+            )
+
+    def _keep_open(self, fd: int) -> None:
         """Reads from this file descriptor from now on, and closes it with the object."""
         self._fd = fd
         weakref.finalize(self, os.close, fd)
 
-    def _bring_rows_together(self):
-        """From a Fortran-ordered file makes an unlinked copy in row order, and reads that.
+    def _ensure_row_order(self) -> None:
+        """Replaces a Fortran-ordered file by an unlinked copy in row order.
 
-        In such a file each row is scattered over the whole file, so that reading rows in random
-        order would read all of it for each.
+        Each row of such a file is scattered over the whole file: random access to rows would
+        read the whole file for each.
         """
         with self._copying:
-            if self._scattered:
+            if not self._in_row_order:
                 with tempfile.TemporaryFile() as copy:
                     self._write_in_row_order(copy)
-                    self._take(os.dup(copy.fileno()))
-                self._offset, self._scattered = 0, False
+                    self._keep_open(os.dup(copy.fileno()))
+                self._offset, self._in_row_order = 0, True
 
-    def _write_in_row_order(self, copy):
+    def _write_in_row_order(self, copy: BinaryIO) -> None:
         """Writes blocks of rows, each gathered from all columns of the file."""
         shape = self.shape
-        while len(shape) > 1 and shape[-1] == 1:  # a column is what the last axis counts
+        while len(shape) > 1 and shape[-1] == 1:  # the last axis counts the columns
             shape = shape[:-1]
         N, *middle, columns = shape if len(shape) > 1 else (*shape, 1)
         column = np.empty((*middle[::-1], N), self.dtype)
@@ -196,23 +198,23 @@ def npy_writers(*paths: str) -> Iterator[list[NpyWriter]]:
         raise
 
 
-def _open_regular_file(path):
-    """A file descriptor; no waiting for the writer of a pipe. Raises InputError."""
+def _open_regular_file(path: str) -> int:
+    """A file descriptor; does not wait for the writer of a pipe. Raises InputError."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise InputError(f'{path}: cannot be opened ({error.strerror})') from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise InputError(f'{path}: not a file with an array in it; write it with numpy.save')
+        raise InputError(f'{path}: not a regular file; write the array with numpy.save')
     return fd
 
 
-def _read_header(fd, path):
+def _read_header(fd: int, path: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     """(shape, Fortran order, dtype, offset of the data). Raises InputError.
 
-    numpy parses the header, but only once its length is known to be sane: numpy would read
-    as much as the header claims to be. Nothing is ever unpickled.
+    numpy parses the header, but only after a check of its length: numpy would read as many bytes
+    as the header claims to have. Nothing is ever unpickled.
     """
     start = os.pread(fd, MAX_HEADER_BYTES, 0)
     try:
@@ -223,7 +225,7 @@ def _read_header(fd, path):
             raise ValueError(f'a header of {offset:,} bytes')
         stream = io.BytesIO(start[:offset])
         stream.seek(8)
-        # Versions 2 and 3 differ in the encoding of field names alone, and arrays have none.
+        # Versions 2 and 3 differ only in the encoding of field names; plain arrays have none.
         read = np.lib.format.read_array_header_1_0
         if version != (1, 0):
             read = np.lib.format.read_array_header_2_0
@@ -234,11 +236,11 @@ def _read_header(fd, path):
         ) from error
     if not shape or min(shape) < 0 or dtype.kind not in 'biufc':
         raise InputError(
-            f'{path}: holds {dtype} of shape {shape}, not an array of numbers; '
-            'write it with numpy.save'
+            f'{path}: {dtype} of shape {shape}, expected an array of numbers; write it with '
+            'numpy.save'
         )
     return tuple(int(n) for n in shape), fortran_order, dtype, offset  # True counts as 1
 
 
-def _native(rows):
-    return rows.astype(rows.dtype.newbyteorder('='), copy=False)
+def _native(array: np.ndarray) -> np.ndarray:
+    return array.astype(array.dtype.newbyteorder('='), copy=False)

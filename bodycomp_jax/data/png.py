@@ -1,68 +1,67 @@
-"""8-bit grey pictures: PNG files that may be anything, and the size that the network sees."""
+"""8-bit greyscale PNG files: safe reading, writing and resizing for slice selection."""
 
+import os
 import struct
 
 import numpy as np
 from PIL import Image
 
+from bodycomp_jax.config import DENSENET_SIDE
 from bodycomp_jax.errors import InputError
 
-SIDE = 256  # pixels, what the slice-selection network sees
-MAX_SIDE = 8192  # pixels; more in a header is no CT slice but a decompression bomb
+MAX_SIDE = 8192  # pixels; a larger size in a header is a decompression bomb
 PNG_START = struct.Struct('>8s4x4sIIBB')  # signature, IHDR, width, height, bit depth, colour type
 GREY_8_BIT = (8, 0)
 
 
-def read_png(path):
-    """The pixels of an 8-bit grey PNG file: `[H, W]` uint8.
+def read_png(path: str | os.PathLike[str]) -> np.ndarray:
+    """The pixels of an 8-bit greyscale PNG file: `[H, W]` uint8.
 
-    Raises InputError for any other file; nothing is decompressed before the header is sane.
+    Raises InputError for any other file; checks the header before any decompression.
     """
     try:
         with open(path, 'rb') as file:
-            start = file.read(PNG_START.size)
-            size = _sane_size(path, start)
+            size = _checked_size(path, file.read(PNG_START.size))
             file.seek(0)
             with Image.open(file, formats=['PNG']) as image:
-                if (image.mode, image.size) != ('L', size):  # there is a second header
-                    raise InputError(f'{path}: not a sound PNG file; export it again')
+                if (image.mode, image.size) != ('L', size):  # from a second header
+                    raise InputError(f'{path}: corrupt PNG file; export this slice again')
                 return np.asarray(image)
     except InputError:
         raise
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error}); export this slice again') from error
-    except Exception as error:  # broken files make Pillow raise errors of many kinds
-        raise InputError(f'{path}: not a sound PNG file ({error}); export it again') from error
+    except Exception as error:  # Pillow raises errors of many kinds for corrupt files
+        raise InputError(f'{path}: corrupt PNG file ({error}); export this slice again') from error
 
 
-def write_png(path, image):
+def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
     """Writes `[H, W]` uint8."""
     Image.fromarray(image).save(path)
 
 
-def resized(image):
-    """`[H, W]` uint8 as `[SIDE, SIDE]`: the mean over areas where it shrinks, else linear."""
+def resized(image: np.ndarray) -> np.ndarray:
+    """`[H, W]` uint8 as `[256, 256]`: area means where an axis shrinks, linear where it grows."""
     H, W = image.shape
     picture = Image.fromarray(image)
-    for size, length in (((W, SIDE), H), ((SIDE, SIDE), W)):
-        method = Image.Resampling.BOX if length >= SIDE else Image.Resampling.BILINEAR
+    for size, length in (((W, DENSENET_SIDE), H), ((DENSENET_SIDE, DENSENET_SIDE), W)):
+        method = Image.Resampling.BOX if length >= DENSENET_SIDE else Image.Resampling.BILINEAR
         picture = picture.resize(size, method)
     return np.asarray(picture)
 
 
-def _sane_size(path, start):
-    """(width, height) that the start of a file says. Raises InputError."""
+def _checked_size(path: str | os.PathLike[str], start: bytes) -> tuple[int, int]:
+    """(width, height) in the first bytes of a file. Raises InputError."""
     if len(start) < PNG_START.size or start[:8] != b'\x89PNG\r\n\x1a\n' or start[12:16] != b'IHDR':
-        raise InputError(f'{path}: not a PNG file; export this slice as 8-bit grey PNG')
-    _, _, width, height, *kind = PNG_START.unpack(start)
+        raise InputError(f'{path}: not a PNG file; export this slice as 8-bit greyscale PNG')
+    _, _, width, height, depth, colour = PNG_START.unpack(start)
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         raise InputError(
-            f'{path}: a picture of {width} x {height} pixels is no CT slice; use at most '
-            f'{MAX_SIDE} x {MAX_SIDE}'
+            f'{path}: invalid size {width} x {height}: use 1 x 1 to {MAX_SIDE} x {MAX_SIDE} pixels'
         )
-    if tuple(kind) != GREY_8_BIT:
+    if (depth, colour) != GREY_8_BIT:
         raise InputError(
-            f'{path}: not an 8-bit grey picture (bit depth {kind[0]}, colour type {kind[1]}); map '
-            'HU by the window 40/400 to 0..255 and save it as 8-bit grey PNG'
+            f'{path}: bit depth {depth} and colour type {colour}, expected 8-bit greyscale; map '
+            'HU with the window 40/400 to 0..255 and export as 8-bit greyscale PNG'
         )
     return width, height

@@ -1,4 +1,4 @@
-"""The slice-selection trainer's input: CT slices as PNG files, and their offsets in CSV files."""
+"""Slice-selection datasets: CT slices as PNG files and their offsets in CSV files."""
 
 import concurrent.futures
 import csv
@@ -9,96 +9,98 @@ import re
 import tempfile
 import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from bodycomp_jax.data.png import SIDE, read_png, resized, write_png
+from bodycomp_jax.config import DENSENET_SIDE, SliceSelectionConfig
+from bodycomp_jax.data.png import read_png, resized, write_png
 from bodycomp_jax.errors import InputError
 
-LARGE = 1 << 31  # bytes of decoded slices from which they are kept in a file, not in memory
+LARGE = 1 << 31  # bytes of decoded slices from which a file holds them instead of memory
 SERIES_COLUMNS = ('series', 'SeriesInstanceUID')
 MAX_OFFSET = 1e4  # mm
 MAX_LISTED = 8  # names in a message
 
+# (items, their number, title) -> the same items, with progress shown
+Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
+
 
 class SliceSelectionSet:
-    """One split: `images/<split>/000000.png ...` and `meta/<split>.csv`, whose row i is of image i.
+    """A `Dataset` of `images/<split>/000000.png ...` and `meta/<split>.csv`; row i is of image i.
 
-    Opening reads the table and lists the pictures; `decode` reads these, once.
+    Opening reads the table and lists the pictures; `validate` decodes them, once, to be read.
 
     Attributes:
       offsets: `[N, L]` float32, mm from each level, positive towards the head.
-      series: {name: `[n]` indices of its slices}; one of all slices where the table names none.
-      image_shape: of a slice as the network sees it.
+      series: {name: `[n]` indices of its slices}; a single one if the table names none.
     """
 
-    image_shape = (SIDE, SIDE)
+    image_shape = (DENSENET_SIDE, DENSENET_SIDE)
 
-    def __init__(self, data_dir, split, levels):
-        """Raises InputError where table and pictures do not fit together."""
-        self._levels = levels
-        self._table = os.path.join(data_dir, 'meta', f'{split}.csv')
-        self._folder = os.path.join(data_dir, 'images', split)
-        self.offsets, self.series = _read_table(self._table, levels)
-        self._paths = _list_pictures(self._folder, len(self.offsets), self._table)
-
-    def __len__(self):
-        return len(self.offsets)
-
-    def decode(self, cache_dir, track):
-        """Decodes and resizes all pictures, on all cores.
+    def __init__(
+        self,
+        data_dir: str | os.PathLike[str],
+        split: str,
+        levels: tuple[str, ...],
+        *,
+        cache_dir: str | os.PathLike[str],
+        track: Track,
+        disjoint_from: 'SliceSelectionSet | None' = None,
+    ) -> None:
+        """Raises InputError where table and pictures do not match.
 
         Args:
+          data_dir: the folder with `images` and `meta`.
+          split: 'train' or 'val'.
+          levels: the levels whose offsets are read.
           cache_dir: an existing folder for the temporary file that holds a large set.
-          track: iterable, number of its items, title -> the same iterable, with its progress shown.
+          track: shows the progress of `validate`.
+          disjoint_from: a set, validated first, that must have no picture in common with this.
+        """
+        self._levels = levels
+        self._cache_dir, self._track, self._disjoint_from = cache_dir, track, disjoint_from
+        table = os.path.join(data_dir, 'meta', f'{split}.csv')
+        self._folder = os.path.join(data_dir, 'images', split)
+        self.offsets, self.series = _read_table(table, levels)
+        self._paths = _list_pictures(self._folder, len(self.offsets), table)
 
-        Raises InputError naming the picture that is not one, or that there is no room.
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def read(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """{'image': `[B, 256, 256]` uint8 grey values, 'offset': `[B, L]` float32 mm}."""
+        return {'image': self._slices[rows], 'offset': self.offsets[rows]}
+
+    def validate(self) -> None:
+        """Decodes and resizes all pictures, on all cores.
+
+        Raises InputError for an invalid picture, for one that is also in `disjoint_from`, and
+        if there is no space for the decoded slices.
         """
         began = time.perf_counter()
-        self._slices = _room_for(len(self), cache_dir)
-        self.digests, self._shapes = {}, set()
+        self._slices = _allocate(len(self), self._cache_dir)
+        self._digests: dict[bytes, int] = {}  # of each distinct picture, its first row
+        self._sizes = set()
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
             try:
                 decoded = threads.map(self._decode, range(len(self)))
-                for i, (shape, digest) in enumerate(track(decoded, len(self), self._folder)):
-                    self._shapes.add(shape)
-                    self.digests.setdefault(digest, i)
+                for i, (size, digest) in enumerate(self._track(decoded, len(self), self._folder)):
+                    self._sizes.add(size)
+                    if digest is not None:
+                        self._digests.setdefault(digest, i)
             except BaseException:
                 threads.shutdown(cancel_futures=True)
                 raise
-        self.digests.pop(None, None)
-        self._fingerprint = _crc(self._slices)
+        self._checksum = zlib.crc32(self._slices.data)
         self._seconds = time.perf_counter() - began
+        if self._disjoint_from is not None:
+            self._refuse_shared_pictures(self._disjoint_from)
 
-    def read(self, indices, weights=None):
-        """A batch of slices.
-
-        Args:
-          indices: `[B]` integers.
-          weights: `[B]` floats, 0 for padding; None for all 1.
-
-        Returns:
-          {'image': `[B, 256, 256]` uint8 grey values, 'offset': `[B, L]` float32 mm, 'index': `[B]`
-          int32, where in the set they are, 'weight': `[B]` float32}.
-        """
-        return {
-            'image': self._slices[indices],
-            'offset': self.offsets[indices],
-            'index': np.asarray(indices, np.int32),
-            'weight': np.ones(len(indices), np.float32) if weights is None else weights,
-        }
-
-    def identity(self):
-        """What tells this set from another, as plain JSON values: {'images', 'offsets'}."""
-        return {
-            'images': {'number': len(self), 'fingerprint': self._fingerprint},
-            'offsets': {'levels': list(self._levels), 'fingerprint': _crc(self.offsets)},
-        }
-
-    def check(self):
-        """A line that says what the set is."""
-        sizes = ', '.join(f'{H} x {W}' for H, W in sorted(self._shapes)[:MAX_LISTED])
+    def describe(self) -> str:
+        """Number and sizes of the slices, and the range of the offsets."""
+        sizes = ', '.join(f'{H} x {W}' for H, W in sorted(self._sizes)[:MAX_LISTED])
         ranges = ', '.join(
             f'{level} {low:+.0f} to {high:+.0f} mm'
             for level, low, high in zip(
@@ -106,52 +108,64 @@ class SliceSelectionSet:
             )
         )
         return (
-            f'{len(self)} slices of {sizes}, seen as {SIDE} x {SIDE}, in {len(self.series)} '
-            f'series; from {ranges}; decoded in {self._seconds:.1f} s'
+            f'{len(self)} slices of {sizes}, resized to {DENSENET_SIDE} x {DENSENET_SIDE}, in '
+            f'{len(self.series)} series; from {ranges}; decoded in {self._seconds:.1f} s'
         )
 
-    def path(self, index):
-        """The file of a slice."""
-        return self._paths[index]
+    def fingerprint(self) -> dict[str, dict[str, Any]]:
+        """Number and CRC-32 of the resized slices; levels and CRC-32 of the offsets."""
+        return {
+            'images': {'number': len(self), 'fingerprint': self._checksum},
+            'offsets': {'levels': list(self._levels), 'fingerprint': zlib.crc32(self.offsets.data)},
+        }
 
-    def _decode(self, i):
-        """Keeps slice i; returns its shape and digest, None for a slice of one grey value."""
+    def _decode(self, i: int) -> tuple[tuple[int, ...], bytes | None]:
+        """Stores slice i; returns its original shape and its digest, None if it is uniform."""
         image = read_png(self._paths[i])
         small = resized(image)
         self._slices[i] = small
-        plain = small.min() == small.max()
-        return image.shape, None if plain else hashlib.blake2b(small, digest_size=16).digest()
+        uniform = small.min() == small.max()
+        return image.shape, None if uniform else hashlib.blake2b(
+            small.data, digest_size=16
+        ).digest()
+
+    def _refuse_shared_pictures(self, other: 'SliceSelectionSet') -> None:
+        shared = self._digests.keys() & other._digests.keys()
+        if shared:
+            first = min(shared, key=self._digests.__getitem__)
+            raise InputError(
+                f'{self._paths[self._digests[first]]}: the same picture as '
+                f'{other._paths[other._digests[first]]}; {len(shared)} of {len(self)} validation '
+                'slices are also training slices; use other slices for validation'
+            )
 
 
-def open_sets(data_dir, config, cache_dir, track):
-    """The decoded training and validation set in a folder.
+def open_sets(
+    data_dir: str | os.PathLike[str],
+    config: SliceSelectionConfig,
+    cache_dir: str | os.PathLike[str],
+    track: Track,
+) -> tuple[SliceSelectionSet, SliceSelectionSet]:
+    """The training and the validation set in a folder; validate them in this order.
 
     Args:
       data_dir: the folder with `images` and `meta`.
-      config: a `SliceSelectionConfig`.
-      cache_dir, track: see `SliceSelectionSet.decode`.
+      config: the hyper-parameters.
+      cache_dir, track: see `SliceSelectionSet`.
 
-    Raises InputError for whatever is wrong with them, before anything is written.
+    Raises InputError where tables and pictures do not match, and for less than a batch of slices.
     """
     if not os.path.isdir(data_dir):
-        raise InputError(f'{data_dir}: there is no such folder; give the folder of images and meta')
-    train_set, val_set = (
-        SliceSelectionSet(data_dir, s, config.network.levels) for s in ('train', 'val')
+        raise InputError(f'{data_dir}: no such folder; give the folder of images and meta')
+    levels = config.network.levels
+    train_set = SliceSelectionSet(data_dir, 'train', levels, cache_dir=cache_dir, track=track)
+    val_set = SliceSelectionSet(
+        data_dir, 'val', levels, cache_dir=cache_dir, track=track, disjoint_from=train_set
     )
     if len(train_set) < config.batch_size:
         raise InputError(
             f'{data_dir}: {len(train_set)} training slices are fewer than one batch of '
             f'{config.batch_size}; use -b {len(train_set)} or less'
-        )
-    for dataset in (train_set, val_set):
-        dataset.decode(cache_dir, track)
-    shared = train_set.digests.keys() & val_set.digests.keys()
-    if shared:
-        one = min(shared, key=val_set.digests.get)
-        raise InputError(
-            f'{val_set.path(val_set.digests[one])}: the same picture as '
-            f'{train_set.path(train_set.digests[one])}, and so are {len(shared)} of the '
-            f'{len(val_set)} validation slices; validate on slices that are not trained on'
         )
     return train_set, val_set
 
@@ -186,17 +200,17 @@ def write_split(
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def _read_table(path, levels):
+def _read_table(path: str, levels: tuple[str, ...]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """(offsets `[N, L]` float32, {series: indices}). Raises InputError."""
     try:
         with open(path, newline='', encoding='utf-8-sig') as file:
             header, *rows = [row for row in csv.reader(file, strict=True) if row] or [[]]
     except FileNotFoundError as error:
-        raise InputError(f'{path}: there is no such table{_beside(path)}') from error
+        raise InputError(f'{path}: no such table; {_contents_beside(path)}') from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f'{path}: cannot be read as CSV ({error}); save it as UTF-8') from error
     if not rows:
-        raise InputError(f'{path}: has no rows; there must be one for each picture')
+        raise InputError(f'{path}: no rows; write one row per picture')
     ragged = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
     if ragged is not None:
         raise InputError(
@@ -208,35 +222,34 @@ def _read_table(path, levels):
     return np.array(offsets, np.float32), _series(header, rows)
 
 
-def _column(path, header, level, num_levels):
-    """Where the offsets of a level are."""
+def _column(path: str, header: list[str], level: str, num_levels: int) -> int:
+    """Position of the column with the offsets of a level."""
     names = [f'ZOffset_{level}', *(['ZOffset'] if num_levels == 1 else [])]
     name = next((name for name in names if name in header), None)
     if name is None:
         raise InputError(
-            f'{path}: there is no column {" or ".join(names)}, but '
-            f'{_listed([repr(name) for name in header])}; name the levels that are there with '
-            '--levels'
+            f'{path}: no column {" or ".join(names)} among {_listed(list(map(repr, header)))}; '
+            'name the levels of the table with --levels'
         )
     if header.count(name) > 1:
-        raise InputError(f'{path}: the column {name} is there {header.count(name)} times')
+        raise InputError(f'{path}: {header.count(name)} columns have the name {name}; keep one')
     return header.index(name)
 
 
-def _offset(path, row, column, text):
+def _offset(path: str, row: int, column: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not abs(value) < MAX_OFFSET:
         raise InputError(
-            f'{path}: row {row}, column {column}: {text!r} is no distance in mm; correct it, or '
-            'leave out that row and its picture'
+            f'{path}: row {row}, column {column}: invalid offset {text!r}: expected a number of '
+            'mm; correct it, or remove the row and its picture'
         )
     return value
 
 
-def _series(header, rows):
+def _series(header: list[str], rows: list[list[str]]) -> dict[str, np.ndarray]:
     """{name: indices of its rows}."""
     column = next((header.index(name) for name in SERIES_COLUMNS if name in header), None)
     if column is None:
@@ -245,10 +258,10 @@ def _series(header, rows):
     return {str(name): np.flatnonzero(names == name) for name in dict.fromkeys(names)}
 
 
-def _list_pictures(folder, count, table):
-    """The paths of 000000.png and so on. Raises InputError where one is missing or too many."""
+def _list_pictures(folder: str, count: int, table: str) -> list[str]:
+    """The paths of 000000.png and so on. Raises InputError unless there are exactly `count`."""
     if not os.path.isdir(folder):
-        raise InputError(f'{folder}: there is no such folder{_beside(folder)}')
+        raise InputError(f'{folder}: no such folder; {_contents_beside(folder)}')
     found = {name for name in os.listdir(folder) if re.fullmatch(r'\d+\.png', name)}
     wanted = [f'{i:06d}.png' for i in range(len(found))]
     gap = next((name for name in wanted if name not in found), None)
@@ -259,15 +272,15 @@ def _list_pictures(folder, count, table):
         )
     if len(found) != count:
         raise InputError(
-            f'{folder}: {len(found)} pictures (NNNNNN.png), but {table} has {count} rows; row i '
-            'must belong to picture i'
+            f'{folder}: {len(found)} pictures (NNNNNN.png), but {table} has {count} rows; write '
+            'row i for picture i'
         )
     return [os.path.join(folder, name) for name in wanted]
 
 
-def _room_for(count, cache_dir):
-    """An array for so many slices: in memory, or if large in a file that has no name."""
-    shape = (count, SIDE, SIDE)
+def _allocate(count: int, cache_dir: str | os.PathLike[str]) -> np.ndarray:
+    """An array for so many slices: in memory or, if large, in an unlinked file."""
+    shape = (count, DENSENET_SIDE, DENSENET_SIDE)
     size = math.prod(shape)
     if size < LARGE:
         return np.empty(shape, np.uint8)
@@ -277,25 +290,18 @@ def _room_for(count, cache_dir):
             return np.memmap(file, np.uint8, 'r+', shape=shape)
     except OSError as error:
         raise InputError(
-            f'{cache_dir}: no room for {size / 1e6:,.0f} MB of decoded slices '
-            f'({error.strerror}); make room or choose another output folder'
+            f'{cache_dir}: no space for {size / 1e6:,.0f} MB of decoded slices '
+            f'({error.strerror}); free some or choose another output folder'
         ) from error
 
 
-def _crc(array):
-    crc = 0
-    for row in array:
-        crc = zlib.crc32(np.ascontiguousarray(row), crc)
-    return crc
-
-
-def _beside(path):
-    """What there is instead, for a message."""
+def _contents_beside(path: str) -> str:
+    """The contents of the parent folder, for a message."""
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
-        return f', nor its folder {folder}'
-    return f'; in {folder} there is {_listed(sorted(os.listdir(folder))) or "nothing"}'
+        return f'its folder {folder} does not exist either'
+    return f'{folder} contains {_listed(sorted(os.listdir(folder))) or "nothing"}'
 
 
-def _listed(names):
+def _listed(names: list[str]) -> str:
     return ', '.join(names[:MAX_LISTED]) + ', ...' * (len(names) > MAX_LISTED)

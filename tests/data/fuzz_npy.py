@@ -1,7 +1,7 @@
-"""Throws broken headers at the .npy reader: python tests/fuzz_npy.py [INPUTS] [SEED].
+"""Fuzzes the .npy reader with broken headers: python tests/data/fuzz_npy.py [INPUTS] [SEED].
 
-Each input is a sound file with bytes flipped, cut, repeated or replaced by what a header may
-hold; the reader must answer with an array or an InputError, in little memory and time.
+Each input is a valid file with bytes changed, deleted, or replaced by fragments of headers; the
+reader must return an array or raise InputError, with little memory.
 """
 
 import pathlib
@@ -10,6 +10,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -25,42 +26,42 @@ PIECES = (
 MAX_GROWTH_MB = 64
 
 
-def mutate(rng, content):
-    """One to four random changes, most of them in the header."""
-    content = bytearray(content)
+def mutate(rng: random.Random, content: bytes) -> bytes:
+    """Makes one to four random changes, most of them in the header."""
+    mutated = bytearray(content)
     for _ in range(rng.randint(1, 4)):
-        at = rng.randrange(min(len(content), 140) if rng.random() < 0.9 else len(content))
+        at = rng.randrange(min(len(mutated), 140) if rng.random() < 0.9 else len(mutated))
         kind = rng.randrange(5)
         if kind == 0:
-            content[at] = rng.randrange(256)
+            mutated[at] = rng.randrange(256)
         elif kind == 1:
-            del content[at : at + rng.randint(1, 40)]
+            del mutated[at : at + rng.randint(1, 40)]
         elif kind == 2:
             piece = rng.choice(PIECES)
-            content[at : at + len(piece)] = piece
+            mutated[at : at + len(piece)] = piece
         elif kind == 3:
-            content[at:at] = rng.choice(PIECES)
+            mutated[at:at] = rng.choice(PIECES)
         else:
-            content[8:12] = rng.randrange(2 ** rng.choice((8, 16, 32))).to_bytes(4, 'little')
-        if not content:
-            content = bytearray(b'\x93')
-    return bytes(content)
+            mutated[8:12] = rng.randrange(2 ** rng.choice((8, 16, 32))).to_bytes(4, 'little')
+        if not mutated:
+            mutated = bytearray(b'\x93')
+    return bytes(mutated)
 
 
-def sound_files():
+def valid_files() -> Iterator[bytes]:
     array = np.arange(48, dtype=np.int16).reshape(3, 4, 4)
     for version in ((1, 0), (2, 0), (3, 0)):
-        for order in 'CF':
+        for in_order in (np.ascontiguousarray, np.asfortranarray):
             with tempfile.TemporaryFile() as file:
-                np.lib.format.write_array(file, np.asarray(array, order=order), version)
+                np.lib.format.write_array(file, in_order(array), version)
                 file.seek(0)
                 yield file.read()
 
 
-def fuzz(inputs, seed):
+def fuzz(inputs: int, seed: int) -> tuple[int, int, float, float]:
     """Returns (arrays accepted, inputs refused, slowest seconds, growth of memory in MB)."""
     rng = random.Random(seed)
-    seeds = list(sound_files())
+    seeds = list(valid_files())
     accepted, slowest = 0, 0.0
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory() as folder:

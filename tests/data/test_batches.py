@@ -19,7 +19,7 @@ def test_the_order_depends_on_seed_and_epoch_alone():
     assert (first != training_batches(100, 10, 10, seed=2, epoch=2)).any()
 
 
-def test_more_steps_than_the_set_has_shuffle_it_again():
+def test_more_steps_than_batches_shuffle_the_set_again():
     batches = training_batches(23, 5, 12, seed=1, epoch=2)
     np.testing.assert_array_equal(batches[:4], training_batches(23, 5, 4, seed=1, epoch=2))
     counts = np.bincount(batches.ravel(), minlength=23)
@@ -27,46 +27,45 @@ def test_more_steps_than_the_set_has_shuffle_it_again():
 
 
 @pytest.mark.parametrize('n', [1, 8, 9, 15, 16])
-def test_evaluation_counts_every_example_once(n):
-    counts = np.zeros(n)
-    for indices, weights in evaluation_batches(n, 8):
-        assert indices.shape == weights.shape == (8,)
-        np.add.at(counts, indices, weights)
-    np.testing.assert_array_equal(counts, 1)
+def test_evaluation_batches_have_every_example_in_order_then_padding(n):
+    batches = evaluation_batches(n, 8)
+    assert [batch.shape for batch in batches] == [(8,)] * -(-n // 8)
+    rows = np.concatenate(batches)
+    np.testing.assert_array_equal(rows[:n], np.arange(n))
+    assert not rows[n:].any()
 
 
 def test_read_ahead_keeps_the_order():
-    results = list(ReadAhead(lambda a, b: a * b, [(i, 2) for i in range(50)]))
-    assert results == [2 * i for i in range(50)]
+    assert list(ReadAhead(lambda i: 2 * i, range(50))) == [2 * i for i in range(50)]
 
 
-def test_an_error_in_a_thread_comes_out_at_once():
-    batch_two_is_asked_for = threading.Event()
+def test_an_error_in_a_thread_is_raised_at_once():
+    batch_two_requested = threading.Event()
 
     def read(i):
         if i == 1:
-            assert batch_two_is_asked_for.wait(60)
+            assert batch_two_requested.wait(60)
         if i == 2:
-            batch_two_is_asked_for.set()
-            raise RuntimeError('batch 2 is gone')
+            batch_two_requested.set()
+            raise RuntimeError('batch 2 failed')
         return i
 
-    iterator = iter(ReadAhead(read, [(i,) for i in range(10)]))
-    with pytest.raises(RuntimeError, match='batch 2 is gone'):
+    iterator = iter(ReadAhead(read, range(10)))
+    with pytest.raises(RuntimeError, match='batch 2 failed'):
         list(iterator)
 
 
-def test_no_thread_is_left_behind_when_the_consumer_stops():
+def test_no_thread_remains_after_the_consumer_stops():
     before = threading.active_count()
-    iterator = iter(ReadAhead(lambda i: i, [(i,) for i in range(100)]))
+    iterator = iter(ReadAhead(lambda i: i, range(100)))
     assert next(iterator) == 0
     iterator.close()
     assert threading.active_count() == before
 
 
-def test_it_reads_ahead_but_not_the_whole_epoch():
+def test_read_ahead_is_limited():
     started = []
-    iterator = iter(ReadAhead(lambda i: started.append(i), [(i,) for i in range(100)]))
+    iterator = iter(ReadAhead(lambda i: started.append(i), range(100)))
     next(iterator)
     iterator.close()
     assert 1 < len(started) < 10

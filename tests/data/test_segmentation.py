@@ -1,7 +1,9 @@
 import dataclasses
 import shutil
+import struct
 import subprocess
 import sys
+import zlib
 
 import numpy as np
 import pytest
@@ -33,21 +35,20 @@ def replace(data_dir, name, array):
     np.save(data_dir / f'{name}.npy', array)
 
 
-def open_and_check(data_dir, config=CONFIG):
+def open_and_validate(data_dir, config=CONFIG):
     for dataset in open_sets(data_dir, config):
-        dataset.check()
+        dataset.validate()
 
 
 def test_batches_are_the_rows_of_the_files(data_dir):
     train_set, val_set = open_sets(data_dir, CONFIG)
     assert (len(train_set), len(val_set), train_set.image_shape) == (6, 3, (8, 8))
-    batch = train_set.read(np.array([5, 0]), np.array([1, 0], np.float32))
+    batch = train_set.read(np.array([5, 0]))
+    assert list(batch) == ['image', 'mask']
     assert batch['image'].dtype == np.int16
     assert batch['mask'].dtype == np.uint8
     np.testing.assert_array_equal(batch['image'], load(data_dir, 'train_images')[[5, 0], ..., 0])
     np.testing.assert_array_equal(batch['mask'], load(data_dir, 'train_masks')[[5, 0], ..., 0])
-    np.testing.assert_array_equal(batch['weight'], [1, 0])
-    np.testing.assert_array_equal(train_set.read([1, 2])['weight'], [1, 1])
 
 
 def test_a_written_split_is_read_back(tmp_path):
@@ -108,39 +109,41 @@ def test_the_channel_axis_may_be_missing(data_dir):
     np.testing.assert_array_equal(batch['image'], images[[2], ..., 0])
 
 
-def test_the_check_tells_sizes_types_and_label_shares(data_dir):
+def test_the_description_has_sizes_types_and_label_shares(data_dir):
     masks = np.zeros((6, 8, 8, 1), np.uint8)
     masks[:3] = 1
     replace(data_dir, 'train_masks', masks)
-    line = open_sets(data_dir, CONFIG)[0].check()
+    train_set, _ = open_sets(data_dir, CONFIG)
+    train_set.validate()
+    line = train_set.describe()
     assert line.startswith('6 slices of 8 x 8, images int16, masks uint8: ')
     assert 'background 50.0%, muscle 50.0%, subcutaneous fat 0.0%, visceral fat 0.0%' in line
 
 
-def test_labels_out_of_range_are_counted_and_shown(data_dir):
+def test_the_error_for_labels_out_of_range_counts_and_names_them(data_dir):
     masks = load(data_dir, 'val_masks').astype(np.int16)
     masks[1, 0, 0] = 7
     masks[2, 0, 0] = -1
     masks[2, 0, 1] = 9
     replace(data_dir, 'val_masks', masks)
     with pytest.raises(InputError, match='slice 1 has the labels 7, and 2 of 3 slices'):
-        open_and_check(data_dir)
+        open_and_validate(data_dir)
 
 
 def test_visceral_fat_in_a_thoracic_set_is_explained(data_dir):
     network = dataclasses.replace(CONFIG.network, thoracic_model=True)
     config = dataclasses.replace(CONFIG, network=network)
     with pytest.raises(InputError, match=r'labels must be 0\.\.2; visceral fat \(3\)'):
-        open_and_check(data_dir, config)
+        open_and_validate(data_dir, config)
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
-def test_pixels_that_are_not_finite_are_found(data_dir, value):
+def test_pixels_that_are_not_finite_are_refused(data_dir, value):
     images = load(data_dir, 'train_images').astype(np.float32)
     images[4, 3, 3] = value
     replace(data_dir, 'train_images', images)
     with pytest.raises(InputError, match=r'train_images\.npy: slice 4 has'):
-        open_and_check(data_dir)
+        open_and_validate(data_dir)
 
 
 @pytest.mark.parametrize(
@@ -150,17 +153,17 @@ def test_pixels_that_are_not_finite_are_found(data_dir, value):
         ('train_images', lambda a: a.astype(np.int8), 'type int8 cannot hold Hounsfield'),
         ('train_images', lambda a: a.astype(np.uint16), 'type uint16 cannot hold Hounsfield'),
         ('train_images', lambda a: a.astype(complex), 'type complex128 cannot hold Hounsfield'),
-        ('train_masks', lambda a: a.astype(np.float32), 'type float32 are not labels'),
-        ('train_masks', lambda a: a.astype(bool), 'type bool are not labels'),
+        ('train_masks', lambda a: a.astype(np.float32), 'type float32, expected integer labels'),
+        ('train_masks', lambda a: a.astype(bool), 'type bool, expected integer labels'),
         ('train_images', lambda a: a[0, ..., 0], r'an array of shape \(8, 8\); expected'),
         ('train_images', lambda a: a.repeat(3, -1), r'an array of shape \(6, 8, 8, 3\); expected'),
-        ('train_images', lambda a: a[:0], 'has no slices'),
+        ('train_images', lambda a: a[:0], 'expected at least one slice'),
         ('train_images', lambda a: a[:, :6], 'slices of 6 x 8 are not square'),
-        ('train_masks', lambda a: a[:5], 'do not fit'),
-        ('train_masks', lambda a: a[:, :6, :6], 'do not fit'),
+        ('train_masks', lambda a: a[:5], 'do not match'),
+        ('train_masks', lambda a: a[:, :6, :6], 'do not match'),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused_by_name(data_dir, name, change, message):
+def test_the_error_for_arrays_that_do_not_match_names_the_file(data_dir, name, change, message):
     replace(data_dir, name, change(load(data_dir, name)))
     with pytest.raises(InputError, match=rf'{name}\.npy: .*{message}'):
         open_sets(data_dir, CONFIG)
@@ -169,7 +172,7 @@ def test_arrays_that_do_not_fit_are_refused_by_name(data_dir, name, change, mess
 def test_splits_of_different_sizes_are_refused(data_dir):
     for name in ('val_images', 'val_masks'):
         replace(data_dir, name, load(data_dir, name)[:, :4, :4])
-    with pytest.raises(InputError, match='the training slices are'):
+    with pytest.raises(InputError, match='slices of 4 x 4, but the training slices are 8 x 8'):
         open_sets(data_dir, CONFIG)
 
 
@@ -185,12 +188,12 @@ def test_fewer_slices_than_a_batch_are_refused(data_dir):
         open_sets(data_dir, dataclasses.replace(CONFIG, batch_size=16))
 
 
-def test_missing_folder_and_missing_file_are_named(data_dir):
+def test_errors_for_missing_files_and_folders_name_them(data_dir):
     (data_dir / 'val_masks.npy').unlink()
     with pytest.raises(InputError, match=r'val_masks\.npy: cannot be opened'):
         open_sets(data_dir, CONFIG)
     shutil.rmtree(data_dir)
-    with pytest.raises(InputError, match='there is no such folder'):
+    with pytest.raises(InputError, match='no such folder'):
         open_sets(data_dir, CONFIG)
 
 
@@ -198,22 +201,68 @@ PEAK_MEMORY = """
 import resource, sys
 import numpy as np
 from bodycomp_jax.config import SegmentationConfig
-from bodycomp_jax.data.batches import ReadAhead
-from bodycomp_jax.data.batches import training_batches
+from bodycomp_jax.data.batches import ReadAhead, training_batches
 from bodycomp_jax.data.segmentation import open_sets
 
 train_set, _ = open_sets(sys.argv[1], SegmentationConfig())
-train_set.check()
+train_set.validate()
 batches = training_batches(len(train_set), 16, len(train_set) // 16, seed=0, epoch=1)[:50]
-for batch in ReadAhead(train_set.read, zip(batches, strict=True)):
+for batch in ReadAhead(train_set.read, batches):
     del batch
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
 def write_sparse(path, shape, dtype):
-    """A file of zeros that takes no room on disk."""
+    """A file of zeros that uses no disk space."""
     np.lib.format.open_memmap(path, mode='w+', dtype=dtype, shape=shape).flush()
+
+
+def fingerprints(data_dir):
+    for dataset in open_sets(data_dir, CONFIG):
+        dataset.validate()
+        yield dataset.fingerprint()
+
+
+def test_fingerprints_are_those_of_older_runs(data_dir):
+    images = np.arange(20 * 64).reshape(20, 8, 8, 1) * 7 % 2000 - 1000
+    replace(data_dir, 'train_images', np.asfortranarray(images.astype('>i4')))
+    replace(data_dir, 'train_masks', (images % 4).astype(np.uint8))
+    shape = [20, 8, 8, 1]
+    images = {'shape': shape, 'dtype': '>i4', 'bytes': 5120, 'fingerprint': 922336711}
+    masks = {'shape': shape, 'dtype': '|u1', 'bytes': 1280, 'fingerprint': 3153738566}
+    found, _ = fingerprints(data_dir)
+    assert found.pop('images') == images
+    assert masks.items() < found.pop('masks').items()
+    assert not found
+
+
+def test_the_checksum_has_all_masks_in_chunks_of_8_mib(tmp_path):
+    masks = np.random.default_rng(0).integers(0, 4, (3, 2048, 2048), np.uint8)
+    write_split(tmp_path, 'train', ((mask.astype(np.int16), mask) for mask in masks))
+    dataset = SegmentationSet(tmp_path, 'train', ('a', 'b', 'c'))
+    dataset.validate()
+    chunks = struct.pack('<2I', zlib.crc32(masks[:2]), zlib.crc32(masks[2:]))
+    assert dataset.fingerprint()['masks']['checksum'] == zlib.crc32(chunks)
+
+
+def test_every_mask_and_the_sampled_images_are_in_the_fingerprint(data_dir):
+    n = 31  # every second row is sampled
+    images, masks = np.zeros((n, 8, 8), np.int16), np.zeros((n, 8, 8), np.uint8)
+
+    def found():
+        write_split(data_dir, 'train', zip(images, masks, strict=True))
+        return next(fingerprints(data_dir))
+
+    before = found()
+    masks[15, 3, 3] = 1
+    changed = found()
+    assert changed['masks'].pop('checksum') != before['masks'].pop('checksum')
+    assert changed == before
+    images[15] = 1
+    assert found()['images'] == before['images']
+    images[30] = 1
+    assert found()['images'] != before['images']
 
 
 def test_memory_does_not_grow_with_the_set(tmp_path):

@@ -1,0 +1,36 @@
+"""The interface of a dataset, as training, evaluation and the benchmark use it."""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class Dataset(Protocol):
+    """One split, read by row. Opening a dataset reads its tables and headers alone.
+
+    Attributes:
+      image_shape: (height, width) of the images that `read` returns.
+    """
+
+    image_shape: tuple[int, int]
+
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    def validate(self) -> None:
+        """Reads the whole dataset. Raises InputError for invalid files and values."""
+
+    def read(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """The examples at `rows`, `[B]` integers: {'image': ..., 'mask' or 'offset': ...}.
+
+        Each array has a leading axis of length B. Thread-safe.
+        """
+
+    def describe(self) -> str:
+        """A line about a validated dataset."""
+
+    def fingerprint(self) -> dict[str, dict[str, Any]]:
+        """{array: {property: JSON value}} that identify the content of a validated dataset.
+
+        A run continues only if every property that its checkpoint has is the same.
+        """
