@@ -47,13 +47,13 @@ def option(
 class RunConfig:
     """Where a run reads, writes and computes; changes the result by rounding at most."""
 
-    data_dir: str | None = option(
+    data_dir: str = option(
         None,
         'folder of the training data; also the first positional argument',
         group='Input and output',
         positional=True,
     )
-    model_output_dir: str | None = option(
+    model_output_dir: str = option(
         None,
         'folder for the folder of the run; also the second positional argument',
         group='Input and output',
@@ -166,7 +166,7 @@ class UNetConfig:
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        _check_positive(self, 'num_convs')
+        check_positive(self, 'num_convs')
         for name in ('compression_channels', 'decompression_channels'):
             channels = getattr(self, name)
             _check(min(channels, default=1) > 0, name, channels, 'use numbers above 0')
@@ -232,7 +232,7 @@ class DenseNetConfig:
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        _check_positive(
+        check_positive(
             self, 'threshold', 'nb_layers_per_block', 'nb_blocks', 'nb_initial_filters',
             'growth_rate',
         )  # fmt: skip
@@ -305,7 +305,7 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        _check_positive(self, 'batch_size', 'epochs', 'learning_rate')
+        check_positive(self, 'batch_size', 'epochs', 'learning_rate')
         count = self.batches_per_epoch
         _check(count is None or count > 0, 'batches_per_epoch', count, 'use a number above 0')
         finite = self.learning_rate < math.inf
@@ -426,7 +426,7 @@ def _check(holds: Any, name: str, value: Any, remedy: str) -> None:
         raise InputError(f'invalid --{name}={as_flag(value)}: {remedy}')
 
 
-def _check_positive(config: Any, *names: str) -> None:
+def check_positive(config: Any, *names: str) -> None:
     for name in names:
         _check(getattr(config, name) > 0, name, getattr(config, name), 'use a number above 0')
 

@@ -15,6 +15,7 @@ from tensorboardX.proto.event_pb2 import Event
 from bodycomp_jax.checkpoints.run import RunCheckpoints
 from bodycomp_jax.config import RunConfig, SegmentationConfig, from_values
 from bodycomp_jax.data.segmentation import open_sets
+from bodycomp_jax.training.run_spec import RunSpec
 from bodycomp_jax.training.state import initial_state
 from bodycomp_jax.training.tasks.segmentation import segmentation_task
 from bodycomp_jax.training.train import train
@@ -42,15 +43,28 @@ def tiny_config(**changes):
 
 def train_tiny(data_dir, run_dir, config, *, num_devices=2, pretrained=None, **options):
     """Trains in this process; returns what it printed."""
-    train_set, val_set = open_sets(data_dir, config)
+    sets = open_sets(data_dir, config)
     devices = jax.local_devices()[:num_devices]
-    steps = config.steps_per_epoch(len(train_set))
+    steps = config.steps_per_epoch(len(sets[0]))
     task = segmentation_task(config, devices=devices, steps_per_epoch=steps)
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        run = RunConfig(**options)
-        train(task, config, train_set, val_set, run_dir, devices, run, pretrained)
+        train(run_spec(task, config, sets, run_dir, devices, **options), pretrained)
     return output.getvalue()
+
+
+def run_spec(task, config, sets, run_dir, devices, **settings):
+    """The spec of a run on a training and a validation set, with these settings."""
+    train_set, val_set = sets
+    return RunSpec(
+        task=task,
+        config=config,
+        settings=RunConfig(**settings),
+        train_set=train_set,
+        val_set=val_set,
+        run_dir=str(run_dir),
+        devices=devices,
+    )
 
 
 def command(*arguments, program='train_segmentation'):

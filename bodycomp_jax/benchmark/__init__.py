@@ -1,1 +1,1 @@
-"""What training and prediction cost, against the least that they could."""
+"""Speed, memory and communication of training and prediction, compared with their lower bounds."""

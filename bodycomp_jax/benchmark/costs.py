@@ -1,4 +1,4 @@
-"""What each convolution of a network computes at least, for the roofline."""
+"""The least cost of each convolution of a network, for the roofline."""
 
 from typing import NamedTuple
 
@@ -7,17 +7,17 @@ from bodycomp_jax.models.densenet import BOTTLENECK
 
 
 class ConvolutionCost(NamedTuple):
-    """What one convolution of one slice computes."""
+    """The cost of one convolution of one slice."""
 
-    values: int  # of its output
-    macs_per_output: int  # multiplications and additions for each of them
+    values: int  # of the output
+    macs_per_output: int  # multiply-accumulate operations per value
     readers: int  # later operations that read the output
 
 
 def unet_costs(config: UNetConfig, side: int) -> list[ConvolutionCost]:
-    """A `ConvolutionCost` for each convolution, in order, at slices of side x side pixels.
+    """The convolutions in order, for slices of side x side pixels.
 
-    A 3x3 convolution of an upsampled image needs 2x2 macs alone.
+    A 3x3 convolution of an upsampled image needs only 2x2 multiply-accumulates per channel.
     """
     costs, C, pixels = [], 1, side * side
 
@@ -35,7 +35,7 @@ def unet_costs(config: UNetConfig, side: int) -> list[ConvolutionCost]:
 
     *upper, center = config.compression_channels
     for channels in upper:
-        block(C, 0, channels, 2)  # the skip and the pooling
+        block(C, 0, channels, 2)  # the skip connection and the pooling
         C, pixels = channels, pixels // 4
     block(C, 0, center, 1)
     C = center
@@ -47,9 +47,9 @@ def unet_costs(config: UNetConfig, side: int) -> list[ConvolutionCost]:
 
 
 def densenet_costs(config: DenseNetConfig, side: int) -> list[ConvolutionCost]:
-    """A `ConvolutionCost` for each convolution, in order, at slices of side x side pixels.
+    """The convolutions in order, for slices of side x side pixels.
 
-    The pooled input of each block counts as well, as a convolution without taps.
+    The pooled input of each block counts too, as a convolution without operations.
     """
     layers, growth = config.nb_layers_per_block, config.growth_rate
     C, side = config.nb_initial_filters, -(-side // 2)
@@ -61,7 +61,7 @@ def densenet_costs(config: DenseNetConfig, side: int) -> list[ConvolutionCost]:
         for j in range(layers):
             seen = C + j * growth
             costs.append(ConvolutionCost(pixels * BOTTLENECK * growth, seen, 1))
-            readers = layers - j  # the later layers, and what comes after the block
+            readers = layers - j  # the later layers and the operation after the block
             costs.append(ConvolutionCost(pixels * growth, 9 * BOTTLENECK * growth, readers))
         if i < config.nb_blocks - 1:
             added = layers * growth

@@ -1,4 +1,4 @@
-"""What training and prediction cost: measured, and against the least they could."""
+"""Measures training and prediction: speed, the costliest operations, and communication."""
 
 import collections
 import contextlib
@@ -12,84 +12,131 @@ import os
 import re
 import statistics
 import tempfile
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from bodycomp_jax import ct
 from bodycomp_jax.benchmark import roofline
-from bodycomp_jax.config import BenchmarkConfig, SegmentationConfig, SliceSelectionConfig
-from bodycomp_jax.data import png
+from bodycomp_jax.benchmark.costs import ConvolutionCost, densenet_costs, unet_costs
+from bodycomp_jax.config import (
+    DENSENET_SIDE,
+    DenseNetConfig,
+    SegmentationConfig,
+    SliceSelectionConfig,
+    TrainerConfig,
+    UNetConfig,
+    check_positive,
+    option,
+)
+from bodycomp_jax.data import phantom, segmentation, slice_selection
 from bodycomp_jax.data.batches import ReadAhead, training_batches
-from bodycomp_jax.data.phantom import slices
-from bodycomp_jax.data.segmentation import SegmentationSet
-from bodycomp_jax.data.slice_selection import SliceSelectionSet, write_split
-from bodycomp_jax.errors import InputError, WorkError
-from bodycomp_jax.inference.predictors import predictor
-from bodycomp_jax.models import densenet, unet
-from bodycomp_jax.training import data_parallel, device_batches, metrics_log, train
+from bodycomp_jax.data.dataset import Dataset
+from bodycomp_jax.errors import InputError, RunError
+from bodycomp_jax.inference.load import PREDICTORS
+from bodycomp_jax.runtime.devices import peak_memory, program_memory
+from bodycomp_jax.runtime.versions import versions
+from bodycomp_jax.training import data_parallel
+from bodycomp_jax.training.device_batches import cached_batches, streamed_batches
 from bodycomp_jax.training.state import initial_state, num_parameters
-from bodycomp_jax.training.stop_signals import vote
-from bodycomp_jax.training.tasks import segmentation, slice_selection
+from bodycomp_jax.training.step import train_step
+from bodycomp_jax.training.stop_signals import stop_flags
+from bodycomp_jax.training.tasks.segmentation import segmentation_task
+from bodycomp_jax.training.tasks.slice_selection import slice_selection_task
 from bodycomp_jax.training.tasks.task import Task
 
-DRAWN = 4  # different phantoms
-READ_STEPS = 64  # at least, in a window of reading: many beside the batches read ahead
+PHANTOMS = 4  # different slices
+MIN_READ_STEPS = 64  # per window of reading: many more than the batches that are read ahead
+OPERATIONS = 10  # rows of a profile
 ELEMENT_BYTES = {'f32': 4, 'bf16': 2, 'f16': 2, 's32': 4, 'u32': 4, 'pred': 1}
 
+Row = dict[str, Any]
+Subject = tuple[Dataset, Task, list[ConvolutionCost]]  # what is measured of one kind of network
 
-class Subject(NamedTuple):
-    """What is measured of one trainer."""
 
-    task: Callable  # config, devices, a dataset -> its `Task`
-    write: Callable  # folder, config, `[N, H, W]` HU, `[N, H, W]` labels -> a dataset of them
-    costs: Callable  # config, side -> a `ConvolutionCost` for each convolution
-    side: Callable  # side of the slices in files -> side that the network sees
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchmarkConfig:
+    """What is measured, and on how much data. Raises InputError for invalid values."""
+
+    collectives: bool = option(
+        False,
+        'count what a training step sends between devices, instead of timing',
+        group='Benchmark',
+    )
+    profile: str | None = option(
+        None,
+        'write a trace of a few training steps into this folder and print the ten operations '
+        'that take longest, instead of timing',
+        group='Benchmark',
+    )
+    json: bool = option(False, 'print one line of JSON instead of a table', group='Benchmark')
+    image_size: int = option(512, 'pixels on each side of a slice', group='Benchmark')
+    steps: int = option(10, 'steps per timed window', group='Benchmark')
+    windows: int = option(5, 'timed windows; their median is reported', group='Benchmark')
+    slices: int = option(256, 'slices in the dataset', group='Benchmark')
+    num_gpus: int | None = option(
+        None,
+        'number of devices of this machine to use; counts TPU cores and CPU devices as well '
+        '(default: all)',
+        group='Devices',
+        short='g',
+    )
+
+    def __post_init__(self) -> None:
+        check_positive(self, 'image_size', 'steps', 'windows', 'slices')
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A trainer with a set of phantoms, and how it is measured."""
+    """A trainer with a dataset of phantoms.
+
+    Attributes:
+      bench, config: the settings of the benchmark and of the training.
+      dataset: phantoms in files.
+      task: of the trainer.
+      costs: of every convolution of the network.
+      devices: to train on.
+    """
 
     bench: BenchmarkConfig
-    config: SegmentationConfig | SliceSelectionConfig
+    config: TrainerConfig
+    dataset: Dataset
     task: Task
-    costs: list  # a `ConvolutionCost` for each convolution of the network
-    dataset: SegmentationSet | SliceSelectionSet
-    devices: list
+    costs: list[ConvolutionCost]
+    devices: Sequence[jax.Device]
 
-    def one_batch(self):
-        """As the host reads it."""
+    def one_batch(self) -> dict[str, np.ndarray]:
+        """A batch on the host."""
         return self.dataset.read(np.arange(self.config.batch_size))
 
-    def batches(self, read):
-        """What `read` makes of the rows of each batch, read ahead, epoch after epoch, no end."""
+    def batches(self, read: Callable[[np.ndarray], Any]) -> Iterator[Any]:
+        """Batches without end, read ahead by `read(rows)` in the order of a training."""
         n, size = len(self.dataset), self.config.batch_size
 
-        def keys():
+        def rows():
             for epoch in itertools.count(1):
-                for rows in training_batches(n, size, n // size, self.config.seed, epoch):
-                    yield (rows,)
+                yield from training_batches(n, size, n // size, self.config.seed, epoch)
 
-        return iter(ReadAhead(read, keys()))
+        return iter(ReadAhead(read, rows()))
 
-    def seconds(self, run, steps=None):
-        """Of one run, in each window."""
-        return roofline.seconds(run, self.bench.windows, steps or self.bench.steps)
+    def seconds(self, run: Callable[[], Any], min_steps: int = 1) -> list[float]:
+        """Seconds of one run, in each window."""
+        steps = max(self.bench.steps, min_steps)
+        return roofline.time_windows(run, self.bench.windows, steps)
 
 
 class Mode(NamedTuple):
-    """One way to use a network, or a part of it."""
+    """A timed way to use a network, or a part of it."""
 
     what: str
     seconds: list[float]  # of a step, in each window
     work: roofline.Work
-    memory: int | None = None  # bytes that the program needs on a device
+    memory: int | None = None  # bytes per device that the program needs
 
-    def row(self, batch_size, rates):
-        """What is reported, with the floor that `rates` set; None where there is nothing to say."""
+    def row(self, batch_size: int, rates: roofline.Rates) -> Row:
+        """The reported numbers; None where there is nothing to report."""
         median = statistics.median(self.seconds)
         return {
             'what': self.what,
@@ -99,135 +146,139 @@ class Mode(NamedTuple):
             'milliseconds': 1e3 * median,
             'gflop': self.work.operations / 1e9,
             'least_gbyte': self.work.bytes / 1e9,
-            'share_of_floor': rates.floor(self.work) / median,
+            'roofline_fraction': rates.least_seconds(self.work) / median,
             'device_megabytes': None if self.memory is None else self.memory / 1e6,
         }
 
 
-def measure(bench, config, devices):
-    """What `bench`, a `BenchmarkConfig`, asks for, of the trainer that `config` is for.
+def measure(
+    bench: BenchmarkConfig, config: TrainerConfig, devices: Sequence[jax.Device]
+) -> tuple[Row, list[Row]]:
+    """Measures a trainer.
 
     Returns:
-      ({what describes the measurement: text or number}, rows with the same keys).
+      ({property of the measurement: text or number}, rows with the same keys).
+
+    Raises InputError for settings that do not fit the network, the batch or the devices.
     """
+    if bench.collectives and len(devices) < 2:
+        raise InputError(
+            'invalid --collectives: one device sends nothing; set JAX_PLATFORMS=cpu '
+            'JAX_NUM_CPU_DEVICES=8 NPROC=16 before the command for eight virtual devices'
+        )
     with prepared(bench, config, devices) as case:
-        about = _about(case)
+        about, training = _about(case), Training(case)
         if bench.collectives:
-            return about, collectives(case)
+            return about, collectives(case, training)
         if bench.profile is not None:
-            return about, profile(case)
-        rates, rows = speeds(case)
+            return about, profile(training, bench.profile, bench.steps)
+        rates, rows = speeds(case, training)
         return about | rates, rows
 
 
 def _about(case):
     return {
-        'network': case.config.network,
+        'network': case.config.network.kind,
         'devices': f'{len(case.devices)} x {case.devices[0].device_kind}',
         'compute_dtype': case.task.model.dtype.name,
         'batch_size': case.config.batch_size,
         'image_size': case.bench.image_size,
-        'versions': metrics_log.versions(),
+        'versions': versions(),
     }
 
 
 @contextlib.contextmanager
-def prepared(bench, config, devices):
-    """A `Case` with its phantoms in files, for as long as the block lasts."""
+def prepared(
+    bench: BenchmarkConfig, config: TrainerConfig, devices: Sequence[jax.Device]
+) -> Iterator[Case]:
+    """A `Case` whose dataset exists for the duration of the block."""
     if bench.slices < config.batch_size:
-        raise InputError(f'--slices: {bench.slices} are fewer than one batch, {config.batch_size}')
-    subject = SUBJECTS[type(config)]
-    drawn = zip(*(slices.draw(i, bench.image_size) for i in range(DRAWN)), strict=True)
-    shape = (bench.slices, bench.image_size, bench.image_size)
-    hu, labels = (np.resize(np.stack(slices), shape) for slices in drawn)
-    with tempfile.TemporaryDirectory(prefix='bodycomp_benchmark_') as folder:
-        dataset = subject.write(folder, config, hu, labels)
-        yield Case(
-            bench=bench,
-            config=config,
-            task=subject.task(config, devices, dataset),
-            costs=subject.costs(config, subject.side(bench.image_size)),
-            dataset=dataset,
-            devices=devices,
-        )
-
-
-def _write_npy(folder, config, hu, labels):
-    side = hu.shape[1]
-    if side % config.size_divisor:
         raise InputError(
-            f'--image_size: slices of {side} x {side} cannot be halved often enough; use a '
-            f'multiple of {config.size_divisor}'
+            f'invalid --slices={bench.slices}: use at least one batch, {config.batch_size}'
         )
-    for kind, array in (('images', hu), ('masks', labels)):
-        np.save(os.path.join(folder, f'train_{kind}.npy'), array)
-    return SegmentationSet(folder, 'train', config.tissues)
+    drawn = [phantom.draw_slice(seed, bench.image_size) for seed in range(PHANTOMS)]
+    slices = itertools.islice(itertools.cycle(drawn), bench.slices)
+    with tempfile.TemporaryDirectory(prefix='bodycomp_benchmark_') as folder:
+        dataset, task, costs = SUBJECTS[config.network.kind](config, folder, slices, devices)
+        yield Case(bench, config, dataset, task, costs, devices)
 
 
-def _write_png(folder, config, hu, _):
-    offsets = np.zeros((len(hu), len(config.levels)))
-    grey = ct.window(hu.astype(np.float32)).round().astype(np.uint8)
-    write_split(folder, 'train', grey, dict(zip(config.levels, offsets.T, strict=True)))
-    dataset = SliceSelectionSet(folder, 'train', config.levels)
-    dataset.decode(folder, lambda items, count, title: items)
-    return dataset
+def _segmentation(
+    config: SegmentationConfig,
+    folder: str,
+    slices: Iterable[tuple[np.ndarray, np.ndarray]],
+    devices: Sequence[jax.Device],
+) -> Subject:
+    network = config.network
+    segmentation.write_split(folder, 'train', slices)
+    dataset = segmentation.SegmentationSet(folder, 'train', network.tissues)
+    side = dataset.image_shape[0]
+    if side % network.size_divisor:
+        raise InputError(
+            f'invalid --image_size={side}: slices cannot be halved often enough; use a multiple '
+            f'of {network.size_divisor}'
+        )
+    task = segmentation_task(config, devices=devices, steps_per_epoch=1)
+    return dataset, task, unet_costs(network, side)
 
 
-SUBJECTS = {
-    SegmentationConfig: Subject(
-        task=lambda config, devices, _: segmentation.task(
-            config, devices=devices, steps_per_epoch=1
-        ),
-        write=_write_npy,
-        costs=unet.convolution_costs,
-        side=lambda side: side,
-    ),
-    SliceSelectionConfig: Subject(
-        task=lambda config, devices, dataset: slice_selection.task(
-            config, devices=devices, steps_per_epoch=1, val_set=dataset
-        ),
-        write=_write_png,
-        costs=densenet.convolution_costs,
-        side=lambda side: png.SIDE,
-    ),
+def _slice_selection(
+    config: SliceSelectionConfig,
+    folder: str,
+    slices: Iterable[tuple[np.ndarray, np.ndarray]],
+    devices: Sequence[jax.Device],
+) -> Subject:
+    levels = config.network.levels
+    images = [ct.window(hu).round().astype(np.uint8) for hu, _ in slices]
+    offsets = dict.fromkeys(levels, np.zeros(len(images)))
+    slice_selection.write_split(folder, 'train', images, offsets)
+    dataset = slice_selection.SliceSelectionSet(
+        folder, 'train', levels, cache_dir=folder, track=lambda items, count, title: items
+    )
+    dataset.validate()  # decodes the slices
+    task = slice_selection_task(config, devices=devices, steps_per_epoch=1, val_set=dataset)
+    return dataset, task, densenet_costs(config.network, DENSENET_SIDE)
+
+
+SUBJECTS: dict[str, Callable[..., Subject]] = {
+    UNetConfig.kind: _segmentation,
+    DenseNetConfig.kind: _slice_selection,
 }
 
 
 class Training:
-    """The training step as `train` compiles it, and a state that it moves on.
+    """The training step, compiled as for training, and the state that it updates.
 
     Attributes:
       compiled: the step.
       state: a `TrainState`.
-      batch: what it was compiled for, on the devices.
+      batch: a batch on the devices.
     """
 
-    def __init__(self, case):
-        devices, batch = case.devices, case.one_batch()
-        self.state = data_parallel.replicate(
-            initial_state(case.task, batch['image'].shape[1:]), devices
-        )
-        self.batch = data_parallel.split(batch, devices)
-        self._votes = data_parallel.on_each_device(vote(None), devices)
-        step = functools.partial(train.train_step, case.task)
-        program = data_parallel.parallel(step, devices, donate_state=True)
-        self.compiled = program.lower(self.state, self.batch, self._votes).compile()
+    def __init__(self, case: Case):
+        task, devices = case.task, case.devices
+        state = initial_state(task, case.dataset.image_shape)
+        self.state = data_parallel.replicate(state, devices)
+        self.batch = data_parallel.shard_batch(case.one_batch(), devices)
+        self._stop_flags = data_parallel.on_each_device(stop_flags(None), devices)
+        step = functools.partial(train_step, task)
+        program = data_parallel.pmap_step(step, devices, donate_state=True)
+        self.compiled = program.lower(self.state, (self.batch, self._stop_flags)).compile()
 
-    def step(self, batch):
-        """One step; returns its loss sums, which may not be there yet."""
-        (self.state, sums), _ = self.compiled(self.state, batch, self._votes)
-        return sums
+    def step(self, batch: dict[str, jax.Array]) -> dict[str, Any]:
+        """One step; returns its result without waiting for it."""
+        self.state, result = self.compiled(self.state, (batch, self._stop_flags))
+        return result
 
 
-def speeds(case):
-    """How fast training, prediction and reading are.
+def speeds(case: Case, training: Training) -> tuple[dict[str, float], list[Row]]:
+    """Times training, prediction and reading.
 
     Returns:
-      ({measured rate, or the most memory in use after the first mode, where devices say: number},
-       rows as of `Mode`; work and memory are those of one device, for reading of the host).
+      ({measured rate: number; on GPU and TPU also the peak memory of the first mode},
+       a `Mode.row` per mode; work and memory of one device or, for reading, of the host).
     """
     size, windows, steps = case.config.batch_size, case.bench.windows, case.bench.steps
-    training = Training(case)
     trained, peak = _training_modes(case, training)
     predicted = _prediction_modes(case, training.state.variables)
     reading = _reading_mode(case)
@@ -245,7 +296,7 @@ def speeds(case):
 
 
 def _training_modes(case, training):
-    """(each `Mode`, the most bytes in use after the first of them, None on a CPU)."""
+    """(a `Mode` per source of batches, the peak memory of the first; None on CPU)."""
     devices, size = case.devices, case.config.batch_size
     work = roofline.training_work(
         case.costs,
@@ -254,37 +305,37 @@ def _training_modes(case, training):
         num_parameters(training.state.variables),
         _nbytes(training.batch) / len(devices),
     )
-    memory, _ = data_parallel.memory(training.compiled, devices)
-    alone = case.seconds(lambda: training.step(training.batch))
-    peak = data_parallel.peak_memory()  # before what other modes need is there
+    memory, _ = program_memory(training.compiled, devices)
+    on_device = case.seconds(lambda: training.step(training.batch))
+    peak = peak_memory()  # before the other modes need memory
 
-    def fed_by(make):
-        batches = case.batches(make(case.dataset, size, devices))
+    def timed_with(make_batches):
+        batches = case.batches(make_batches(case.dataset, size, devices))
         return case.seconds(lambda: training.step(next(batches)))
 
     seconds = {
-        'train, one batch on the device': alone,
-        'train, streamed': fed_by(device_batches.reader),
-        'train, set kept on the device': fed_by(device_batches.keeper),
+        'train, one batch on the device': on_device,
+        'train, streamed': timed_with(streamed_batches),
+        'train, set cached on the devices': timed_with(cached_batches),
     }
     return [Mode(what, of_step, work, memory) for what, of_step in seconds.items()], peak
 
 
 def _prediction_modes(case, variables):
-    dtype = case.task.model.dtype
-    model = predictor(case.config, data_parallel.on_one_device(variables), dtype)
+    network, dtype = case.config.network, case.task.model.dtype
+    model = PREDICTORS[network.kind](network, data_parallel.on_one_device(variables), dtype)
     slices = case.one_batch()['image']
-    there = jax.device_put(slices)
-    program = model.program.lower(model.variables, there).compile()
+    uploaded = jax.device_put(slices)
+    program = model.program.lower(model.variables, uploaded).compile()
     work = roofline.prediction_work(
         case.costs,
         len(slices),
         dtype,
         num_parameters(model.variables),
-        _nbytes((there, program.out_info)),
+        _nbytes((uploaded, program.out_info)),
     )
-    memory, _ = data_parallel.memory(program, case.devices)
-    on_device = case.seconds(lambda: program(model.variables, there))
+    memory, _ = program_memory(program, case.devices)
+    on_device = case.seconds(lambda: program(model.variables, uploaded))
     return [
         Mode('predict, one batch on the device', on_device, work, memory),
         Mode('predict, from host to host', case.seconds(lambda: model(slices)), work),
@@ -293,109 +344,107 @@ def _prediction_modes(case, variables):
 
 def _reading_mode(case):
     batches = case.batches(case.dataset.read)
-    seconds = case.seconds(lambda: next(batches), max(case.bench.steps, READ_STEPS))
+    seconds = case.seconds(lambda: next(batches), MIN_READ_STEPS)
     return Mode('read', seconds, roofline.reading_work(_nbytes(case.one_batch())))
 
 
-def profile(case):
-    """Writes a trace of one window of training steps into `--profile`.
+def profile(training: Training, folder: str, steps: int) -> list[Row]:
+    """Writes a trace of so many training steps into a folder.
 
     Returns:
-      rows {'operation', 'milliseconds' a step, 'share' of all operations, 'computes'} of the ten
-      that take longest, over all devices.
+      A row for each of the ten operations that take longest, over all devices: 'operation',
+      'milliseconds' per step, 'share' of all operations, and 'computes', its source in the model.
 
-    Raises WorkError where the trace names no operations.
+    Raises RunError if the trace contains no operations.
     """
-    folder, steps = case.bench.profile, case.bench.steps
-    training = Training(case)
     jax.block_until_ready(training.step(training.batch))
     with jax.profiler.trace(folder):
         for _ in range(steps):
-            sums = training.step(training.batch)
-        jax.block_until_ready(sums)
-    microseconds = _microseconds_of_operations(folder)
+            result = training.step(training.batch)
+        jax.block_until_ready(result)
+    microseconds = operation_microseconds(folder)
     if not microseconds:
-        raise WorkError(
-            f'{folder}: the trace names no operations. On a GPU that runs the step as one graph '
-            'they are seen with XLA_FLAGS=--xla_gpu_enable_command_buffer= before the command'
+        raise RunError(
+            f'{folder}: the trace contains no operations. If a GPU runs the step as one graph, '
+            'set XLA_FLAGS=--xla_gpu_enable_command_buffer= before the command'
         )
     sources = dict(re.findall(r'%([\w.-]+) = .*?op_name="([^"]*)"', training.compiled.as_text()))
     return [
         {
             'operation': operation,
-            'milliseconds': time_taken / 1e3 / steps,
-            'share': time_taken / microseconds.total(),
+            'milliseconds': duration / 1e3 / steps,
+            'share': duration / microseconds.total(),
             'computes': sources.get(operation, ''),
         }
-        for operation, time_taken in microseconds.most_common(10)
+        for operation, duration in microseconds.most_common(OPERATIONS)
     ]
 
 
-def _microseconds_of_operations(folder):
-    """In the latest trace."""
+def operation_microseconds(folder: str) -> collections.Counter[str]:
+    """The total duration of each operation in the latest trace of a folder."""
     pattern = os.path.join(folder, 'plugins/profile/*/*.trace.json.gz')
     with gzip.open(max(glob.glob(pattern), key=os.path.getmtime)) as file:
         events = json.load(file)['traceEvents']
-    microseconds = collections.Counter()
+    microseconds: collections.Counter[str] = collections.Counter()
     for event in events:
         if 'hlo_op' in event.get('args', {}):
             microseconds[event['args']['hlo_op']] += event['dur']
     return microseconds
 
 
-def collectives(case):
-    """What a training step sends between devices, and the least it could.
+def collectives(case: Case, training: Training) -> list[Row]:
+    """Compares what a training step sends between devices with the least for equal results.
 
-    The least that gives equal results on any number of devices: the gradients once, the loss
-    sums once, and for each batch norm mean and mean square on the way forward and their gradients
-    on the way back, one batch norm after another.
+    That is: the gradients once, the loss sums once, and for each batch norm the mean and mean
+    square in the forward pass and their gradients in the backward pass, one batch norm after
+    another.
 
     Returns:
-      rows {'what', 'collectives', 'bytes'}.
-
-    Raises InputError for one device.
+      rows of 'what', 'collectives' and 'bytes'.
     """
-    if len(case.devices) < 2:
-        raise InputError(
-            '--collectives: one device sends nothing; JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=8 '
-            'NPROC=16 before the command makes eight'
-        )
-    training = Training(case)
-    task, state, batch = case.task, training.state, case.one_batch()
-    found = re.findall(
-        r'= (.+?) (?:all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)'
-        r'(?:-start)?\(',
-        training.compiled.as_text(),
-    )
-    sizes = [_bytes_of(shapes) for shapes in found]
-    outputs = jax.eval_shape(lambda: task.model.apply(state.variables, task.inputs(batch['image'])))
-    loss_sums = jax.eval_shape(task.loss_sums, outputs, batch)
-    norms = len([name for name in _names(state.batch_stats) if 'mean' in name])
-    least = [
-        ('gradients', 1, _nbytes(state.params)),
-        ('loss sums', 1, _nbytes(loss_sums)),
-        ('batch statistics', 2 * norms, 2 * _nbytes(state.batch_stats)),
-    ]
+    sent = _sent_by(training.compiled.as_text())
+    least = _least_sent(case.task, training.state, case.one_batch())
     rows = [
-        ('the compiled step', len(sizes), sum(sizes)),
-        ('its largest collective', 1, max(sizes)),
+        ('the compiled step', len(sent), sum(sent)),
+        ('its largest collective', 1, max(sent)),
         ('least', sum(n for _, n, _ in least), sum(size for _, _, size in least)),
         *((f'least: {what}', n, size) for what, n, size in least),
     ]
     return [dict(zip(('what', 'collectives', 'bytes'), row, strict=True)) for row in rows]
 
 
-def _names(tree):
-    return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+def _sent_by(program):
+    """Bytes of each collective of a compiled program."""
+    types = re.findall(
+        r'= (.+?) (?:all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)'
+        r'(?:-start)?\(',
+        program,
+    )
+    return [_bytes_of(xla_type) for xla_type in types]
+
+
+def _least_sent(task, state, batch):
+    """(what, collectives, bytes) of each purpose."""
+
+    def loss_sums():
+        outputs = task.model.apply(state.variables, task.preprocess(batch['image']))
+        return task.loss_sums(outputs, batch)
+
+    norms = len(jax.tree.leaves(state.batch_stats)) // 2  # each has a mean and a variance
+    return [
+        ('gradients', 1, _nbytes(state.params)),
+        ('loss sums', 1, _nbytes(jax.eval_shape(loss_sums))),
+        ('batch statistics', 2 * norms, 2 * _nbytes(state.batch_stats)),
+    ]
 
 
 def _nbytes(tree):
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def _bytes_of(shapes):
-    """Of all arrays in an XLA type such as '(f32[3]{0}, f32[3,3,1,16]{3,2,1,0})'."""
-    arrays = re.findall(r'([a-z]+\d*)\[([\d,]*)\]', shapes)
+def _bytes_of(xla_type):
+    """Of all arrays in a type such as '(f32[3]{0}, f32[3,3,1,16]{3,2,1,0})'."""
+    arrays = re.findall(r'([a-z]+\d*)\[([\d,]*)\]', xla_type)
     return sum(
         ELEMENT_BYTES[kind] * int(np.prod([int(n) for n in dims.split(',') if n]))
         for kind, dims in arrays

@@ -1,7 +1,7 @@
-"""The least time that a step could take: its operations and bytes at the rates of this machine.
+"""The roofline: the least time of a step, from its work and the measured rates of the machine.
 
 It is the longer of two times: of the operations at the rate of a large matrix product, and of the
-least bytes at the rate at which a large array is read and written (Williams, Waterman and
+least memory traffic at the rate of reading and writing a large array (Williams, Waterman and
 Patterson, "Roofline", 2009).
 """
 
@@ -9,82 +9,99 @@ import concurrent.futures
 import math
 import statistics
 import time
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bodycomp_jax.benchmark.costs import ConvolutionCost
 from bodycomp_jax.data.batches import READ_THREADS
 from bodycomp_jax.models.layers.convolution import PRECISION
 
-BURN_IN = 3  # steps
-MATRIX = {'cpu': 2048, 'gpu': 8192, 'tpu': 8192}  # side of the matrices whose product is timed
-COPIED = {'cpu': 1 << 28, 'gpu': 1 << 31, 'tpu': 1 << 30}  # bytes that are copied on a device
-COPIED_BY_HOST = 1 << 28
+WARM_UP_STEPS = 3
+MATRIX_SIDE = {'cpu': 2048, 'gpu': 8192, 'tpu': 8192}  # of the timed matrix product
+COPY_BYTES = {'cpu': 1 << 28, 'gpu': 1 << 31, 'tpu': 1 << 30}  # copied on a device
+HOST_COPY_BYTES = 1 << 28
 WEIGHT_BYTES = 4
 TRAINED_WEIGHT_BYTES = 6 * 4  # a weight and its two moments, read and written
 
 
 class Work(NamedTuple):
-    """The least that a step does in one place."""
+    """The least work of a step in one place, a device or the host."""
 
     operations: float
     bytes: float  # read and written
 
 
 class Rates(NamedTuple):
-    """What one place, a device or the host, does in a second."""
+    """The rates of one place, per second."""
 
     operations: float
     bytes: float
 
-    def floor(self, work):
-        """The least seconds that it takes."""
+    def least_seconds(self, work: Work) -> float:
+        """The roofline of a step."""
         return max(work.operations / self.operations, work.bytes / self.bytes)
 
 
-def training_work(costs, slices, dtype, weights, slice_bytes):
-    """Of one training step on one device.
+def training_work(
+    costs: Sequence[ConvolutionCost],
+    slices: float,
+    dtype: np.dtype,
+    weights: int,
+    batch_bytes: float,
+) -> Work:
+    """The least work of a training step on one device.
 
-    Every convolution's result is written once and read once by each of its readers; on the way
-    back it is read once more, its gradient written and read once; and slices, labels, weights and
-    moments once. There are twice as many operations on the way back as forward, but for the
-    gradient of the slices, which nobody needs.
+    Memory traffic: each convolution output is written once and read once by each of its readers;
+    the backward pass reads it once more, and writes and reads its gradient once. Slices, labels,
+    weights and moments count once. Operations: twice as many backward as forward, except for the
+    gradient of the slices, which is not needed.
 
     Args:
-      costs: a `ConvolutionCost` for each convolution of the network.
-      slices: number of slices on the device.
-      dtype: in which is computed.
-      weights: number of them.
-      slice_bytes: of the slices and their labels.
+      costs: of every convolution of the network.
+      slices: per device.
+      dtype: of the arithmetic.
+      weights: number of weights.
+      batch_bytes: size of the slices and their labels, per device.
     """
-    products = [cost.values * cost.taps for cost in costs]
+    macs = [cost.values * cost.macs_per_output for cost in costs]
     values = sum(cost.values * (1 + cost.readers + 1 + 2) for cost in costs)
     return Work(
-        operations=2 * slices * (3 * sum(products) - products[0]),
-        bytes=slices * values * dtype.itemsize + slice_bytes + weights * TRAINED_WEIGHT_BYTES,
+        operations=2 * slices * (3 * sum(macs) - macs[0]),
+        bytes=slices * values * dtype.itemsize + batch_bytes + weights * TRAINED_WEIGHT_BYTES,
     )
 
 
-def prediction_work(costs, slices, dtype, weights, slice_bytes):
-    """Of one prediction; arguments as of `training_work`, but the bytes are with the results."""
+def prediction_work(
+    costs: Sequence[ConvolutionCost],
+    slices: float,
+    dtype: np.dtype,
+    weights: int,
+    batch_bytes: float,
+) -> Work:
+    """The least work of a prediction.
+
+    Arguments as for `training_work`, except that `batch_bytes` is the size of slices and results.
+    """
     values = sum(cost.values * (1 + cost.readers) for cost in costs)
     return Work(
-        operations=2 * slices * sum(cost.values * cost.taps for cost in costs),
-        bytes=slices * values * dtype.itemsize + slice_bytes + weights * WEIGHT_BYTES,
+        operations=2 * slices * sum(cost.values * cost.macs_per_output for cost in costs),
+        bytes=slices * values * dtype.itemsize + batch_bytes + weights * WEIGHT_BYTES,
     )
 
 
-def reading_work(slice_bytes):
-    """Of reading slices and labels from the host's memory into a batch."""
-    return Work(operations=0, bytes=2 * slice_bytes)
+def reading_work(batch_bytes: float) -> Work:
+    """The least work of copying slices and labels from the memory of the host into a batch."""
+    return Work(operations=0, bytes=2 * batch_bytes)
 
 
-def device_rates(dtype, windows, steps):
-    """Of one device: a product of matrices, and a pass that reads an array and writes it back."""
+def device_rates(dtype: np.dtype, windows: int, steps: int) -> Rates:
+    """The measured rates of a matrix product, and of updating an array in place, on one device."""
     backend = jax.default_backend()
-    side, size = (sizes.get(backend, sizes['gpu']) for sizes in (MATRIX, COPIED))
+    side, size = (sizes.get(backend, sizes['gpu']) for sizes in (MATRIX_SIDE, COPY_BYTES))
     matrix = jax.random.normal(jax.random.key(0), (side, side), dtype)
     product = jax.jit(lambda a: jnp.dot(a, a, precision=PRECISION))
     array = jnp.ones(size // 4, jnp.float32)
@@ -101,10 +118,10 @@ def device_rates(dtype, windows, steps):
     )
 
 
-def host_rates(windows, steps):
-    """Of as many threads as read files; they copy, and compute nothing."""
+def host_rates(windows: int, steps: int) -> Rates:
+    """The measured rate of copying by as many threads as read files; no operations are counted."""
     source, target = (
-        np.ones((READ_THREADS, COPIED_BY_HOST // READ_THREADS // 8)) for _ in range(2)
+        np.ones((READ_THREADS, HOST_COPY_BYTES // READ_THREADS // 8)) for _ in range(2)
     )
     with concurrent.futures.ThreadPoolExecutor(READ_THREADS) as threads:
 
@@ -115,13 +132,9 @@ def host_rates(windows, steps):
     return Rates(operations=math.inf, bytes=2 * source.nbytes / median)
 
 
-def _median_seconds(run, windows, steps):
-    return statistics.median(seconds(run, windows, steps))
-
-
-def seconds(run, windows, steps):
-    """Of one run, in each window; the devices are waited for at the end of a window."""
-    for _ in range(BURN_IN):
+def time_windows(run: Callable[[], Any], windows: int, steps: int) -> list[float]:
+    """Seconds of one run, the mean of each window; waits for the devices at the end of a window."""
+    for _ in range(WARM_UP_STEPS):
         jax.block_until_ready(run())
     measured = []
     for _ in range(windows):
@@ -131,3 +144,7 @@ def seconds(run, windows, steps):
         jax.block_until_ready(result)
         measured.append((time.perf_counter() - began) / steps)
     return measured
+
+
+def _median_seconds(run, windows, steps):
+    return statistics.median(time_windows(run, windows, steps))

@@ -1,7 +1,7 @@
-"""Times training, prediction and reading of the segmentation network or, if the first argument is
-slice_selection, of the slice-selection network.
+"""Measures the speed of training, prediction and reading.
 
-Each number is the median of several windows, after a burn-in.
+Of the segmentation network or, with slice_selection as the first argument, of the slice-selection
+network. Each time is the median of several windows, after a warm-up.
 """
 
 import json

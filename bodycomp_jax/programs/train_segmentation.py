@@ -1,28 +1,35 @@
 """Trains the network that segments muscle, subcutaneous and visceral fat on CT slices."""
 
-from bodycomp_jax.config import SegmentationConfig
-from bodycomp_jax.data.segmentation import open_sets
-from bodycomp_jax.programs.trainer import start
+from bodycomp_jax.config import RunConfig, SegmentationConfig
+from bodycomp_jax.data.segmentation import SegmentationSet, open_sets
+from bodycomp_jax.programs.trainer import run_trainer
 from bodycomp_jax.runtime import program
-from bodycomp_jax.runtime.processes import sync_errors
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.training.tasks.segmentation import segmentation_task
-from bodycomp_jax.training.train import train
 
 
 def main(argv: list[str]) -> None:
-    run, config, run_dir, devices, pretrained = start(argv, __doc__, SegmentationConfig)
-    with sync_errors():
-        train_set, val_set = open_sets(run.data_dir, config)
-    if not config.network.apply_window_function:
-        Terminal().line('WARNING: no HU window: the images must already be grey values in 0..255')
-    steps = config.steps_per_epoch(len(train_set))
-    task = segmentation_task(config, devices=devices, steps_per_epoch=steps)
-    train(task, config, train_set, val_set, run_dir, devices, run, pretrained)
+    run_trainer(
+        argv,
+        __doc__,
+        SegmentationConfig,
+        _open_sets,
+        lambda config, devices, steps_per_epoch, _: segmentation_task(
+            config, devices=devices, steps_per_epoch=steps_per_epoch
+        ),
+    )
 
 
 def run() -> None:
     program.run(main)
+
+
+def _open_sets(
+    settings: RunConfig, config: SegmentationConfig, run_dir: str
+) -> tuple[SegmentationSet, SegmentationSet]:
+    if not config.network.apply_window_function:
+        Terminal().line('WARNING: no HU window: the images must already be grey values in 0..255')
+    return open_sets(settings.data_dir, config)
 
 
 if __name__ == '__main__':

@@ -1,9 +1,7 @@
-"""The start of both trainers: flags, the other processes, the run folder and the devices."""
+"""What both trainers do: from the command line to a training."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-import jax
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from bodycomp_jax.checkpoints.run import load_pretrained
 from bodycomp_jax.config import RunConfig
@@ -11,40 +9,44 @@ from bodycomp_jax.runtime import flags, launch
 from bodycomp_jax.runtime.devices import cache_compiled_programs, choose_devices
 from bodycomp_jax.runtime.processes import sync_errors
 from bodycomp_jax.training.run_folder import run_folder
+from bodycomp_jax.training.run_spec import RunSpec
+from bodycomp_jax.training.tasks.task import Task
+from bodycomp_jax.training.train import train
 
 
-class Start(NamedTuple):
-    """What the command line of a trainer describes.
-
-    Attributes:
-      run: a `RunConfig`.
-      config: the hyper-parameters, with the options of pretrained weights.
-      run_dir: the folder of the run.
-      devices: of all processes, to train on.
-      pretrained: variables to start from, or None.
-    """
-
-    run: RunConfig
-    config: Any
-    run_dir: str
-    devices: list[jax.Device]
-    pretrained: dict[str, Any] | None
-
-
-def start(argv: Sequence[str], description: str, config_class: type) -> Start:
-    """Reads the command line, joins the other processes and finds folder, weights and devices.
+def run_trainer(
+    argv: Sequence[str],
+    description: str,
+    config_class: type,
+    open_sets: Callable[[RunConfig, Any, str], tuple[Any, Any]],
+    make_task: Callable[[Any, Sequence[Any], int, Any], Task],
+) -> None:
+    """Trains what the command line describes.
 
     Args:
       argv, description: see `flags.parse`.
-      config_class: of the trainer's hyper-parameters.
+      config_class: of the hyper-parameters.
+      open_sets: settings, config, run folder -> training and validation set.
+      make_task: config, devices, steps per epoch, validation set -> task.
 
-    Raises InputError for wrong usage.
+    Raises InputError for wrong usage, and as `train`.
     """
-    (run, config), given = flags.parse(argv, description, RunConfig, config_class)
-    launch.join(run)
-    run_dir = run_folder(run)
+    (settings, config), given = flags.parse(argv, description, RunConfig, config_class)
+    launch.join(settings)
+    run_dir = run_folder(settings)
     config, pretrained = load_pretrained(run_dir, config, given)
     with sync_errors():
-        devices = choose_devices(run.num_gpus, config.batch_size)
+        devices = choose_devices(settings.num_gpus, config.batch_size)
         cache_compiled_programs(devices)
-    return Start(run, config, run_dir, devices, pretrained)
+        train_set, val_set = open_sets(settings, config, run_dir)
+    steps_per_epoch = config.steps_per_epoch(len(train_set))
+    spec = RunSpec(
+        task=make_task(config, devices, steps_per_epoch, val_set),
+        config=config,
+        settings=settings,
+        train_set=train_set,
+        val_set=val_set,
+        run_dir=run_dir,
+        devices=devices,
+    )
+    train(spec, pretrained)

@@ -4,15 +4,14 @@ import contextlib
 import functools
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 import numpy as np
 
-from bodycomp_jax.config import RunConfig, TrainerConfig
+from bodycomp_jax.config import TrainerConfig
 from bodycomp_jax.data.batches import ReadAhead, evaluation_batches, training_batches
-from bodycomp_jax.data.dataset import Dataset
 from bodycomp_jax.errors import RunError, on_all_processes
 from bodycomp_jax.runtime.devices import program_memory
 from bodycomp_jax.runtime.processes import is_main_process, lost_process_errors, sync_errors
@@ -20,10 +19,10 @@ from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.training import data_parallel, messages
 from bodycomp_jax.training.device_batches import cached_batches, streamed_batches
 from bodycomp_jax.training.evaluate import evaluate, one_behind
+from bodycomp_jax.training.run_spec import RunSpec
 from bodycomp_jax.training.state import Progress, TrainState
 from bodycomp_jax.training.step import eval_step, train_step
 from bodycomp_jax.training.stop_signals import SIGNALS, StopSignals, stop_flags
-from bodycomp_jax.training.tasks.task import Task
 from bodycomp_jax.training.watchdog import Watchdog
 
 MAX_SKIPPED_IN_A_ROW = 5  # steps without a finite loss and gradient
@@ -32,33 +31,29 @@ MAX_SKIPPED_IN_A_ROW = 5  # steps without a finite loss and gradient
 class Trainer:
     """Trains and validates by programs that are compiled once."""
 
-    def __init__(
-        self,
-        task: Task,
-        config: TrainerConfig,
-        run: RunConfig,
-        train_set: Dataset,
-        val_set: Dataset,
-        devices: Sequence[jax.Device],
-        terminal: Terminal,
-        stop: StopSignals,
-        cached: bool,
-    ):
+    def __init__(self, spec: RunSpec, terminal: Terminal, stop: StopSignals, cached: bool):
         """Uploads the sets if they are `cached` on the devices."""
+        task, config, devices = spec.task, spec.config, spec.devices
         self._task, self._config, self._devices = task, config, devices
-        self._train_set, self._val_set = train_set, val_set
+        self._train_set, self._val_set = spec.train_set, spec.val_set
         self._terminal, self._stop = terminal, stop
-        self._watchdog = Watchdog(run.stall_timeout, terminal.warn)
+        self._watchdog = Watchdog(spec.settings.stall_timeout, terminal.warn)
         batches = cached_batches if cached else streamed_batches
-        self._train_batches, self._val_batches = (
-            batches(dataset, config.batch_size, devices) for dataset in (train_set, val_set)
-        )
-        shown = np.linspace(0, len(val_set) - 1, min(task.num_figures, len(val_set)))
-        self._samples = val_set.read(shown.astype(int))
+        with _device_errors(config), sync_errors():
+            self._train_batches, self._val_batches = (
+                batches(dataset, config.batch_size, devices)
+                for dataset in (spec.train_set, spec.val_set)
+            )
+            self._samples = self._read_samples()
         self._stop_flags: dict[int | None, jax.Array] = {
             received: data_parallel.on_each_device(stop_flags(received), devices)
             for received in (None, *SIGNALS)
         }
+
+    def _read_samples(self) -> dict[str, np.ndarray]:
+        """The validation examples that the figures show."""
+        n, count = len(self._val_set), self._task.num_figures
+        return self._val_set.read(np.linspace(0, n - 1, min(count, n)).astype(int))
 
     def epochs(
         self, state: TrainState, progress: Progress
@@ -66,8 +61,13 @@ class Trainer:
         """Yields (state, figures) after each epoch; `progress` then has its row.
 
         Stopped by a signal, yields (state, None) after the current step and ends.
+
+        Args:
+          state: to start from, on the host.
+          progress: its record.
         """
-        with device_errors(self._config):
+        state = data_parallel.replicate(state, self._devices)
+        with _device_errors(self._config):
             with sync_errors():
                 self._compile(state)
             with self._watchdog:
@@ -203,7 +203,7 @@ class Trainer:
 
 
 @contextlib.contextmanager
-def device_errors(config: TrainerConfig) -> Iterator[None]:
+def _device_errors(config: TrainerConfig) -> Iterator[None]:
     """A block that translates a lack of memory, or of other processes, into a RunError."""
     try:
         with lost_process_errors():

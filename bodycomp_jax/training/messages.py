@@ -4,54 +4,47 @@ import datetime
 import os
 import shlex
 import signal
-from collections.abc import Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from bodycomp_jax.config import TrainerConfig
 from bodycomp_jax.runtime.terminal import Terminal
+from bodycomp_jax.training.run_spec import RunSpec
 from bodycomp_jax.training.state import Progress, TrainState, num_parameters
-from bodycomp_jax.training.tasks.task import Task
 
 Row = dict[str, Any]
 
 
-def describe_work(
-    task: Task,
-    config: TrainerConfig,
-    num_examples: int,
-    state: TrainState,
-    devices: Sequence[jax.Device],
-) -> str:
+def describe_work(spec: RunSpec, state: TrainState) -> str:
     """The devices, the size of the network and the steps of an epoch."""
     return (
-        f'{len(devices)} x {devices[0].device_kind} in {task.model.dtype.name}, '
+        f'{len(spec.devices)} x {spec.devices[0].device_kind} in {spec.task.model.dtype.name}, '
         f'{num_parameters(state.variables):,} parameters, '
-        f'{config.steps_per_epoch(num_examples)} steps of {config.batch_size} images per epoch'
+        f'{spec.steps_per_epoch} steps of {spec.config.batch_size} images per epoch'
     )
 
 
-def describe_progress(run_dir: str, config: TrainerConfig, progress: Progress) -> str:
+def describe_progress(spec: RunSpec, progress: Progress) -> str:
     """Where the run starts or continues."""
     done = 'starts'
     if progress.history or progress.steps_done:
         done = f'continues after epoch {len(progress.history)}'
     if progress.steps_done:
         done += f' and {progress.steps_done} steps'
-    return f'{run_dir} {done}, {config.epochs} epochs in total'
+    return f'{spec.run_dir} {done}, {spec.config.epochs} epochs in total'
 
 
-def describe_epoch(task: Task, config: TrainerConfig, history: list[Row]) -> str:
+def describe_epoch(spec: RunSpec, history: list[Row]) -> str:
     """The losses, the summary metrics and the speed of the last epoch, and the time left."""
-    row = history[-1]
+    config, row = spec.config, history[-1]
+    metrics = spec.task.summary_metrics.items()
     left = (config.epochs - len(history)) * np.median([r['seconds'] for r in history])
     parts = [
         f'epoch {row["epoch"]:>{len(str(config.epochs))}}/{config.epochs}',
         f'loss {row["train_loss"]:.4f}',
         f'val {row["val_loss"]:.4f}',
-        *(f'{m.label} {m.number.format(row[name])}' for name, m in task.summary_metrics.items()),
+        *(f'{metric.label} {metric.number.format(row[name])}' for name, metric in metrics),
         f'{row["images_per_second"]:.1f} images/s',
         f'{row["seconds"]:.1f} s',
         f'{datetime.timedelta(seconds=round(float(left)))} left',
@@ -61,23 +54,18 @@ def describe_epoch(task: Task, config: TrainerConfig, history: list[Row]) -> str
     return '  '.join(parts)
 
 
-def describe_stop(run_dir: str, step: int, stop_signal: int) -> str:
+def describe_stop(spec: RunSpec, step: int, stop_signal: int) -> str:
     """Which signal stopped the run, and how to continue it."""
     name = signal.Signals(stop_signal).name
-    return f'{name}: stopped after step {step}; {_how_to_continue(run_dir)}'
+    return f'{name}: stopped after step {step}; {_how_to_continue(spec)}'
 
 
 def report(
-    task: Task,
-    terminal: Terminal,
-    run_dir: str,
-    history: list[Row],
-    best_step: int,
-    final_model: str,
+    spec: RunSpec, terminal: Terminal, history: list[Row], best_step: int, final_model: str
 ) -> None:
     """Prints the best and the last epoch, and where the model is."""
     best = next(row for row in history if row['step'] == best_step)
-    metrics = task.summary_metrics
+    metrics = spec.task.summary_metrics
     rows = [
         [
             f'{which} epoch, {row["epoch"]}',
@@ -90,7 +78,7 @@ def report(
     terminal.table(('', 'val loss', *(m.label for m in metrics.values())), rows)
     terminal.line(f'model of the best epoch: {final_model}')
     terminal.line(f'load it: bodycomp_jax.load_model({final_model!r})')
-    terminal.line(f'to train longer, raise --epochs; {_how_to_continue(run_dir)}')
+    terminal.line(f'to train longer, raise --epochs; {_how_to_continue(spec)}')
 
 
 def divergence(progress: Progress) -> str:
@@ -110,6 +98,6 @@ def how_to_save_memory(config: TrainerConfig) -> str:
     )
 
 
-def _how_to_continue(run_dir: str) -> str:
-    name = shlex.quote(os.path.basename(run_dir))
+def _how_to_continue(spec: RunSpec) -> str:
+    name = shlex.quote(os.path.basename(spec.run_dir))
     return f'run the same command with --name {name} to continue'

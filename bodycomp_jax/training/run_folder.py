@@ -33,7 +33,7 @@ def run_folder(run: RunConfig) -> str:
             f'invalid --name={name!r}: expected a plain folder name of at most {MAX_NAME_BYTES} '
             'bytes, without / and \\ and without spaces at either end'
         )
-    run_dir = os.path.join(run.model_output_dir or '', name)
+    run_dir = os.path.join(run.model_output_dir, name)
     refuse_unwritable(run_dir)
     if os.path.isdir(run_dir) and os.listdir(run_dir) and not _is_run(run_dir):
         raise InputError(

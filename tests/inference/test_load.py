@@ -31,7 +31,7 @@ def test_a_run_of_two_devices_is_loaded_on_one(finished_run):
 def test_a_run_a_checkpoint_and_the_final_model_can_be_loaded(finished_run):
     slices = np.zeros((1, SIDE, SIDE), np.int16)
     best = load_model(finished_run.run_dir / 'final_model')
-    assert best.config == finished_run.config
+    assert best.config == finished_run.config.network
     of_run, _ = load_model(str(finished_run.run_dir))(slices)
     np.testing.assert_array_equal(of_run, best(slices)[0])
     load_model(finished_run.run_dir / 'checkpoints' / '6')(slices)

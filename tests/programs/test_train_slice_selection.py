@@ -19,13 +19,13 @@ from helpers import (
     needs_shared_data,
     read_rows,
     run_program,
+    run_spec,
 )
 
 from bodycomp_jax import load_model
 from bodycomp_jax.checkpoints.run import RunCheckpoints
 from bodycomp_jax.config import (
     DenseNetConfig,
-    RunConfig,
     SliceSelectionConfig,
     from_values,
     to_values,
@@ -122,7 +122,7 @@ def test_without_batch_norms_it_trains_as_well(sets, tmp_path):
     options = {**to_values(CONFIG), 'omit_norm': True, 'activation': 'elu', 'epochs': 1}
     config = from_values(SliceSelectionConfig, options)
     devices = jax.local_devices()[:1]
-    train(task_of(sets, config), config, *sets, str(tmp_path / 'run'), devices, RunConfig())
+    train(run_spec(task_of(sets, config), config, sets, tmp_path / 'run', devices))
     assert load_model(tmp_path / 'run').config == config.network
 
 
@@ -188,7 +188,7 @@ def final_state(run_dir, sets):
     ('flags', 'message'),
     [
         (['-L', 'L3,L3'], 'invalid --levels=L3: name each level once'),
-        (['-L', 'T4'], r'train\.csv: there is no column ZOffset_T4 or ZOffset, but'),
+        (['-L', 'T4'], r'train\.csv: no column ZOffset_T4 or ZOffset'),
         (['-t', '0'], 'invalid --threshold=0'),
         (['--compression_rate', '1.5'], 'invalid --compression_rate=1.5'),
         (['-b', '128'], 'fewer than one batch of 128'),
@@ -211,8 +211,7 @@ def test_wrong_input_prints_one_line_ends_with_code_two_and_writes_nothing(
 
 @needs_shared_data
 def test_real_slices_are_read():
-    config = SliceSelectionConfig(levels=('L3', 'L1'))
     folder = SHARED_DATA / 'spine_png'
-    train_set, val_set = open_sets(folder, config, '/tmp', lambda items, count, title: items)
+    train_set, val_set = open_sets(folder, CONFIG, '/tmp', lambda items, count, title: items)
     assert (len(train_set), len(val_set)) == (84, 28)
     assert (train_set.offsets[:, 0] - train_set.offsets[:, 1]).round().tolist() == [68] * 84

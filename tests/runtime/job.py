@@ -21,6 +21,7 @@ from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.runtime import flags, launch, processes, program
 from bodycomp_jax.runtime.devices import choose_devices
 from bodycomp_jax.training import data_parallel
+from bodycomp_jax.training.run_spec import RunSpec
 from bodycomp_jax.training.tasks.segmentation import segmentation_task
 from bodycomp_jax.training.train import train
 
@@ -37,7 +38,16 @@ def main(argv):
     if accident != '-':
         task = dataclasses.replace(task, summarize=with_accident(task.summarize, accident))
     run_dir = os.path.join(run_config.model_output_dir, run_config.name)
-    train(task, config, *sets, run_dir, devices, run_config)
+    spec = RunSpec(
+        task=task,
+        config=config,
+        settings=run_config,
+        train_set=sets[0],
+        val_set=sets[1],
+        run_dir=run_dir,
+        devices=devices,
+    )
+    train(spec)
     pixels = augmented_pixels(task, sets[0], config.batch_size, devices)
     np.savez(os.path.join(run_dir, f'augmented_{jax.process_index()}.npz'), **pixels)
 

@@ -13,11 +13,10 @@ import types
 import jax
 import numpy as np
 import pytest
-from helpers import ROOT, read_rows, tiny_config
+from helpers import ROOT, read_rows, run_spec, tiny_config
 from runtime.job import augmented_pixels, sgd_task, with_accident
 
 from bodycomp_jax import load_model
-from bodycomp_jax.config import RunConfig
 from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.errors import Stopped
 from bodycomp_jax.training.train import train
@@ -103,7 +102,7 @@ def run_here(data_dir, run_dir, *, num_devices, accident=None):
     task = sgd_task(CONFIG, devices, sets[0])
     if accident is not None:
         task = dataclasses.replace(task, summarize=with_accident(task.summarize, accident))
-    train(task, CONFIG, *sets, run_dir, devices, RunConfig())
+    train(run_spec(task, CONFIG, sets, run_dir, devices))
     return augmented_pixels(task, sets[0], CONFIG.batch_size, devices)
 
 

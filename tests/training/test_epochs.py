@@ -4,9 +4,8 @@ import jax
 import numpy as np
 import psutil
 import pytest
-from helpers import read_rows, tiny_config, train_tiny
+from helpers import read_rows, run_spec, tiny_config, train_tiny
 
-from bodycomp_jax.config import RunConfig
 from bodycomp_jax.data.batches import training_batches
 from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.errors import RunError
@@ -58,8 +57,8 @@ def skipping_run(data_dir, tmp_path, monkeypatch):
     first = training_batches(len(train_set), config.batch_size, 2, config.seed, 1)[0]
     devices = jax.local_devices()[:1]
     task = segmentation_task(config, devices=devices, steps_per_epoch=2)
-    train_set = NanBatch(train_set, first)
-    train(task, config, train_set, val_set, str(tmp_path / 'run'), devices, RunConfig())
+    sets = NanBatch(train_set, first), val_set
+    train(run_spec(task, config, sets, tmp_path / 'run', devices))
     return read_rows(tmp_path / 'run/metrics.csv'), losses, waits
 
 

@@ -109,20 +109,20 @@ def test_a_step_in_bfloat16_is_close_to_one_in_float32(batch):
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.01)
     error = np.linalg.norm(changes[1] - changes[0]) / np.linalg.norm(changes[0])
-    assert error < 0.1
+    assert error < 0.3
 
 
 def test_augmented_pixels_do_not_depend_on_the_number_of_devices(batch):
-    def augmented(state, batch):
+    def augmented(seed, batch):
         indices = data_parallel.example_indices(len(batch['image']))
-        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(3)))(indices)
+        keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(indices)
         return data_parallel.gather_examples(jax.vmap(sgd_task().augment)(keys, batch))
 
     results = []
     for num_devices in (1, 2, 8):
         devices = jax.local_devices()[:num_devices]
         program = data_parallel.pmap_step(augmented, devices)
-        results.append(jax.device_get(program({}, data_parallel.shard_batch(batch, devices))))
+        results.append(jax.device_get(program(3, data_parallel.shard_batch(batch, devices))))
     for result in results[1:]:
         jax.tree.map(np.testing.assert_array_equal, result, results[0])
 

@@ -63,7 +63,7 @@ def test_a_run_continues_on_its_own_data_only(run_copy, data_dir, tmp_path):
     other = tmp_path / 'other'
     shutil.copytree(data_dir, other)
     masks = np.load(other / 'train_masks.npy')
-    masks[1, 0, 0] = 3  # not among the rows of the fingerprint
+    masks[3, 0, 0] = 3  # not among the rows of the fingerprint
     np.save(other / 'train_masks.npy', masks)
     config = tiny_config(epochs=4)
     with pytest.raises(InputError, match='other train masks: checksum was'):

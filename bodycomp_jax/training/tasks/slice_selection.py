@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 
@@ -36,7 +37,7 @@ def slice_selection_task(
     model = build_network(
         network, dtype=compute_dtype(config.precision, devices), axis_name=data_parallel.AXIS
     )
-    truth = {
+    truth: dict[str, Any] = {
         'offsets': val_set.offsets,
         'series': val_set.series,
         'levels': network.levels,
