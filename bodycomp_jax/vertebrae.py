@@ -4,17 +4,15 @@ The offset of a slice is its signed distance from the middle of the vertebra, in
 towards the head.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-SIGMOID_RANGE = 3  # thresholds from the level, within which the sigmoid still tells distances apart
+SIGMOID_RANGE = 3  # thresholds from the level; beyond, the sigmoid no longer resolves distances
 SMOOTHING = 5.0  # mm, standard deviation of the Gaussian along z
 
-
-def sigmoid(x):
-    """1 / (1 + exp(-x)), without overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * np.asarray(x)))
+Values = Sequence[float] | np.ndarray
 
 
 class LevelPosition(NamedTuple):
@@ -22,9 +20,10 @@ class LevelPosition(NamedTuple):
 
     Attributes:
       z: mm; NaN if an offset is not finite.
-      misfit: mean absolute difference, over z, between the predicted curve and the ideal curve of
-        a level at z: 0 is perfect.
-      outside: whether the level lies beyond an end of the series; z is that end.
+      misfit: mean over z of the absolute difference between the predicted curve,
+        sigmoid(offset / threshold), and that of a level at z; 0 is perfect.
+      outside: whether the level lies outside the series, so that none of its slices shows it; z
+        is then the slice closest to it.
     """
 
     z: float
@@ -32,13 +31,19 @@ class LevelPosition(NamedTuple):
     outside: bool
 
 
-def find_level(z: np.ndarray, offsets: np.ndarray, threshold: float) -> LevelPosition:
+def sigmoid(x: Values | float) -> np.ndarray:
+    """1 / (1 + exp(-x)), without overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * np.asarray(x)))
+
+
+def find_level(z: Values, offsets: Values, threshold: float) -> LevelPosition:
     """Finds a level in a series.
 
-    The curve sigmoid(offset / threshold) is smoothed along z. The level is where it rises through
-    1/2, also between slices, or at one of the ends: the position whose ideal curve,
-    sigmoid((z - position) / threshold), fits it best. Where it never rises through 1/2, the slice
-    closest to 1/2 is a candidate as well.
+    The curve sigmoid(offset / threshold) is smoothed along z. Candidates are the positions at
+    which it rises through 1/2, also between slices, and the two ends; without such a rise also the
+    slice closest to 1/2. The candidate whose ideal curve, sigmoid((z - candidate) / threshold),
+    fits best is the level. Unless it is a rise, the level is outside if the smoothed curve puts it
+    further from that slice than half a slice spacing.
 
     Args:
       z: `[N]` positions of the slices in mm, in any order, positive towards the head.
@@ -55,25 +60,43 @@ def find_level(z: np.ndarray, offsets: np.ndarray, threshold: float) -> LevelPos
     rises = np.flatnonzero((below < 0) & (above >= 0))
     share = -below[rises] / (above[rises] - below[rises])
     crossings = z[rises] + share * (z[rises + 1] - z[rises])
-    if crossings.size == 0:
-        crossings = z[[np.abs(smooth).argmin()]]
-    positions = np.array([*crossings, z[0], z[-1]])
-    misfits = [np.abs(curve - sigmoid((z - position) / threshold)).mean() for position in positions]
+    slices = [0, len(z) - 1] if rises.size else [int(np.abs(smooth).argmin()), 0, len(z) - 1]
+    candidates = np.concatenate([crossings, z[slices]])
+    covered = _mm_covered(z)
+    misfits = [
+        float(np.average(np.abs(curve - sigmoid((z - candidate) / threshold)), weights=covered))
+        for candidate in candidates
+    ]
     best = int(np.argmin(misfits))
-    return LevelPosition(float(positions[best]), float(misfits[best]), best >= len(crossings))
+    outside = False
+    if best >= len(crossings):
+        i = slices[best - len(crossings)]
+        outside = bool(abs(smooth[i]) * threshold > covered[i] / 2)
+    return LevelPosition(float(candidates[best]), misfits[best], outside)
 
 
-def _logit(share):
-    """The inverse of `sigmoid`, within the range in which it tells distances apart."""
+def _mm_covered(z: np.ndarray) -> np.ndarray:
+    """The mm of the series that each slice stands for: half of the gap to each neighbour.
+
+    At an end the one gap counts twice. A slice alone stands for `SMOOTHING`.
+    """
+    if z[0] == z[-1]:
+        return np.full(len(z), SMOOTHING)
+    gaps = np.diff(z)
+    return (np.append(gaps[0], gaps) + np.append(gaps, gaps[-1])) / 2
+
+
+def _logit(share: np.ndarray) -> np.ndarray:
+    """The inverse of `sigmoid`, within the range in which it resolves distances."""
     share = share.clip(*sigmoid([-SIGMOID_RANGE, SIGMOID_RANGE]))
     return np.log(share / (1 - share))
 
 
-def _smoothed(z, curve):
-    """Mean of the neighbours, weighted by their distance, and mirrored at the ends.
+def _smoothed(z: np.ndarray, curve: np.ndarray) -> np.ndarray:
+    """Gaussian mean of the neighbours along z.
 
-    Beyond the ends the curve goes on as its mirror image through the end point, so that a straight
-    line stays one.
+    Beyond each end the curve continues as its mirror image through the end point, which keeps a
+    straight line straight.
     """
     reach = 3 * SMOOTHING
     first, last = z[1:] - z[0] <= reach, z[-1] - z[:-1] <= reach

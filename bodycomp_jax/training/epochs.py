@@ -14,7 +14,12 @@ from bodycomp_jax.config import TrainerConfig
 from bodycomp_jax.data.batches import ReadAhead, evaluation_batches, training_batches
 from bodycomp_jax.errors import RunError, on_all_processes
 from bodycomp_jax.runtime.devices import program_memory
-from bodycomp_jax.runtime.processes import is_main_process, lost_process_errors, sync_errors
+from bodycomp_jax.runtime.processes import (
+    is_alone,
+    is_main_process,
+    lost_process_errors,
+    sync_errors,
+)
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.training import data_parallel, messages
 from bodycomp_jax.training.device_batches import cached_batches, streamed_batches
@@ -45,6 +50,7 @@ class Trainer:
                 for dataset in (spec.train_set, spec.val_set)
             )
             self._samples = self._read_samples()
+        self._summed_flags: Any = stop_flags(None)
         self._stop_flags: dict[int | None, jax.Array] = {
             received: data_parallel.on_each_device(stop_flags(received), devices)
             for received in (None, *SIGNALS)
@@ -143,7 +149,10 @@ class Trainer:
     def _should_stop(self) -> bool:
         """Whether a signal stops the job; called after each step of the validation."""
         self._watchdog.step_finished()
-        self._stop.count(np.asarray(self._sum_flags({}, self._stop_flags[self._stop.received])))
+        if not is_alone():  # counts the flags of the previous call: waiting would idle the devices
+            flags = self._sum_flags({}, self._stop_flags[self._stop.received])
+            previous, self._summed_flags = self._summed_flags, flags
+            self._stop.count(np.asarray(previous))
         return self._stop.stop_signal is not None
 
     def _epoch_row(self, progress: Progress, step: int, examples: Any) -> dict[str, Any]:
