@@ -349,7 +349,7 @@ def _reading_mode(case):
 
 
 def profile(training: Training, folder: str, steps: int) -> list[Row]:
-    """Writes a trace of so many training steps into a folder.
+    """Writes a trace of training steps into a folder.
 
     Returns:
       A row for each of the ten operations that take longest, over all devices: 'operation',

@@ -34,7 +34,7 @@ def summarize_levels(
     """
     metrics: dict[str, float] = {}
     for i, level in enumerate(levels):
-        true, found = offsets[:, i], predicted[:, i]
+        true, found = offsets[:, i], predicted[:, i].astype(float)
         near = np.abs(true) < vertebrae.SIGMOID_RANGE * threshold
         errors = np.abs(found - true)[near]
         # In positions relative to the level, the level is at 0.

@@ -1,6 +1,6 @@
 """Measures the speed of training, prediction and reading.
 
-Of the segmentation network or, with slice_selection as the first argument, of the slice-selection
+Measures the segmentation network or, if the first argument is slice_selection, the slice-selection
 network. Each time is the median of several windows, after a warm-up.
 """
 

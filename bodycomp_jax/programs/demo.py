@@ -21,8 +21,8 @@ from bodycomp_jax.runtime import flags, program
 
 TRAIN, VAL, NEW = 40, 4, 3  # subjects
 SIDE, SPACING, NEW_SPACING = 128, 20.0, 5.0  # pixels; mm between slices
-LABELLED = ('L4', 'L3', 'L2')  # levels whose slices the segmentation network sees
-SEGMENTATION = '--name tissues -C 8,16,32,64 -M 32,16,8 -b 8 -e 20 -g 1'
+LABELLED = ('L4', 'L2')  # levels between which the segmentation network sees slices
+SEGMENTATION = '--name tissues -C 8,16,32,64 -M 32,16,8 -b 8 -e 16 -g 1'
 SLICE_SELECTION = '--name level -l 0.003 --schedule cosine -e 5 --nb_layers_per_block 2 -g 1'
 
 
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> None:
     flags.parse(argv, __doc__)
     folder = pathlib.Path(tempfile.mkdtemp(prefix='bodycomp_demo_'))
     _write_sets(folder)
-    print(f'{TRAIN + VAL} synthetic subjects, {len(LABELLED)} labelled slices of each: {folder}')
+    print(f'{TRAIN + VAL} synthetic subjects, labelled from {" to ".join(LABELLED)}: {folder}')
     segmenter = _train('train_segmentation', folder / 'slices', folder / 'models', SEGMENTATION)
     selector = _train(
         'train_slice_selection', folder / 'trunks', folder / 'models', SLICE_SELECTION
@@ -56,8 +56,8 @@ def _write_sets(folder: pathlib.Path) -> None:
 def _labelled_slices(seeds: range) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for seed in seeds:
         trunk = phantom.draw(seed, SIDE, SPACING)
-        for level in LABELLED:
-            i = _nearest(trunk.z, trunk.levels[level])
+        first, last = (_nearest(trunk.z, trunk.levels[level]) for level in LABELLED)
+        for i in range(first, last + 1):
             yield trunk.hu[i], trunk.labels[i]
 
 

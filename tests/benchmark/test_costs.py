@@ -2,16 +2,15 @@
 
 import dataclasses
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import pytest
-from flax import linen as nn
 from helpers import SIDE, tiny_config
 
 from bodycomp_jax.benchmark.costs import ConvolutionCost, densenet_costs, unet_costs
 from bodycomp_jax.config import DenseNetConfig, UNetConfig
-from bodycomp_jax.models import unet
 from bodycomp_jax.models.build import build_network
 
 UNET = tiny_config().network
@@ -28,6 +27,9 @@ def test_a_small_unet_by_hand():
         ConvolutionCost(pixels * 4, 4 * 8 + 9 * 4, 1),  # 2x2 of the upsampled channels
         ConvolutionCost(pixels * 4, 4, 1),
     ]
+    twice = unet_costs(dataclasses.replace(UNET, num_convs=2), SIDE)
+    assert [cost.readers for cost in twice] == [1, 2, 1, 1, 1, 1, 1]
+    assert [cost.macs_per_output for cost in twice] == [9, 36, 36, 72, 68, 36, 4]
 
 
 def test_the_default_unet_has_the_macs_of_the_reference_except_for_the_upsampling():
@@ -62,24 +64,33 @@ def test_a_small_densenet_by_hand():
     ]
 
 
-def convolutions_of(network, side):
-    """(x, skip or None, kernel, output) of each convolution of a module, in order, as shapes."""
-    found = []
+class Product(NamedTuple):
+    """A convolution or matrix product that a module computes, as the shapes of its arrays."""
 
-    def record(call, args, kwargs, context):
-        output = call(*args, **kwargs)
-        if isinstance(context.module, unet.Conv | nn.Conv):
-            x, skip = (*args, None)[:2]
-            kernel = context.module.get_variable('params', 'kernel')
-            found.append((x.shape, skip if skip is None else skip.shape, kernel.shape, output.size))
-        return output
+    x: tuple[int, ...]
+    kernel: tuple[int, ...]  # [kh, kw, C, O] or [C, O]
+    y: tuple[int, ...]
 
-    def init():
-        with nn.intercept_methods(record):
-            return build_network(network).init(jax.random.key(0), jnp.zeros((1, side, side, 1)))
 
-    jax.eval_shape(init)
-    return found
+def products_of(network, side):
+    """The `Product`s of one prediction of one slice, in order."""
+    model, images = build_network(network), jnp.zeros((1, side, side, 1))
+    variables = jax.eval_shape(model.init, jax.random.key(0), images)
+    return [
+        Product(*(variable.aval.shape for variable in (*equation.invars, *equation.outvars)))
+        for equation in equations(jax.make_jaxpr(model.apply)(variables, images).jaxpr)
+        if equation.primitive.name in ('conv_general_dilated', 'dot_general')
+    ]
+
+
+def equations(jaxpr):
+    """Of a jaxpr and those within it."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for value in equation.params.values():
+            inner = getattr(value, 'jaxpr', value)
+            if hasattr(inner, 'eqns'):
+                yield from equations(inner)
 
 
 @pytest.mark.parametrize(
@@ -88,29 +99,31 @@ def convolutions_of(network, side):
     ids=['default', 'thoracic, two convolutions', 'tiny'],
 )
 def test_the_costs_of_a_unet_are_those_of_its_module(network):
-    """Channels from below cost 4/9 of a kernel's products."""
-    expected = []
-    for x, skip, (height, width, channels, _), values in convolutions_of(network, 64):
-        upsampled = 0 if skip is None else x[-1]
-        macs = height * width * channels - (9 - 4) * upsampled
-        expected.append((values, macs))
-        if skip is not None:
-            assert skip[1:3] == (2 * x[1], 2 * x[2])
+    """A 2x2 convolution of four phases belongs to the 3x3 convolution of the skip after it."""
+    expected, products = [], iter(products_of(network, 64))
+    for x, (*taps, channels, _), y in products:
+        macs = math.prod(taps) * channels
+        if taps == [2, 2]:
+            upsampled = (1, 2 * x[1], 2 * x[2], y[3] // 4)
+            _, (*taps, channels, _), y = next(products)
+            assert y == upsampled
+            macs += math.prod(taps) * channels
+        expected.append((math.prod(y), macs))
     costs = unet_costs(network, 64)
     assert [(cost.values, cost.macs_per_output) for cost in costs] == expected
 
 
 @pytest.mark.parametrize(
     'network',
-    [DenseNetConfig(), dataclasses.replace(DENSENET, omit_norm=True)],
-    ids=['default', 'tiny, without norms'],
+    [DenseNetConfig(nb_layers_per_block=4), dataclasses.replace(DENSENET, omit_norm=True)],
+    ids=['four layers a block', 'tiny, without norms'],
 )
 def test_the_costs_of_a_densenet_are_those_of_its_module(network):
-    convolutions = convolutions_of(network, 256)
-    expected = [(values, math.prod(kernel[:3])) for _, _, kernel, values in convolutions]
+    *convolutions, _ = products_of(network, 256)  # the last product is the dense layer
+    expected = [(math.prod(y), math.prod(kernel[:-1])) for _, kernel, y in convolutions]
     in_block = 2 * network.nb_layers_per_block
     for i in reversed(range(network.nb_blocks)):  # before each block, its pooled input
         first = 1 + i * (in_block + 1)
-        expected.insert(first, (math.prod(convolutions[first][0]), 0))
+        expected.insert(first, (math.prod(convolutions[first].x), 0))
     costs = densenet_costs(network, 256)
     assert [(cost.values, cost.macs_per_output) for cost in costs] == expected
