@@ -32,7 +32,7 @@ pytestmark = pytest.mark.processes
 
 KILLS = int(os.environ.get('BODYCOMP_KILLS', '2'))
 TIMING = ('images_per_second', 'data_wait_share', 'seconds')
-EPOCHS = 10 + 12 * KILLS  # more than the killed process can do in its lives
+EPOCHS = 8 + 6 * KILLS  # more than the killed process can do in its lives
 LIFE = 0.8  # seconds after compilation, at most
 FLAGS = ('-C', '4,8', '-M', '4', '-b', '1', '-l', '0.01', '-e', EPOCHS, '--name', 'run')
 CONFIG = tiny_config(batch_size=1, epochs=EPOCHS)
@@ -130,7 +130,7 @@ def test_a_signal_ends_it_after_the_step_in_hand(data_dir, tmp_path, reference, 
 def test_a_second_signal_ends_it_at_once():
     program = (
         'import os, signal\n'
-        'from bodycomp_jax.training.stop_signals import Interrupts\n'
+        'from bodycomp_jax.training.stop_signals import StopSignals\n'
         'with StopSignals() as stop:\n'
         '    os.kill(os.getpid(), signal.SIGTERM)\n'
         '    print(stop.received, flush=True)\n'

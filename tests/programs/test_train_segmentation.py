@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from helpers import SHARED_DATA, needs_shared_data, read_rows, run_program
+from helpers import SHARED_DATA, needs_shared_data, read_rows
 
 from bodycomp_jax import load_model
 from bodycomp_jax.programs import train_segmentation
@@ -148,16 +148,17 @@ def test_training_and_validation_images_may_have_different_types(trainer, data_d
     assert code == 0, errors
 
 
-@pytest.mark.processes
 @needs_shared_data
-def test_a_small_network_starts_to_segment_real_ct(tmp_path):
+def test_a_small_network_starts_to_segment_real_ct(trainer, tmp_path):
     for split in ('train', 'val'):
         for kind in ('images', 'masks'):
             array = np.load(SHARED_DATA / 'abdomen_npy' / f'{split}_{kind}.npy')
             np.save(tmp_path / f'{split}_{kind}.npy', array[:, 2::8, 2::8])
-    flags = ['-C', '8,16,32', '-M', '16,8', '-b', '6', '-e', '60', '-l', '0.01', '--name', 'real']
-    done = run_program(tmp_path, tmp_path / 'out', *flags)
-    assert done.returncode == 0, done.stderr
+    network = ['-C', '8,16,32', '-M', '16,8', '-b', '6', '-l', '0.01', '--name', 'real']
+    code, _, errors = trainer(
+        tmp_path, tmp_path / 'out', *network, '-e', '6', '--batches_per_epoch', '30'
+    )
+    assert code == 0, errors
     best = min(read_rows(tmp_path / 'out/real/metrics.csv'), key=lambda row: float(row['val_loss']))
     assert float(best['dice_muscle']) > 0.8
     assert float(best['dice_subcutaneous_fat']) > 0.8
