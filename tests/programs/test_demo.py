@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import re
 import sys
 import types
 
@@ -146,3 +147,22 @@ def test_it_trains_both_networks_and_measures(small, monkeypatch, capsys):
     demo.main(['demo'])
     assert not models
     assert '3 synthetic subjects, labelled from L4 to L2: ' in capsys.readouterr().out
+
+
+@pytest.mark.processes
+def test_it_learns_to_segment(monkeypatch, capfd):
+    """At half the size; whether the other network learns is tested with its trainer."""
+    for name, value in {'TRAIN': 24, 'VAL': 2, 'SIDE': SIDE, 'NEW_SPACING': 20.0}.items():
+        monkeypatch.setattr(demo, name, value)
+    options = demo.SLICE_SELECTION + ' --nb_blocks 1 --batches_per_epoch 1'
+    monkeypatch.setattr(demo, 'SLICE_SELECTION', options)
+    demo.main(['demo'])
+    printed = capfd.readouterr().out
+    dice = [float(number) for number in re.search('best epoch.*', printed).group().split()[4:]]
+    assert len(dice) == 3
+    assert min(dice) > 0.8
+    pictures = re.findall('figure: (.*)', printed)
+    assert len(pictures) == 2
+    for picture in pictures:
+        with Image.open(picture) as image:
+            image.verify()
