@@ -361,7 +361,7 @@ def options(config_class: Any) -> list[dataclasses.Field]:
     """The fields of a config class that are flags, those of its network first."""
     found = []
     for field in dataclasses.fields(config_class):
-        found += options(field.type) if _is_config(field) else [field]
+        found += options(field.type) if dataclasses.is_dataclass(field.type) else [field]
     return found
 
 
@@ -372,7 +372,7 @@ def from_values(config_class: Any, values: dict[str, Any]) -> Any:
     """
     fields = {}
     for field in dataclasses.fields(config_class):
-        if _is_config(field):
+        if dataclasses.is_dataclass(field.type):
             fields[field.name] = from_values(field.type, values)
         elif field.name in values:
             value = values[field.name]
@@ -385,7 +385,7 @@ def to_values(config: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        values |= to_values(value) if _is_config(field) else {field.name: value}
+        values |= to_values(value) if dataclasses.is_dataclass(field.type) else {field.name: value}
     return json.loads(json.dumps(values))
 
 
@@ -415,10 +415,6 @@ def contradiction(values: dict[str, Any], overrides: dict[str, Any]) -> str | No
                 f'{as_flag(overrides[name])}'
             )
     return None
-
-
-def _is_config(field: Any) -> bool:
-    return dataclasses.is_dataclass(field.type)
 
 
 def _check(holds: Any, name: str, value: Any, remedy: str) -> None:

@@ -53,8 +53,9 @@ def load_network(
         config, variables = keras_network.read(path, overrides, kind)
         return Network(config, variables, 'auto')
     network = _load_folder(os.path.abspath(path))
-    refuse_other_kind(path, network.config, kind)
-    message = contradiction(to_values(network.config), overrides)
+    if kind not in (None, network.config.kind):
+        raise InputError(f'{path}: a {network.config.kind} network; expected a {kind} network')
+    message = overrides and contradiction(to_values(network.config), overrides)
     if message:
         raise InputError(f'{path}: {message}; give the same value')
     return network
@@ -89,21 +90,14 @@ def convert(source: str, target: str, overrides: dict[str, Any]) -> NetworkConfi
     return config
 
 
-def refuse_other_kind(path: str, config: NetworkConfig, kind: str | None) -> None:
-    """Raises InputError if the network is not of the required kind."""
-    if kind not in (None, config.kind):
-        raise InputError(f'{path}: a {config.kind} network; expected a {kind} network')
-
-
 def _load_folder(path: str) -> Network:
     """The first valid network in a folder, the final model before the latest checkpoint."""
     corrupt = {}
-    for folder in (path, os.path.join(path, store.FINAL_MODEL), *store.list_checkpoints(path)):
-        if store.is_model(folder):
-            try:
-                return _read_network(folder)
-            except store.CorruptCheckpointError as error:
-                corrupt[folder] = error
+    for folder in store.models_in(path):
+        try:
+            return _read_network(folder)
+        except store.CorruptCheckpointError as error:
+            corrupt[folder] = error
     raise InputError(
         f'{path}: no {"valid " if corrupt else ""}model found'
         f'{f" ({store.listed(corrupt)})" if corrupt else ""}; give the folder of a run, one of its '

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -49,9 +50,12 @@ def step_of(checkpoint: str) -> int:
     return int(os.path.basename(checkpoint))
 
 
-def is_model(folder: str) -> bool:
-    """Whether the folder is a checkpoint or final model, corrupt or not."""
-    return os.path.isdir(os.path.join(folder, 'variables'))
+def models_in(path: str) -> Iterator[str]:
+    """The models that a path names, corrupt or not: itself, a final model, then checkpoints."""
+    for folder in (path, os.path.join(path, FINAL_MODEL)):
+        if os.path.isdir(os.path.join(folder, 'variables')):
+            yield folder
+    yield from list_checkpoints(path)
 
 
 def bytes_on_disk(run_dir: str) -> int:
