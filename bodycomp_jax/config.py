@@ -45,7 +45,10 @@ def option(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Where a run reads, writes and computes; changes the result by rounding at most."""
+    """Where a run reads, writes and computes.
+
+    Apart from --allow_data_change it changes the result by rounding at most.
+    """
 
     data_dir: str = option(
         None,
@@ -115,9 +118,14 @@ class RunConfig:
     def __post_init__(self) -> None:
         _check_choices(self)
         for name in ('stall_timeout', 'heartbeat_timeout'):
-            _check(getattr(self, name) > 0, name, getattr(self, name), 'use seconds above 0')
+            _check(
+                getattr(self, name) > 0,
+                name,
+                getattr(self, name),
+                'use a positive number of seconds',
+            )
         count, index, address = self.num_processes, self.process_id, self.coordinator_address
-        _check(count is None or count > 0, 'num_processes', count, 'use a number above 0')
+        _check(count is None or count > 0, 'num_processes', count, 'use a positive number')
         in_range = index is None or 0 <= index < (count or math.inf)
         _check(in_range, 'process_id', index, 'use 0 to --num_processes minus 1')
         named = address is None or re.fullmatch(r'.+:\d+', address)
@@ -169,7 +177,7 @@ class UNetConfig:
         check_positive(self, 'num_convs')
         for name in ('compression_channels', 'decompression_channels'):
             channels = getattr(self, name)
-            _check(min(channels, default=1) > 0, name, channels, 'use numbers above 0')
+            _check(min(channels, default=1) > 0, name, channels, 'use positive numbers')
         down, up = len(self.compression_channels), len(self.decompression_channels)
         if up != down - 1:
             raise InputError(
@@ -307,7 +315,7 @@ class TrainerConfig:
         _check_choices(self)
         check_positive(self, 'batch_size', 'epochs', 'learning_rate')
         count = self.batches_per_epoch
-        _check(count is None or count > 0, 'batches_per_epoch', count, 'use a number above 0')
+        _check(count is None or count > 0, 'batches_per_epoch', count, 'use a positive number')
         finite = self.learning_rate < math.inf
         _check(finite, 'learning_rate', self.learning_rate, 'use a finite number')
         _check(0 <= self.seed < 2**32, 'seed', self.seed, 'use a whole number in 0..4294967295')
@@ -375,8 +383,7 @@ def from_values(config_class: Any, values: dict[str, Any]) -> Any:
         if dataclasses.is_dataclass(field.type):
             fields[field.name] = from_values(field.type, values)
         elif field.name in values:
-            value = values[field.name]
-            fields[field.name] = tuple(value) if isinstance(value, list) else value
+            fields[field.name] = _hashable(values[field.name])
     return config_class(**fields)
 
 
@@ -399,7 +406,14 @@ def from_json(fields: dict[str, Any]) -> TrainerConfig:
     return from_values(TRAINERS[fields.get('network', UNetConfig.kind)], fields)
 
 
-def as_flag(value: Any) -> str:
+def as_flag(name: str, value: Any) -> str:
+    """An option as written on the command line."""
+    if isinstance(value, bool):
+        return f'--{name}' if value else f'--no{name}'
+    return f'no --{name}' if value is None else f'--{name}={as_text(value)}'
+
+
+def as_text(value: Any) -> str:
     """A value as written after its flag."""
     if isinstance(value, bool):
         return 'on' if value else 'off'
@@ -409,22 +423,34 @@ def as_flag(value: Any) -> str:
 def contradiction(values: dict[str, Any], overrides: dict[str, Any]) -> str | None:
     """A message about the first option that both `{option: value}` have, with different values."""
     for name, value in values.items():
-        if as_flag(overrides.get(name, value)) != as_flag(value):
-            return (
-                f'this network has --{name}={as_flag(value)}, not --{name}='
-                f'{as_flag(overrides[name])}'
-            )
+        other = overrides.get(name, value)
+        if _hashable(other) != _hashable(value):
+            return f'this network has {as_flag(name, value)}, not {as_flag(name, other)}'
     return None
+
+
+def refuse_unknown(path: str, config_class: type[NetworkConfig], overrides: dict[str, Any]) -> None:
+    """Raises InputError if the network has no such option."""
+    unknown = overrides.keys() - {field.name for field in options(config_class)}
+    if unknown:
+        raise InputError(
+            f'{path}: --{min(unknown)} does not apply to a {config_class.kind} network; leave it '
+            'out'
+        )
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _check(holds: Any, name: str, value: Any, remedy: str) -> None:
     if not holds:
-        raise InputError(f'invalid --{name}={as_flag(value)}: {remedy}')
+        raise InputError(f'invalid {as_flag(name, value)}: {remedy}')
 
 
 def check_positive(config: Any, *names: str) -> None:
     for name in names:
-        _check(getattr(config, name) > 0, name, getattr(config, name), 'use a number above 0')
+        _check(getattr(config, name) > 0, name, getattr(config, name), 'use a positive number')
 
 
 def _check_choices(config: Any) -> None:

@@ -53,7 +53,7 @@ OPERATIONS = 10  # rows of a profile
 ELEMENT_BYTES = {'f32': 4, 'bf16': 2, 'f16': 2, 's32': 4, 'u32': 4, 'pred': 1}
 
 Row = dict[str, Any]
-Subject = tuple[Dataset, Task, list[ConvolutionCost]]  # what is measured of one kind of network
+NetworkCase = tuple[Dataset, Task, list[ConvolutionCost]]  # what is measured of one kind of network
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -199,7 +199,7 @@ def prepared(
     drawn = [phantom.draw_slice(seed, bench.image_size) for seed in range(PHANTOMS)]
     slices = itertools.islice(itertools.cycle(drawn), bench.slices)
     with tempfile.TemporaryDirectory(prefix='bodycomp_benchmark_') as folder:
-        dataset, task, costs = SUBJECTS[config.network.kind](config, folder, slices, devices)
+        dataset, task, costs = NETWORK_CASES[config.network.kind](config, folder, slices, devices)
         yield Case(bench, config, dataset, task, costs, devices)
 
 
@@ -208,7 +208,7 @@ def _segmentation(
     folder: str,
     slices: Iterable[tuple[np.ndarray, np.ndarray]],
     devices: Sequence[jax.Device],
-) -> Subject:
+) -> NetworkCase:
     network = config.network
     segmentation.write_split(folder, 'train', slices)
     dataset = segmentation.SegmentationSet(folder, 'train', network.tissues)
@@ -227,7 +227,7 @@ def _slice_selection(
     folder: str,
     slices: Iterable[tuple[np.ndarray, np.ndarray]],
     devices: Sequence[jax.Device],
-) -> Subject:
+) -> NetworkCase:
     levels = config.network.levels
     images = [ct.window(hu).round().astype(np.uint8) for hu, _ in slices]
     offsets = dict.fromkeys(levels, np.zeros(len(images)))
@@ -240,7 +240,7 @@ def _slice_selection(
     return dataset, task, densenet_costs(config.network, DENSENET_SIDE)
 
 
-SUBJECTS: dict[str, Callable[..., Subject]] = {
+NETWORK_CASES: dict[str, Callable[..., NetworkCase]] = {
     UNetConfig.kind: _segmentation,
     DenseNetConfig.kind: _slice_selection,
 }

@@ -19,12 +19,12 @@ from bodycomp_jax.config import (
     as_flag,
     contradiction,
     from_values,
-    options,
+    refuse_unknown,
 )
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.models.build import variable_shapes
 
-ACTIVATIONS = {  # Keras's names to ours; its gelu and leaky_relu are other functions than ours
+ACTIVATIONS = {  # Keras's names to ours; its gelu and leaky_relu differ from ours
     'relu': 'relu', 'elu': 'elu', 'selu': 'selu', 'swish': 'silu', 'silu': 'silu',
     'softplus': 'softplus', 'tanh': 'tanh', 'sigmoid': 'sigmoid',
 }  # fmt: skip
@@ -163,14 +163,8 @@ def _with_levels(
     file: KerasFile, layout: Layout, layers: dict[str, Layer], overrides: dict[str, Any]
 ) -> dict[str, Any]:
     """The overrides, checked, with a name for each level of a network with several."""
-    known = {field.name for field in options(layout.config_class)}
-    unknown = overrides.keys() - known
-    if unknown:
-        raise InputError(
-            f'{file.path}: --{min(unknown)} does not apply to a {layout.config_class.kind} '
-            'network; leave it out'
-        )
-    if 'levels' not in known or 'dense' not in layers:
+    refuse_unknown(file.path, layout.config_class, overrides)
+    if layout.config_class is not DenseNetConfig or 'dense' not in layers:
         return overrides
     outputs = _width(layers['dense'])
     if 'levels' not in overrides:
@@ -179,7 +173,7 @@ def _with_levels(
     levels = overrides['levels']
     if len(levels) != outputs:
         raise InputError(
-            f'{file.path}: invalid --levels={as_flag(levels)}: name as many levels as the network '
+            f'{file.path}: invalid {as_flag("levels", levels)}: name as many levels as the network '
             f'has outputs ({outputs}), in their order'
         )
     return overrides
@@ -371,7 +365,7 @@ def _densenet_options(
 
 
 def _compression_rate(transitions: list[tuple[int, int]], overrides: dict[str, Any]) -> float:
-    """The roundest rate that explains each of [(channels counted, channels kept)]."""
+    """The simplest rate that explains each of [(channels counted, channels kept)]."""
     default = DenseNetConfig().compression_rate
     rounded = (round(n / 10**d, d) for d in range(1, 5) for n in range(1, 10**d + 1))
     for rate in itertools.chain((overrides.get('compression_rate', default), default), rounded):

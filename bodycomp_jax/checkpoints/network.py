@@ -13,6 +13,7 @@ from bodycomp_jax.config import (
     contradiction,
     from_json,
     from_values,
+    refuse_unknown,
     to_json,
     to_values,
 )
@@ -55,9 +56,11 @@ def load_network(
     network = _load_folder(os.path.abspath(path))
     if kind not in (None, network.config.kind):
         raise InputError(f'{path}: a {network.config.kind} network; expected a {kind} network')
-    message = overrides and contradiction(to_values(network.config), overrides)
-    if message:
-        raise InputError(f'{path}: {message}; give the same value')
+    if overrides:
+        refuse_unknown(path, type(network.config), overrides)
+        message = contradiction(to_values(network.config), overrides)
+        if message:
+            raise InputError(f'{path}: {message}; give the same value')
     return network
 
 

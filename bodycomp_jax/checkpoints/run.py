@@ -37,7 +37,9 @@ class RunCheckpoints:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
+        error = self._close()
+        if error is not None and self._failure is None:
+            self._warn_of(error)
 
     def restore(self, state: Any) -> tuple[Any, dict[str, Any] | None]:
         """The state and progress of the latest valid checkpoint; `(state, None)` if there is none.
@@ -87,10 +89,7 @@ class RunCheckpoints:
         state = jax.device_get(state)
         error = self._start_save(state, progress)
         if error is not None:  # usually of the previous save, which Orbax reports here
-            self._warn(
-                f'a checkpoint could not be saved in {self._run_dir} ({store.first_line(error)}); '
-                'the earlier ones are kept, training goes on and the next epoch tries again'
-            )
+            self._warn_of(error)
             self._open()
             error = self._start_save(state, progress)
         self._failure = error
@@ -175,21 +174,30 @@ class RunCheckpoints:
         self._close()
         self._manager = store.open_manager(self._run_dir)
 
-    def _close(self) -> None:
-        """Waits for the save in flight; `save` and `finish` report its error, if any."""
-        if self._manager is not None:
-            with contextlib.suppress(Exception):  # of many kinds
-                self._manager.close()
-            self._manager = None
+    def _close(self) -> Exception | None:
+        """Waits for the save in flight; returns its error, if any."""
+        manager, self._manager = self._manager, None
+        try:
+            if manager is not None:
+                manager.close()
+        except Exception as error:  # of many kinds
+            return error
+        return None
+
+    def _warn_of(self, error: Exception) -> None:
+        self._warn(
+            f'a checkpoint could not be saved in {self._run_dir} ({store.first_line(error)}); '
+            'earlier checkpoints are kept, training continues, and the next save will retry'
+        )
 
 
 def load_pretrained(
     run_dir: str, config: TrainerConfig, given: set[str]
 ) -> tuple[TrainerConfig, dict[str, Any] | None]:
-    """The config and the initial variables with what `config.load_weights` names.
+    """The config and the initial variables, from the network at `config.load_weights`.
 
     Args:
-      run_dir: the folder of the run, which decides instead if it continues.
+      run_dir: the folder of the run; its own network takes precedence if it has a checkpoint.
       config: the hyper-parameters.
       given: names of the options that the user gave; the other options of the network are taken
         from the pretrained one.
@@ -199,22 +207,26 @@ def load_pretrained(
 
     Raises InputError if the weights cannot be read or are of another network.
     """
-    if config.load_weights is None:
-        return config, None
     wanted = {name: v for name, v in to_values(config.network).items() if name in given}
     options, variables = _read_pretrained(run_dir, config, wanted)
+    if options is None:
+        return config, None
     network = from_values(type(config.network), options | wanted)
     return dataclasses.replace(config, network=network), variables
 
 
 @on_main_process
 def _read_pretrained(run_dir: str, config: TrainerConfig, wanted: dict[str, Any]) -> list:
-    """[{option: value} of the network that the run starts from or continues, its variables]."""
+    """[{option: value} of the network that the run starts from or continues, its variables].
+
+    [None, None] if the run starts from random weights.
+    """
+    path, kind = config.load_weights, config.network.kind
+    if path is None:
+        return [None, None]
     started = _read_latest_documents(run_dir)
     if started is not None:
         return [to_values(from_json(started['config']).network), None]
-    path, kind = config.load_weights, config.network.kind
-    assert path is not None
     if os.path.isfile(path):  # options that a Keras file leaves open are those of the config
         determined = keras_network.read_options(path, kind)
         wanted = {
@@ -242,8 +254,8 @@ def refuse_config_change(run_dir: str, config: TrainerConfig) -> None:
     for name, value in fields.items():
         if name != 'epochs' and value != wanted[name]:
             raise InputError(
-                f'{run_dir}: this run was started with --{name}={as_flag(value)}, not '
-                f'--{name}={as_flag(wanted[name])}; give the same value to continue it, or another '
+                f'{run_dir}: this run was started with {as_flag(name, value)}, not '
+                f'{as_flag(name, wanted[name])}; give the same value to continue it, or another '
                 '--name to start a new run'
             )
     if config.epochs < fields['epochs']:
@@ -267,7 +279,7 @@ def refuse_data_change(run_dir: str, fingerprints: dict[str, Any]) -> None:
         return
     for split, arrays in fingerprints.items():
         for array, fingerprint in arrays.items():
-            recorded = started['progress']['data'][split][array]
+            recorded = started['progress']['data'].get(split, {}).get(array, {})
             for name, value in fingerprint.items():
                 if recorded.get(name, value) != value:
                     raise InputError(

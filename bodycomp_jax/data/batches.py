@@ -19,8 +19,8 @@ Batch = TypeVar('Batch')
 def training_batches(n: int, batch_size: int, steps: int, seed: int, epoch: int) -> np.ndarray:
     """The rows of each batch of an epoch: shuffles that depend on (seed, epoch) alone.
 
-    Each epoch leaves out other examples, if the last batch would be short or the steps are fewer.
-    If there are more steps, the set is shuffled as often as needed.
+    Examples beyond the last whole batch, or beyond `steps`, are left out, others in each epoch.
+    For more steps the set is shuffled as often as needed.
 
     Returns:
       int array `[steps, batch_size]`.

@@ -32,5 +32,5 @@ class Dataset(Protocol):
     def fingerprint(self) -> dict[str, dict[str, Any]]:
         """{array: {property: JSON value}} that identify the content of a validated dataset.
 
-        A run continues only if every property that its checkpoint has is the same.
+        A run continues only if every property recorded in its checkpoint is unchanged.
         """

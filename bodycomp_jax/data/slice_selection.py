@@ -109,7 +109,7 @@ class SliceSelectionSet:
         )
         return (
             f'{len(self)} slices of {sizes}, resized to {DENSENET_SIDE} x {DENSENET_SIDE}, in '
-            f'{len(self.series)} series; from {ranges}; decoded in {self._seconds:.1f} s'
+            f'{len(self.series)} series; offsets from {ranges}; decoded in {self._seconds:.1f} s'
         )
 
     def fingerprint(self) -> dict[str, dict[str, Any]]:
@@ -183,17 +183,24 @@ def write_split(
       data_dir: an existing folder.
       split: 'train' or 'val'.
       images: `[H, W]` uint8 grey values of each slice.
-      offsets: {level: `[N]` mm}.
+      offsets: {level: `[N]` mm}, written to 0.1 mm.
       series: `[N]` name of the series of each slice, if there is more than one.
+
+    Raises ValueError if the numbers of images, offsets and series differ.
     """
     pictures, tables = (os.path.join(data_dir, name) for name in ('images', 'meta'))
     os.makedirs(os.path.join(pictures, split), exist_ok=True)
     os.makedirs(tables, exist_ok=True)
-    for i, image in enumerate(images):
-        write_png(os.path.join(pictures, split, f'{i:06d}.png'), image)
+    count = 0
+    for image in images:
+        write_png(os.path.join(pictures, split, f'{count:06d}.png'), image)
+        count += 1
     columns = {f'ZOffset_{level}': [f'{mm:.1f}' for mm in of] for level, of in offsets.items()}
     if series is not None:
         columns = {'series': list(series), **columns}
+    for name, values in columns.items():
+        if len(values) != count:
+            raise ValueError(f'{len(values)} values of {name} for {count} slices')
     with open(os.path.join(tables, f'{split}.csv'), 'w', newline='') as file:
         writer = csv.writer(file)
         writer.writerow(columns)

@@ -35,7 +35,8 @@ class Segmenter:
         network = build_network(config, dtype=dtype)
 
         def segment(variables, slices):
-            probabilities = jax.nn.softmax(network.apply(variables, preprocess(config, slices)))
+            logits: Any = network.apply(variables, preprocess(config, slices))
+            probabilities = jax.nn.softmax(logits)
             return probabilities, probabilities.argmax(-1).astype(jnp.uint8)
 
         self.program = jax.jit(segment)
@@ -84,7 +85,8 @@ class SliceSelector:
         network = build_network(config, dtype=dtype)
 
         def offsets(variables, images):
-            return config.threshold * network.apply(variables, preprocess(config, images))
+            logits: Any = network.apply(variables, preprocess(config, images))
+            return config.threshold * logits
 
         self.program = jax.jit(offsets)
 

@@ -1,1 +1,1 @@
-"""Numbers that tell how good a prediction is: per example, then summed up, and drawn."""
+"""Metrics: computed per example, summarised per set, and drawn."""

@@ -47,7 +47,7 @@ def segmentation_figures(
     grey = ct.window(images.astype(np.float32)) if apply_window else images
     colours = np.array([(0, 0, 0), *(COLOURS[tissue] for tissue in tissues)], np.uint8)
     return [
-        _panels(g.clip(0, 255).astype(np.uint8), mask, prediction, tissues, colours)
+        _comparison(g.clip(0, 255).astype(np.uint8), mask, prediction, tissues, colours)
         for g, mask, prediction in zip(grey, masks, logits.argmax(-1), strict=True)
     ]
 
@@ -111,11 +111,13 @@ def _curve(title: str, true: np.ndarray, predicted: np.ndarray, threshold: float
             line((mm, mm), (0, 1), colour, 1)
     draw.text((left, 2), f'{title[-MAX_TITLE:]}: true', font=font, fill=TRUE)
     text = 'outside the series' if position.outside else f'{position.z:+.1f} mm'
+    if np.isnan(position.z):
+        text = 'not finite'
     draw.text((width - MARGIN, 2), f'predicted: {text}', font=font, fill=PREDICTED, anchor='ra')
     return np.asarray(figure)
 
 
-def _panels(
+def _comparison(
     grey: np.ndarray,
     mask: np.ndarray,
     prediction: np.ndarray,

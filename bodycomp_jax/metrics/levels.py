@@ -1,4 +1,4 @@
-"""How well vertebral levels are found: errors of the offsets of slices, and of the levels."""
+"""Level metrics: errors of the offsets of slices, and of the positions of levels."""
 
 from collections.abc import Callable, Mapping, Sequence
 

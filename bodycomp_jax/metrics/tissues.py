@@ -1,4 +1,4 @@
-"""How well tissues are segmented: areas of each slice, and the Dice and area errors of a set."""
+"""Segmentation metrics: areas per slice, Dice and area errors per set."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The one switch on the kind of network: from a config to a Flax module."""
+"""The only place that maps a config to a network, its inputs and its variables."""
 
 import jax
 import jax.numpy as jnp

@@ -79,7 +79,7 @@ class DenseNet(nn.Module):
 
     def _block(self, x, name, activation, train):
         """The output of the layers of a dense block: `[B, H, W, layers * growth]`."""
-        added = []
+        added: list[jax.Array] = []
         for i in range(self.layers):
             y = jnp.concatenate([x, *added], axis=-1)
             y = self._normed(y, f'{name}_layer_{i}_norm_0', activation, train)

@@ -1,1 +1,1 @@
-"""What every program stands on: flags, messages, files, devices and processes; no network."""
+"""Infrastructure of all programs: flags, messages, files, devices and processes; no networks."""

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import psutil
 
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.runtime import processes
 
 
 def choose_devices(num_gpus: int | None, batch_size: int) -> list[jax.Device]:
@@ -28,7 +27,7 @@ def choose_devices(num_gpus: int | None, batch_size: int) -> list[jax.Device]:
     count, kind = len(available[0]), available[0][0].device_kind
     each = count if num_gpus is None else num_gpus
     if not 1 <= each <= count:
-        where = 'this machine' if processes.is_alone() else 'each process'
+        where = 'this machine' if jax.process_count() == 1 else 'each process'
         raise InputError(
             f'invalid --num_gpus={each}: {where} has {count} devices ({kind}); use a number in '
             f'1..{count}'

@@ -1,6 +1,7 @@
 """Command lines: flags made from config dataclasses."""
 
 import dataclasses
+import os
 import sys
 import textwrap
 import types
@@ -10,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from bodycomp_jax.config import as_flag, from_values, options
+from bodycomp_jax.config import as_text, from_values, options
 from bodycomp_jax.errors import InputError
 
 GROUPS = (  # in the order of --help
@@ -18,7 +19,7 @@ GROUPS = (  # in the order of --help
 )  # fmt: skip
 HELP_FLAGS = ('--help', '-h', '-?', '--helpfull', '--helpshort')
 HELP_WIDTH = 96
-VALUES = {  # what --help shows for each type
+PLACEHOLDERS = {  # what --help shows for each type
     int: 'N',
     float: 'X',
     str: 'TEXT',
@@ -72,7 +73,7 @@ class _IntegersParser(flags.ArgumentParser):
         if isinstance(argument, tuple):
             return argument
         try:
-            return tuple(int(number) for number in argument.split(',') if number)
+            return tuple(int(number) for number in argument.split(',')) if argument else ()
         except ValueError:
             raise ValueError('use whole numbers separated by commas, such as 16,32,64') from None
 
@@ -82,7 +83,7 @@ class _NamesFlag(flags.Flag):
 
     def parse(self, argument):
         names = tuple(name.strip() for name in argument.split(',') if name.strip())
-        self.value = (*self.value, *names) if self.present else names
+        self.value = (*(self.value or ()), *names) if self.present else names
         self.present += 1
 
 
@@ -142,8 +143,9 @@ def _by_position(names: list[str], positional: list[str], values: dict[str, Any]
 
 
 def _help(program: str, description: str, fields: list[dataclasses.Field]) -> str:
-    positional = ' '.join(field.name.upper() for field in fields if field.metadata['positional'])
-    usage = f'python {program} {positional} [flags]' if fields else f'python {program}'
+    positional = [field.name.upper() for field in fields if field.metadata['positional']]
+    command = f'python {program}' if program.endswith('.py') else os.path.basename(program)
+    usage = ' '.join([command, *positional, *(['[flags]'] if fields else [])])
     lines = [usage, '', *_wrap(description, 0)]
     for group in GROUPS:
         of_group = [field for field in fields if field.metadata['group'] == group]
@@ -160,10 +162,10 @@ def _help_on(field: dataclasses.Field) -> list[str]:
     elif metadata['choices'] is not None:
         head = f'{short}--{field.name} {"|".join(metadata["choices"])}'
     else:
-        head = f'{short}--{field.name} {VALUES[value_type]}'
+        head = f'{short}--{field.name} {PLACEHOLDERS[value_type]}'
     text = metadata['help']
     if field.default is not None:
-        text += f' (default: {as_flag(field.default)})'
+        text += f' (default: {as_text(field.default)})'
     return [*_wrap(head, 2), *_wrap(text, 10)]
 
 

@@ -15,6 +15,7 @@ from bodycomp_jax.config import RunConfig
 from bodycomp_jax.errors import InputError, on_all_processes
 from bodycomp_jax.runtime import processes
 
+METADATA_SERVER = ('metadata.google.internal', 80)  # of Google's virtual machines
 START_TIMEOUT = 300  # seconds within which all processes of a job must start
 
 
@@ -66,7 +67,7 @@ def join(run_config: RunConfig) -> None:
         found = collections.Counter(device.process_index for device in jax.devices())
     except (RuntimeError, ValueError, AssertionError, OSError) as error:
         raise InputError(f'cannot join the other processes of the job: {error}') from error
-    processes.joined(jax.process_index(), jax.process_count())
+    processes.set_job(jax.process_index(), jax.process_count())
     if len(set(found.values())) > 1:
         counts = ', '.join(f'process {i} has {n}' for i, n in sorted(found.items()))
         message = f'all processes need the same number of devices: {counts}'
@@ -174,8 +175,17 @@ def _on_cloud_tpu(environ: Mapping[str, str]) -> bool:
         return False
     hosts = environ.get('TPU_PROCESS_ADDRESSES') or environ.get('TPU_WORKER_HOSTNAMES')
     if hosts is None:  # then JAX asks the metadata server
-        return 'TPU_SKIP_MDS_QUERY' not in environ
+        return 'TPU_SKIP_MDS_QUERY' not in environ and _answers(METADATA_SERVER)
     return ',' in hosts
+
+
+def _answers(address: tuple[str, int]) -> bool:
+    """Whether a server listens there."""
+    try:
+        socket.create_connection(address, timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def _wait_for(address: str) -> None:

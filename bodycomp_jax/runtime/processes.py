@@ -1,4 +1,4 @@
-"""How the processes of a job decide as one.
+"""Agreement between the processes of a job.
 
 A job is one process, or one per host, or one per GPU, all running the same program. Each computes
 on its own devices; only the main process, process 0, accesses the run folder.
@@ -27,7 +27,7 @@ R = TypeVar('R')
 _index, _count = 0, 1
 
 
-def joined(index: int, count: int) -> None:
+def set_job(index: int, count: int) -> None:
     """Records the index of this process among the `count` processes that `launch.join` found."""
     global _index, _count
     _index, _count = index, count

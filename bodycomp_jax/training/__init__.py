@@ -1,1 +1,1 @@
-"""The device side: losses, metrics, augmentation, the step and the loop."""
+"""Training: runs, epochs, steps, data parallelism and tasks."""

@@ -17,7 +17,7 @@ class RunSpec:
     Attributes:
       task: what is trained, and how.
       config: its hyper-parameters.
-      settings: of the run, which change its result by rounding at most.
+      settings: where the run reads, writes and computes.
       train_set, val_set: the data.
       run_dir: the folder of the run.
       devices: the devices of all processes to train on; must divide the batch size.

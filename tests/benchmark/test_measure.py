@@ -203,5 +203,5 @@ def test_settings_that_do_not_fit_are_refused(flags, message):
 
 
 def test_invalid_numbers_are_refused():
-    with pytest.raises(InputError, match='invalid --windows=0: use a number above 0'):
+    with pytest.raises(InputError, match='invalid --windows=0: use a positive number'):
         BenchmarkConfig(windows=0)

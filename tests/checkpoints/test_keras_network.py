@@ -267,7 +267,7 @@ def test_options_without_flags_follow_a_run(tmp_path, finished_run):
         ),
         (
             ['-t'],
-            '--thoracic_model=off, not --thoracic_model=on: the kernel of layer final_conv has '
+            '--nothoracic_model, not --thoracic_model: the kernel of layer final_conv has '
             r'shape \(1, 1, 4, 4',
         ),
     ],

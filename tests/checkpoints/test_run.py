@@ -119,15 +119,19 @@ def test_a_failed_save_is_reported_once(tmp_path, monkeypatch, failures):
         def failing(run_dir):
             manager = opened(run_dir)
 
+            failed = []
+
             def fail(*args, **kwargs):
                 if left[0]:
                     left[0] -= 1
+                    failed.append(True)
                     raise OSError('disk full')
                 return type(manager).save(manager, *args, **kwargs)
 
             def close():
                 type(manager).close(manager)
-                raise OSError('disk full')
+                if failed:
+                    raise OSError('disk full')
 
             monkeypatch.setattr(manager, 'save', fail)
             monkeypatch.setattr(manager, 'close', close)
@@ -144,6 +148,22 @@ def test_a_failed_save_is_reported_once(tmp_path, monkeypatch, failures):
         else:
             checkpoints.finish()
     assert len(warnings) == 1
+
+
+def test_a_failed_save_is_reported_when_the_training_ends_with_an_error(tmp_path, monkeypatch):
+    warnings = []
+    with pytest.raises(KeyError), open_checkpoints(tmp_path, warnings.append) as checkpoints:
+        checkpoints.restore(state_of(tiny_config()))
+        close = checkpoints._manager.close
+
+        def close_and_fail():
+            close()
+            raise OSError('disk full')
+
+        monkeypatch.setattr(checkpoints._manager, 'close', close_and_fail)
+        raise KeyError
+    assert len(warnings) == 1
+    assert 'disk full' in warnings[0]
 
 
 def test_the_final_model_is_replaced_only_by_other_weights(run_copy):
@@ -173,11 +193,13 @@ def test_args_json_rebuilds_the_network(finished_run):
     [
         ({'learning_rate': 0.5}, '--learning_rate=0.01, not --learning_rate=0.5'),
         ({'compression_channels': (4, 9)}, '=4,8, not --compression_channels=4,9'),
-        ({'augment': False}, '--augment=on, not --augment=off'),
+        ({'augment': False}, '--augment, not --noaugment'),
         ({'epochs': 2}, '--epochs=3, which may be raised but not lowered to 2'),
     ],
 )
-def test_a_run_goes_on_with_its_own_hyperparameters_only(finished_run, data_dir, changes, message):
+def test_a_run_continues_only_with_its_own_hyperparameters(
+    finished_run, data_dir, changes, message
+):
     before = (finished_run.run_dir / 'args.json').read_text()
     with pytest.raises(InputError, match=message):
         train_tiny(data_dir, finished_run.run_dir, tiny_config(**changes))

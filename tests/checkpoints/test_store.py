@@ -81,7 +81,7 @@ def test_a_corrupt_checkpoint_is_set_aside_and_the_previous_one_is_used(run_copy
     assert '6' not in os.listdir(run_copy / 'checkpoints')
 
 
-def test_stray_things_among_the_checkpoints_do_no_harm(run_copy):
+def test_stray_files_among_the_checkpoints_are_ignored(run_copy):
     (run_copy / 'checkpoints' / 'notes').mkdir()
     (run_copy / 'checkpoints' / 'file').touch()
     assert restore(run_copy) == (6, [])

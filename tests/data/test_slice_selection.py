@@ -155,7 +155,10 @@ def test_fewer_slices_than_a_batch_are_refused(folder):
 
 def test_the_description_has_sizes_and_offsets(folder):
     line = validated(folder)[0].describe()
-    assert '6 slices of 32 x 48, resized to 256 x 256, in 2 series; from L3 -20 to +30 mm' in line
+    assert (
+        '6 slices of 32 x 48, resized to 256 x 256, in 2 series; offsets from L3 -20 to +30 mm'
+        in line
+    )
 
 
 def test_opening_reads_no_picture(folder):

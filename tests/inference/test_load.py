@@ -52,3 +52,12 @@ def test_where_no_model_is_the_message_says_what_to_give(tmp_path):
 def test_the_package_has_no_other_attributes():
     with pytest.raises(AttributeError, match="no attribute 'load_models'"):
         bodycomp_jax.load_models  # noqa: B018
+
+
+def test_overrides_must_agree_with_the_network(finished_run):
+    model = load_model(finished_run.run_dir, num_convs=1.0, compression_channels=[4, 8])
+    assert model.config == finished_run.config.network
+    with pytest.raises(InputError, match='--num_convs=1, not --num_convs=2'):
+        load_model(finished_run.run_dir, num_convs=2)
+    with pytest.raises(InputError, match='--threshold does not apply to a segmentation network'):
+        load_model(finished_run.run_dir, threshold=10.0)

@@ -111,7 +111,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_bits(data_dir, tmp_path, refer
 @pytest.mark.parametrize(
     ('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)]
 )
-def test_a_signal_ends_it_after_the_step_in_hand(data_dir, tmp_path, reference, number, code):
+def test_a_signal_ends_it_after_the_current_step(data_dir, tmp_path, reference, number, code):
     process = start(data_dir, tmp_path)
     wait_for(process, 'epoch  2')
     time.sleep(random.Random(code).uniform(0, 0.3))
@@ -141,7 +141,7 @@ def test_a_second_signal_ends_it_at_once():
     assert (done.stdout, done.returncode) == ('15\n', -15)
 
 
-def test_handlers_are_put_back():
+def test_handlers_are_restored():
     before = signal.getsignal(signal.SIGTERM)
     with StopSignals():
         assert signal.getsignal(signal.SIGTERM) != before
@@ -166,7 +166,7 @@ def small_disk(tmp_path):
 
 
 def fill(folder):
-    """Takes all the room on a disk; returns the file that took it."""
+    """Fills the disk; returns the file that does."""
     ballast = folder / 'ballast'
     with open(ballast, 'wb', buffering=0) as file:
         try:
@@ -176,7 +176,9 @@ def fill(folder):
             return ballast
 
 
-def test_a_full_disk_is_survived_and_the_next_save_succeeds(data_dir, small_disk, reference):
+def test_training_continues_on_a_full_disk_and_the_next_save_succeeds(
+    data_dir, small_disk, reference
+):
     process = start(data_dir, small_disk)
     wait_for(process, 'epoch  2')
     ballast = fill(small_disk)
@@ -195,7 +197,7 @@ def assert_same_checkpoints_and_csv(run_dir, reference):
     assert not [path for path in run_dir.rglob('*') if 'tmp' in path.name]
 
 
-def test_a_last_save_that_fails_is_an_error_and_can_be_made_good(data_dir, small_disk, reference):
+def test_a_last_save_that_fails_is_an_error_and_can_be_repaired(data_dir, small_disk, reference):
     process = start(data_dir, small_disk)
     wait_for(process, 'epoch  3')
     ballast = fill(small_disk)
@@ -211,7 +213,7 @@ def test_a_last_save_that_fails_is_an_error_and_can_be_made_good(data_dir, small
 # Data and locks
 
 
-def test_data_cut_short_under_a_run_is_an_error_not_a_crash(data_dir, tmp_path):
+def test_data_truncated_during_a_run_is_an_error_not_a_crash(data_dir, tmp_path):
     own = tmp_path / 'data'
     shutil.copytree(data_dir, own)
     process = start(own, tmp_path)
@@ -223,7 +225,7 @@ def test_data_cut_short_under_a_run_is_an_error_not_a_crash(data_dir, tmp_path):
     assert 'Traceback' not in printed
 
 
-def test_a_second_run_in_the_same_folder_is_refused_while_the_first_lives(run_copy, data_dir):
+def test_a_second_run_in_the_same_folder_is_refused_while_the_first_runs(run_copy, data_dir):
     program = (
         'import sys, time\n'
         'from bodycomp_jax.training.run_folder import locked\n'

@@ -1,4 +1,4 @@
-"""Runs of version 0.1.0: the present version predicts as they did, and continues them."""
+"""Runs that an earlier version wrote: they predict as before, and continue."""
 
 import os
 import shutil

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import optax
 
+from bodycomp_jax.checkpoints.run import load_pretrained
 from bodycomp_jax.config import RunConfig, SegmentationConfig
 from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.runtime import flags, launch, processes, program
@@ -28,16 +29,17 @@ from bodycomp_jax.training.train import train
 
 def main(argv):
     accident = argv.pop()
-    (run_config, config), _ = flags.parse(argv, __doc__, RunConfig, SegmentationConfig)
+    (run_config, config), given = flags.parse(argv, __doc__, RunConfig, SegmentationConfig)
     if processes.is_alone():  # until the first call
         launch.join(run_config)
+    run_dir = os.path.join(run_config.model_output_dir, run_config.name)
+    config, pretrained = load_pretrained(run_dir, config, given)
     with processes.sync_errors():
         devices = choose_devices(run_config.num_gpus, config.batch_size)
         sets = open_sets(run_config.data_dir, config)
     task = sgd_task(config, devices, sets[0])
     if accident != '-':
         task = dataclasses.replace(task, summarize=with_accident(task.summarize, accident))
-    run_dir = os.path.join(run_config.model_output_dir, run_config.name)
     spec = RunSpec(
         task=task,
         config=config,
@@ -47,7 +49,7 @@ def main(argv):
         run_dir=run_dir,
         devices=devices,
     )
-    train(spec)
+    train(spec, pretrained)
     pixels = augmented_pixels(task, sets[0], config.batch_size, devices)
     np.savez(os.path.join(run_dir, f'augmented_{jax.process_index()}.npz'), **pixels)
 

@@ -32,7 +32,7 @@ def test_output_below_a_file_is_refused(tmp_path):
         files.refuse_unwritable(tmp_path / 'file' / 'out' / 'run')
 
 
-def test_output_in_a_folder_of_others_is_refused(tmp_path, monkeypatch):
+def test_an_unwritable_folder_is_refused(tmp_path, monkeypatch):
     files.refuse_unwritable(str(tmp_path / 'out'))
     monkeypatch.setattr(os, 'access', lambda path, mode: path != str(tmp_path))
     with pytest.raises(InputError, match='not writable'):

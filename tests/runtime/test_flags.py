@@ -73,6 +73,7 @@ def test_switches_can_be_switched_off():
         (['data', 'out', '-e', '1', '--epochs', '2'], 'epochs'),
         (['data', 'out', '--epoch', '3'], 'Did you mean: epochs'),
         (['data', 'out', '-e', 'many'], 'epochs=many'),
+        (['data', 'out', '-C', '4,,8'], 'separated by commas'),
         (['data', 'out', '-C', '4;8'], 'separated by commas'),
         (['data', 'out', '--loss', 'focal'], 'dice'),
     ],

@@ -60,11 +60,15 @@ def test_the_launcher_is_recognised(environ, expected):
         ({'TPU_PROCESS_ADDRESSES': 'a:1,b:1', 'TPU_SKIP_MDS_QUERY': '1'}, Launch('Cloud TPU')),
     ],
 )
-def test_the_hosts_of_a_tpu_are_left_to_jax(environ, expected):
+def test_the_hosts_of_a_tpu_are_left_to_jax(monkeypatch, environ, expected):
     platforms = jax.config.jax_platforms
     try:
         jax.config.update('jax_platforms', 'tpu,cpu')  # as JAX does on a TPU host
+        monkeypatch.setattr(launch, '_answers', lambda address: True)
         assert launch.detect(RunConfig(), environ) == expected
+        if not environ:
+            monkeypatch.setattr(launch, '_answers', lambda address: False)
+            assert launch.detect(RunConfig(), environ) is None
         jax.config.update('jax_platforms', 'cpu')
         assert launch.detect(RunConfig(), environ) is None
     finally:

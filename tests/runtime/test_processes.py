@@ -132,13 +132,14 @@ def job(data_dir, tmp_path_factory):
     calls = {
         'too_many_devices': Call(refused, second='--num_gpus 3'),
         'different_flags': Call(refused, second='-l 0.5'),
+        'different_weights': Call(refused, second='-w weights'),
         'different_devices': Call(refused, second='-g 1'),
         'finished': Call(finished, '--data_cache device'),
         'other_loss': Call(finished, '--loss dice_ce'),
         'stopped': Call(stopped, accident=f'1:1:{SIGTERM}'),
     }
     ended = run_job(data_dir, list(calls.values()))
-    assert_codes(ended, (2, 2), (2, 2), (2, 2), (0, 0), (2, 2), (143, 143))
+    assert_codes(ended, (2, 2), (2, 2), (2, 2), (2, 2), (0, 0), (2, 2), (143, 143))
     printed = {
         name: [text for _, text in of_call] for name, of_call in zip(calls, ended, strict=True)
     }
@@ -180,6 +181,7 @@ def test_only_the_main_process_prints_and_writes(job):
             'process 1: invalid --num_gpus=3: each process has 2',
         ),
         ('different_flags', 'process 1 has different flags from process 0'),
+        ('different_weights', 'process 1 has different flags from process 0'),
         ('different_devices', 'process 1 has different devices from process 0'),
         ('other_loss', 'started with --loss=dice, not --loss=dice_ce'),
     ],

@@ -8,7 +8,7 @@ BACKGROUND = 0
 
 
 class Tissue(NamedTuple):
-    """HU and label in one value, so that the two pictures agree."""
+    """HU and label in one value, so that image and labels agree."""
 
     hu: float
     label: int = BACKGROUND

@@ -80,7 +80,7 @@ def _draw_at(subject: Subject, z: float, side: int) -> tuple[np.ndarray, np.ndar
 
 
 def _noise(rng: np.random.Generator, side: int, sigma: float) -> np.ndarray:
-    """Gaussian noise whose neighbours resemble each other, as reconstructed CT noise does."""
+    """Spatially correlated Gaussian noise, as in reconstructed CT."""
     noise = rng.standard_normal((side, side), np.float32)
     for axis in (0, 1):
         noise = noise + np.roll(noise, 1, axis)

@@ -4,6 +4,7 @@ The first of equal maxima receives the gradient, as in TensorFlow.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,7 +59,7 @@ def _overlapping_backward(saved, dy):
     where, (H, W) = saved
     h, w = dy.shape[1:3]
     dy = jax.lax.optimization_barrier(dy)  # else XLA computes it once for each of nine places
-    dx = 0
+    dx: Any = 0
     for place in range(9):  # the pixels of a place are two apart and belong to other places too
         i, j = divmod(place, 3)
         rows, columns = (i, H - i - 2 * h + 1, 1), (j, W - j - 2 * w + 1, 1)

@@ -7,7 +7,7 @@ SMOOTH = 1.0  # pixels; keeps the Dice of a tissue that does not occur defined
 
 
 def segmentation_sums(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Array]:
-    """What the Dice and the cross-entropy are made of, summed over all pixels of the batch.
+    """The terms of Dice and cross-entropy, summed over all pixels of the batch.
 
     Args:
       logits: `[B, H, W, C]` float32, class 0 the background.
