@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import io
+import os
 import pathlib
 import struct
 import subprocess
@@ -21,11 +22,11 @@ from bodycomp_jax.training.tasks.segmentation import segmentation_task
 from bodycomp_jax.training.train import train
 
 ROOT = pathlib.Path(__file__).parents[1]
-SHARED_DATA = ROOT.parent / 'shared' / 'data'
+SHARED_DATA = pathlib.Path(os.environ.get('BODYCOMP_SHARED', ROOT.parent / 'shared')) / 'data'
 SIDE = 32
 
 needs_shared_data = pytest.mark.skipif(
-    not SHARED_DATA.exists(), reason='needs the real CT of ../shared/data'
+    not SHARED_DATA.exists(), reason=f'needs the real CT of {SHARED_DATA}'
 )
 
 

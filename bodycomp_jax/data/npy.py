@@ -14,11 +14,12 @@ import threading
 import weakref
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
 from bodycomp_jax.errors import InputError, RunError
+from bodycomp_jax.runtime.files import replacing
 
 MAX_HEADER_BYTES = 1 << 16  # numpy.save writes 118; the format allows 4 GiB
 FINGERPRINT_ROWS = 16
@@ -125,7 +126,7 @@ class NpyRows:
                     self._keep_open(os.dup(copy.fileno()))
                 self._offset, self._in_row_order = 0, True
 
-    def _write_in_row_order(self, copy: BinaryIO) -> None:
+    def _write_in_row_order(self, copy: IO[bytes]) -> None:
         """Writes blocks of rows, each gathered from all columns of the file."""
         shape = self.shape
         while len(shape) > 1 and shape[-1] == 1:  # the last axis counts the columns
@@ -145,7 +146,7 @@ class NpyRows:
 class NpyWriter:
     """Writes a `.npy` file row by row, with the bytes that `numpy.save` gives the stacked rows."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         self._file, self._count = file, 0
 
     def append(self, row: np.ndarray) -> None:
@@ -162,12 +163,10 @@ class NpyWriter:
         self._count += 1
 
     def finish(self) -> None:
-        """Writes the number of rows and flushes the file to disk. Raises ValueError if 0."""
+        """Writes the number of rows. Raises ValueError if it is 0."""
         if self._count == 0:
             raise ValueError(f'{self._file.name}: no rows to write')
         self._write_header()
-        self._file.flush()
-        os.fsync(self._file.fileno())
 
     def _write_header(self) -> None:
         """numpy pads headers so that the length of the first axis can grow in place."""
@@ -182,20 +181,12 @@ class NpyWriter:
 @contextlib.contextmanager
 def npy_writers(*paths: str) -> Iterator[list[NpyWriter]]:
     """Writers of files that replace `paths` together when the block ends without an error."""
-    temporaries = [f'{path}.tmp' for path in paths]
-    try:
-        with contextlib.ExitStack() as stack:
-            writers = [NpyWriter(stack.enter_context(open(path, 'wb'))) for path in temporaries]
-            yield writers
-            for writer in writers:
-                writer.finish()
-        for temporary, path in zip(temporaries, paths, strict=True):
-            os.replace(temporary, path)
-    except BaseException:
-        for temporary in temporaries:
-            with contextlib.suppress(OSError):
-                os.remove(temporary)
-        raise
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(replacing(path, binary=True)) for path in paths]
+        writers = [NpyWriter(file) for file in files]
+        yield writers
+        for writer in writers:
+            writer.finish()
 
 
 def _open_regular_file(path: str) -> int:

@@ -4,17 +4,17 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from typing import TextIO
+from typing import IO, Any
 
 from bodycomp_jax.errors import InputError
 
 
 @contextlib.contextmanager
-def replacing(path: str) -> Iterator[TextIO]:
-    """A text file that replaces `path` when the block ends without an error."""
+def replacing(path: str, *, binary: bool = False) -> Iterator[IO[Any]]:
+    """A file that replaces `path` when the block ends without an error."""
     temporary = f'{path}.tmp'
     try:
-        with open(temporary, 'w', newline='') as file:
+        with open(temporary, 'wb') if binary else open(temporary, 'w', newline='') as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -71,9 +71,11 @@ class Progress:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> 'Progress':
-        """The inverse of `to_json`."""
-        sums = fields['sums']
-        return cls(**{**fields, 'sums': sums and {n: np.asarray(x) for n, x in sums.items()}})
+        """The inverse of `to_json`; also reads what another version wrote."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        known = {name: value for name, value in fields.items() if name in names}
+        sums = known.get('sums')
+        return cls(**{**known, 'sums': sums and {n: np.asarray(x) for n, x in sums.items()}})
 
 
 def initial_state(
