@@ -8,7 +8,6 @@ import contextlib
 import io
 import math
 import os
-import stat
 import tempfile
 import threading
 import weakref
@@ -19,7 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from bodycomp_jax.errors import InputError, RunError
-from bodycomp_jax.runtime.files import replacing
+from bodycomp_jax.runtime.files import open_regular_file, replacing
 
 MAX_HEADER_BYTES = 1 << 16  # numpy.save writes 118; the format allows 4 GiB
 FINGERPRINT_ROWS = 16
@@ -38,7 +37,7 @@ class NpyRows:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         """Reads the header alone; raises InputError unless it describes an array of numbers."""
         self.path = os.fspath(path)
-        self._keep_open(_open_regular_file(self.path))
+        self._keep_open(open_regular_file(self.path))
         self.shape, self.fortran_order, self.dtype, self._offset = _read_header(self._fd, self.path)
         self._row_shape = self.shape[1:]
         self._row_bytes = math.prod(self._row_shape) * self.dtype.itemsize
@@ -187,18 +186,6 @@ def npy_writers(*paths: str) -> Iterator[list[NpyWriter]]:
         yield writers
         for writer in writers:
             writer.finish()
-
-
-def _open_regular_file(path: str) -> int:
-    """A file descriptor; does not wait for the writer of a pipe. Raises InputError."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise InputError(f'{path}: cannot be opened ({error.strerror})') from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise InputError(f'{path}: not a regular file; write the array with numpy.save')
-    return fd
 
 
 def _read_header(fd: int, path: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:

@@ -1,12 +1,64 @@
-"""Files that are written whole or not at all, and folders that may be written to."""
+"""Files that are written whole or not at all, what may be read, and what an error means."""
 
 import contextlib
+import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from typing import IO, Any
 
 from bodycomp_jax.errors import InputError
+
+PERMISSIONS = 'change the permissions (chmod) or choose another path'
+DISK_FAILS = 'the disk or the network drive fails; repeat the same command once it works again'
+FILES_OPEN = 'too many files are open; raise the limit (ulimit -n)'
+REMEDIES = {
+    errno.ENOSPC: 'free some space on this disk',
+    errno.EDQUOT: 'free some of your quota on this disk',
+    errno.EACCES: PERMISSIONS,
+    errno.EPERM: PERMISSIONS,
+    errno.EROFS: 'this disk is read-only; choose another path',
+    errno.EIO: DISK_FAILS,
+    errno.ESTALE: DISK_FAILS,
+    errno.ETIMEDOUT: DISK_FAILS,
+    errno.ENXIO: DISK_FAILS,
+    errno.EMFILE: FILES_OPEN,
+    errno.ENFILE: FILES_OPEN,
+    errno.ENAMETOOLONG: 'choose a shorter name',
+    errno.ELOOP: 'give a path without symbolic links',
+    errno.ENOENT: 'check the path',
+    errno.ENOTDIR: 'check the path',
+    errno.ENOMEM: 'free some memory',
+}
+
+
+def explained(error: OSError, path: str | os.PathLike[str] | None = None) -> str:
+    """The file, what is wrong, and the remedy.
+
+    Args:
+      error: of the operating system.
+      path: of the file, if the error does not name it.
+    """
+    file = error.filename if path is None else path
+    reason = error.strerror or str(error)
+    remedy = REMEDIES.get(error.errno or 0)
+    return f'{f"{os.fspath(file)}: " if file else ""}{reason}{f"; {remedy}" if remedy else ""}'
+
+
+def open_regular_file(path: str | os.PathLike[str]) -> int:
+    """A file descriptor for reading; never waits for the writer of a pipe.
+
+    Raises InputError if it cannot be opened or is not a regular file.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise InputError(f'{os.fspath(path)}: cannot be opened ({explained(error, "")})') from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise InputError(f'{os.fspath(path)}: not a regular file; give a file on disk')
+    return fd
 
 
 @contextlib.contextmanager
