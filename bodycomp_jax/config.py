@@ -25,7 +25,15 @@ MAX_BLOCKS = 6  # of a DenseNet; each halves the 63 x 63 pixels that the first b
 MAX_LEVELS = 12  # of a U-Net
 MAX_LAYERS = 64  # of a level or a block
 MAX_CHANNELS = 16384  # of a layer
-MAX_STEPS = 2**31 - 1  # of a run; the step is a 32-bit number
+MAX_SHOWN = 100  # letters of a value in a message
+TYPE_NAMES = {
+    bool: 'true or false',
+    int: 'a whole number',
+    float: 'a number',
+    str: 'text',
+    tuple[int, ...]: 'a list of whole numbers',
+    tuple[str, ...]: 'a list of names',
+}
 
 
 def option(
@@ -182,9 +190,9 @@ class UNetConfig:
         _check_range(self, 'num_convs', MAX_LAYERS)
         for name in ('compression_channels', 'decompression_channels'):
             channels = getattr(self, name)
+            _check(len(channels) <= MAX_LEVELS, name, channels, f'use at most {MAX_LEVELS} levels')
             in_range = all(0 < n <= MAX_CHANNELS for n in channels)
             _check(in_range, name, channels, f'use numbers in 1..{MAX_CHANNELS}')
-            _check(len(channels) <= MAX_LEVELS, name, channels, f'use at most {MAX_LEVELS} levels')
         down, up = len(self.compression_channels), len(self.decompression_channels)
         if up != down - 1:
             raise InputError(
@@ -260,7 +268,7 @@ class DenseNetConfig:
             channels = int((channels + self.nb_layers_per_block * self.growth_rate) * rate)
             _check(channels > 0, 'compression_rate', rate, 'no channels remain; use a higher rate')
         _check(self.levels != (), 'levels', '', 'name at least one level, such as -L L3')
-        _check(len(self.levels) <= MAX_LAYERS, 'levels', '...', f'name at most {MAX_LAYERS}')
+        _check(len(self.levels) <= MAX_LAYERS, 'levels', self.levels, f'name at most {MAX_LAYERS}')
         for level in self.levels:
             _check(self.levels.count(level) == 1, 'levels', level, 'name each level once')
 
@@ -381,6 +389,11 @@ def options(config_class: Any) -> list[dataclasses.Field]:
     return found
 
 
+def value_types(field: dataclasses.Field) -> tuple[Any, ...]:
+    """The types of an option's values: one of `TYPE_NAMES`, and that of None if it may be unset."""
+    return typing.get_args(field.type) if isinstance(field.type, types.UnionType) else (field.type,)
+
+
 def from_values(config_class: Any, values: dict[str, Any]) -> Any:
     """The config with these `{option: value}`; options that are missing have their defaults.
 
@@ -393,8 +406,8 @@ def from_values(config_class: Any, values: dict[str, Any]) -> Any:
             fields[field.name] = from_values(field.type, values)
         elif field.name in values:
             value = _hashable(values[field.name])
-            wanted = str(getattr(field.type, '__name__', field.type))
-            _check(_is_of_type(value, field.type), field.name, value, f'use a value of {wanted}')
+            fits = any(_is_of_type(value, each) for each in value_types(field))
+            _check(fits, field.name, value, f'use {TYPE_NAMES[value_types(field)[0]]}')
             fields[field.name] = value
     return config_class(**fields)
 
@@ -462,20 +475,20 @@ def _hashable(value: Any) -> Any:
 
 
 def _is_of_type(value: Any, wanted: Any) -> bool:
-    """Whether a value is of the type of an option; whole numbers are also floats."""
-    if isinstance(wanted, types.UnionType):
-        return any(_is_of_type(value, each) for each in typing.get_args(wanted))
+    """Whether a value is of one of `TYPE_NAMES`, or None; whole numbers are also floats."""
     if typing.get_origin(wanted) is tuple:
         of = typing.get_args(wanted)[0]
         return isinstance(value, tuple) and all(_is_of_type(each, of) for each in value)
-    if isinstance(value, bool) or wanted is bool:
-        return isinstance(value, bool) and wanted is bool
+    if isinstance(value, bool):
+        return wanted is bool
     return isinstance(value, int | float if wanted is float else wanted)
 
 
 def _check(holds: Any, name: str, value: Any, remedy: str) -> None:
     if not holds:
-        raise InputError(f'invalid {as_flag(name, value)}: {remedy}')
+        given = as_flag(name, value)
+        shown = given if len(given) <= MAX_SHOWN else f'{given[:MAX_SHOWN]}...'
+        raise InputError(f'invalid {shown}: {remedy}')
 
 
 def _check_range(config: Any, name: str, most: int) -> None:

@@ -14,9 +14,8 @@ from bodycomp_jax.runtime.files import explained
 FINAL_MODEL = 'final_model'
 NEW, OLD = f'.{FINAL_MODEL}.new', f'.{FINAL_MODEL}.old'  # while it is replaced
 LOST = 'corrupt_checkpoints'
-MAX_DOCUMENT_BYTES = (
-    1 << 25
-)  # of a file that describes arrays; a history of 50,000 epochs has 20 MB
+MAX_CONFIG_BYTES = 1 << 20
+MAX_DOCUMENT_BYTES = 1 << 25  # of any other file without arrays; 50,000 epochs have 20 MB
 MAX_FILES = 10_000  # of a checkpoint; a large one has some hundred
 DAMAGE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL)  # of files that should be there
 
@@ -93,11 +92,11 @@ def refuse_unsafe_files(checkpoint: str) -> None:
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
             raise CorruptCheckpointError(f'{path} is not a regular file')
-        is_document = os.path.basename(os.path.dirname(path)) != 'd'
-        if is_document and found.st_size > MAX_DOCUMENT_BYTES:
+        parent = os.path.basename(os.path.dirname(path))
+        most = MAX_CONFIG_BYTES if parent == 'config' else MAX_DOCUMENT_BYTES
+        if parent != 'd' and found.st_size > most:
             raise CorruptCheckpointError(
-                f'{path} has {found.st_size / 1e6:,.0f} MB, expected at most '
-                f'{MAX_DOCUMENT_BYTES / 1e6:,.0f} MB'
+                f'{path} has {found.st_size / 1e6:,.0f} MB, expected at most {most / 1e6:,.0f} MB'
             )
         if count == MAX_FILES:
             raise CorruptCheckpointError(f'it has more than {MAX_FILES:,} files')
