@@ -69,11 +69,6 @@ class RunCheckpoints:
         for checkpoint in folder.list_checkpoints(self._run_dir):
             try:
                 items = store.read(checkpoint, 'progress', 'config', arrays=self._shapes)
-            except folder.OtherArraysError as error:
-                raise RunError(
-                    f'{checkpoint}: {error}; another version has saved it: continue with the '
-                    f'versions in {self._run_dir}/args.json, or give another --name'
-                ) from error
             except folder.CorruptCheckpointError as error:
                 corrupt[checkpoint] = error
                 continue
@@ -81,9 +76,13 @@ class RunCheckpoints:
             progress = items['progress']
             break
         if corrupt and progress is None:
+            of_other_version = all(isinstance(e, folder.OtherArraysError) for e in corrupt.values())
+            remedy = 'Restore one from a backup'
+            if of_other_version:
+                remedy = f'Continue with the versions of the packages in {self._run_dir}/args.json'
             raise RunError(
                 f'{self._run_dir}: no checkpoint of this run is valid ({folder.listed(corrupt)}). '
-                'Restore one from a backup, or give another --name to start again'
+                f'{remedy}, or give another --name to start again'
             )
         for checkpoint, why in corrupt.items():
             moved = folder.set_aside(checkpoint)

@@ -54,6 +54,7 @@ DAMAGES = {
     'item deleted': lambda c: shutil.rmtree(c / 'training'),
     'byte flipped in the weights': lambda c: flip_a_byte_of_every_array(c / 'variables'),
     'byte flipped in the optimizer': lambda c: flip_a_byte_of_every_array(c / 'training'),
+    'byte flipped in the headers': lambda c: flip_a_byte(c / 'training' / '_METADATA'),
     'byte flipped in the history': lambda c: flip_a_byte(largest_file(c / 'progress')),
     'byte flipped in the checksums': lambda c: flip_a_byte(largest_file(c / 'checksums')),
     'another value in the weights': lambda c: rewrite(c, 'variables'),
