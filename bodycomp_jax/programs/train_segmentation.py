@@ -29,7 +29,7 @@ def _open_sets(
 ) -> tuple[SegmentationSet, SegmentationSet]:
     if not config.network.apply_window_function:
         Terminal().line('WARNING: no HU window: the images must already be grey values in 0..255')
-    return open_sets(settings.data_dir, config)
+    return open_sets(settings.data_dir, config, check_values=settings.check_values)
 
 
 if __name__ == '__main__':
