@@ -86,7 +86,7 @@ def measure(
     return SliceValues(
         low=images.reshape(N, -1).min(1),
         high=images.reshape(N, -1).max(1),
-        labelled=masks.reshape(N, -1).any(1),
+        labelled=masks.reshape(N, -1).max(1) > 0,
         sampled=sampled,
         within=within,
         histogram=histogram,
@@ -203,16 +203,16 @@ def _doubtful_tissues(values: SliceValues, tissues: Sequence[str], apply_window:
     doubtful = few | (low.mean(0) > MAX_DOUBTFUL) | low[all_low].any(0)
     if not doubtful.any():
         return []
-    listed = [
-        f'{tissues[i].replace("_", " ")} {share[i]:.0%} in {low_limit}..{high_limit}'
-        for i in np.flatnonzero(doubtful)
-        for low_limit, high_limit in [_limits(tissues[i], apply_window)]
-    ]
+    listed = ', '.join(
+        f'{tissue.replace("_", " ")} {part:.0%} in {low_limit}..{high_limit}'
+        for tissue, part, is_doubtful in zip(tissues, share, doubtful, strict=True)
+        for low_limit, high_limit in [_limits(tissue, apply_window)]
+        if is_doubtful
+    )
     return [
         f'few labelled pixels have the {"HU" if apply_window else "grey values"} of their tissue: '
-        f'{", ".join(listed)} (fewer than half {_where(low[:, doubtful].any(axis=1))}); check units, '
-        'order of the labels, and that masks and images are neither flipped, transposed nor in '
-        'another order'
+        f'{listed} (fewer than half {_where(low[:, doubtful].any(axis=1))}); check units, order of '
+        'the labels, and that masks and images are neither flipped, transposed nor in another order'
     ]
 
 

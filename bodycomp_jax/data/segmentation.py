@@ -20,10 +20,8 @@ CHUNK_BYTES = 1 << 23  # of masks; the checksums of older runs depend on it
 VALIDATION_THREADS = 4  # chunks in memory, whatever the number of cores
 MAX_LISTED = 8  # invalid labels named in a message
 INT16 = np.iinfo(np.int16)
-
-
-_CHANGED = (
-    'The data changed during the run. Restore them and repeat the same command, or continue on the '
+CHANGED = (
+    'The data changed during the run: restore them and repeat the same command, or continue on the '
     'new data with --allow_data_change'
 )
 
@@ -93,7 +91,7 @@ class SegmentationSet:
         """
         shape = (len(rows), *self.image_shape)
         images = self.images.read(rows).reshape(shape)
-        if images.dtype.itemsize > 2 and self._image_dtype == np.int16:
+        if images.dtype != self._image_dtype == np.int16:
             images = images.clip(INT16.min, INT16.max)
         return {
             'image': images.astype(self._image_dtype, copy=False),
@@ -172,16 +170,23 @@ class SegmentationSet:
 
     def refuse_changes(self) -> None:
         """Raises RunError if a file was changed since `validate`; a touched file is read again."""
-        if not sum([self.images.touched(), self.masks.touched()]):
+        touched = [file.touched() for file in (self.images, self.masks)]
+        if not any(touched):
             return
         try:
-            now = SegmentationSet(self._data_dir, self._split, self._tissues, check_values=False)
+            now = SegmentationSet(
+                self._data_dir,
+                self._split,
+                self._tissues,
+                apply_window=self._apply_window,
+                check_values=False,
+            )
             now.validate()
         except (InputError, RunError) as error:
-            raise RunError(f'{error}. {_CHANGED}') from error
+            raise RunError(f'{error}. {CHANGED}') from error
         for name, file in (('images', self.images), ('masks', self.masks)):
             if now.fingerprint()[name] != self._fingerprint[name]:
-                raise RunError(f'{file.path}: other content than at the start. {_CHANGED}')
+                raise RunError(f'{file.path}: other content than at the start. {CHANGED}')
 
     def _read_chunk(self, span: tuple[int, int]) -> '_Chunk':
         start, stop = span
@@ -197,10 +202,11 @@ class SegmentationSet:
             bad_pixels=start + bad_pixels,
             checksums={'images': zlib.crc32(images.data), 'masks': zlib.crc32(masks.data)},
             digests=np.array([_digest(image) for image in images]) if sound else np.zeros(0),
-            values=plausibility.measure(images, masks, self._tissues, self._apply_window)
-            if sound
-            else None,
+            values=self._measure(images, masks) if sound else None,
         )
+
+    def _measure(self, images: np.ndarray, masks: np.ndarray) -> plausibility.SliceValues:
+        return plausibility.measure(images, masks, self._tissues, self._apply_window)
 
     def _refuse_impossible_values(self) -> None:
         if not self._pixels[1:].any():
@@ -220,18 +226,16 @@ class SegmentationSet:
             if int(digest) in digests and not self._values.uniform[row]
         ]
         for row, of_other in pairs:  # equal digests alone may be chance
-            image, other_image = (
-                dataset.read(np.array([i]))['image']
-                for dataset, i in ((self, row), (other, of_other))
-            )
-            if np.array_equal(image, other_image):
+            image = self.read(np.array([row]))['image']
+            if np.array_equal(image, other.read(np.array([of_other]))['image']):
                 return (
                     f'slice {row} is also slice {of_other} of {other.images.path}, and so are '
                     f'about {len(pairs)} of {len(self)} slices; use other slices for validation'
                 )
         return None
 
-    def _bad_labels(self, bad_slices: np.ndarray, num_classes: int) -> str:
+    def _bad_labels(self, bad_slices: np.ndarray) -> str:
+        num_classes = 1 + len(self._tissues)
         labels = np.unique(self.masks.read(bad_slices[:1])[0])
         wrong = [int(label) for label in labels if not 0 <= label < num_classes]
         listed = ', '.join(map(str, wrong[:MAX_LISTED])) + ', ...' * (len(wrong) > MAX_LISTED)
