@@ -88,7 +88,7 @@ def refuse_impossible_offsets(table: OffsetTable, is_training: bool) -> None:
                 'level; give slices on both sides of it'
             )
         if fault is not None:
-            raise InputError(f'{table.path}: level {level}: {fault}; {USE_ANYWAY}')
+            raise InputError(f'{table.path}: level {level}: {fault}. {USE_ANYWAY}')
     _refuse_levels_in_other_order(table)
 
 
@@ -236,7 +236,7 @@ def _refuse_other_order(path: str, header: list[str], rows: list[list[str]]) -> 
         raise InputError(
             f'{path}: row {i} is of picture {i:06d}.png, but its column {name!r} says '
             f'{rows[i][column]!r}; sort the rows by this column, or remove it if it is of '
-            f'something else; {USE_ANYWAY}'
+            f'something else. {USE_ANYWAY}'
         )
 
 
@@ -267,7 +267,7 @@ def _refuse_levels_in_other_order(table: OffsetTable) -> None:
             raise InputError(
                 f'{table.path}: row {i}: {high[i]:+z.1f} mm from {upper}, but {low[i]:+z.1f} mm '
                 f'from {lower}, which is lower; offsets are positive towards the head, so that '
-                f'of {lower} must be larger; {USE_ANYWAY}'
+                f'of {lower} must be larger. {USE_ANYWAY}'
             )
 
 

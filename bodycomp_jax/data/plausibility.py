@@ -28,7 +28,7 @@ MIN_SHARE, MIN_SHARE_OF_SLICE = 0.6, 0.5  # of the pixels of a tissue within its
 MAX_DOUBTFUL = 0.02  # share of the slices that may be below `MIN_SHARE_OF_SLICE`
 LOWEST, HIGHEST = -1024, 3071  # HU of the first and the last bin of the histograms
 BINS = HIGHEST - LOWEST + 1
-USE_ANYWAY = 'if they are right all the same, use --nocheck_values'
+USE_ANYWAY = 'If this is intended, give --nocheck_values'
 WANTED_HU = (
     'give HU (air -1000, fat about -100, muscle about 50) without a window or scaling; apply '
     'RescaleSlope and RescaleIntercept to stored values'
@@ -178,9 +178,7 @@ def refuse_impossible_slices(slices: np.ndarray, apply_window: bool) -> None:
         if reason is None and apply_window and _looks_stored(image):
             reason = f'values from {low:.5g} to {high:.5g} look like HU + {STORED}; {WANTED_HU}'
         if reason is not None:
-            raise InputError(
-                f'slice {i}: {reason}. If they are right all the same, pass check_values=False'
-            )
+            raise InputError(f'slice {i}: {reason}. If this is intended, pass check_values=False')
 
 
 def refuse_types_without_hu(dtype: np.dtype, what: str) -> None:

@@ -210,12 +210,12 @@ class SegmentationSet:
 
     def _refuse_impossible_values(self) -> None:
         if not self._pixels[1:].any():
-            raise InputError(f'{self.masks.path}: no pixel has a label; {USE_ANYWAY}')
+            raise InputError(f'{self.masks.path}: no pixel has a label. {USE_ANYWAY}')
         reason = plausibility.impossible_set(self._values, self._tissues, self._apply_window)
         if reason is None and self._disjoint_from is not None:
             reason = self._shared_images(self._disjoint_from)
         if reason is not None:
-            raise InputError(f'{self.images.path}: {reason}; {USE_ANYWAY}')
+            raise InputError(f'{self.images.path}: {reason}. {USE_ANYWAY}')
 
     def _shared_images(self, other: 'SegmentationSet') -> str | None:
         """What this set and another have in common, slices of a single value aside."""

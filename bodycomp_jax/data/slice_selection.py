@@ -213,7 +213,7 @@ class SliceSelectionSet:
             raise InputError(
                 f'{self._paths[self._digests[first]]}: the same picture as '
                 f'{other._paths[other._digests[first]]}; {len(shared)} of {len(self)} validation '
-                f'slices are also training slices; use other slices for validation; {USE_ANYWAY}'
+                f'slices are also training slices; use other slices for validation. {USE_ANYWAY}'
             )
 
 
