@@ -127,7 +127,11 @@ def contents_beside(path: str) -> str:
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         return f'its folder {folder} does not exist either'
-    return f'{folder} contains {_listed(sorted(os.listdir(folder))) or "nothing"}'
+    try:
+        names = _listed(sorted(os.listdir(folder))) or 'nothing'
+    except OSError as error:
+        return f'its folder {explained(error, folder)}'
+    return f'{folder} contains {names}'
 
 
 def _read_rows(path: str) -> tuple[list[str], list[list[str]]]:

@@ -186,7 +186,7 @@ def refuse_types_without_hu(dtype: np.dtype, what: str) -> None:
     if not ((dtype.kind == 'i' and dtype.itemsize >= 2) or dtype.kind == 'f'):
         raise InputError(
             f'{what} of type {dtype.name} cannot hold Hounsfield units, which reach below zero; '
-            'give int16 HU (apply RescaleSlope and RescaleIntercept)'
+            'use int16 HU (apply RescaleSlope and RescaleIntercept)'
         )
 
 

@@ -296,8 +296,12 @@ def write_split(
 
 
 def _pictures_in(folder: str) -> set[str]:
-    """The names of the numbered pictures."""
-    return {name for name in os.listdir(folder) if re.fullmatch(r'\d{6,}\.png', name, re.ASCII)}
+    """The names of the numbered pictures. Raises InputError if the folder cannot be read."""
+    try:
+        names = os.listdir(folder)
+    except OSError as error:
+        raise InputError(f'{folder}: cannot be read ({explained(error, "")})') from error
+    return {name for name in names if re.fullmatch(r'\d{6,}\.png', name, re.ASCII)}
 
 
 def _list_pictures(folder: str, count: int, table: str) -> list[str]:

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from bodycomp_jax.errors import InputError
 from bodycomp_jax.models.build import build_network, preprocess
 
 MAX_BATCH = 16  # slices per call of the network; bounds the memory
+MIN_SPACING = 0.1  # mm between slices; CT has none that are closer
 
 
 class Segmenter:
@@ -155,6 +157,10 @@ class SliceSelector:
             raise InputError(
                 f'invalid z of shape {z.shape}: expected a finite position in mm for each of the '
                 f'{len(offsets)} slices, at least one'
+            )
+        if 0 < np.ptp(z) < MIN_SPACING * (len(z) - 1):
+            warnings.warn(
+                f'{len(z)} slices within {np.ptp(z):.3g} mm: z must be in mm', stacklevel=2
             )
         return {
             level: vertebrae.find_level(z, offsets[:, i], self.config.threshold)

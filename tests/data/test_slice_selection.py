@@ -1,3 +1,5 @@
+import errno
+import os
 import re
 
 import numpy as np
@@ -219,6 +221,18 @@ def test_a_smaller_split_replaces_a_larger_one(tmp_path):
         '000000.png', '000001.png', '000009.png.bak', '7.png', 'notes.txt',
     ]  # fmt: skip
     assert len(list((tmp_path / 'images/val').iterdir())) == 5
+
+
+def test_a_folder_that_cannot_be_read_is_named_with_the_cause(folder, monkeypatch):
+    def fail(_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, 'listdir', fail)
+    with pytest.raises(InputError, match='images/train: cannot be read .Permission denied; change'):
+        opened(folder)
+    (folder / 'meta/train.csv').unlink()
+    with pytest.raises(InputError, match='its folder .*meta: Permission denied; change'):
+        opened(folder)
 
 
 def test_fewer_slices_than_a_batch_are_refused(folder):

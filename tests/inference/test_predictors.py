@@ -128,3 +128,9 @@ def test_pickled_networks_predict_alike(model, selector, images):
     for predict in (model, selector):
         copy = pickle.loads(pickle.dumps(predict))
         jax.tree.map(np.testing.assert_array_equal, predict(images[:2]), copy(images[:2]))
+
+
+def test_positions_that_are_not_in_mm_are_warned_of(selector, images):
+    with pytest.warns(UserWarning, match='3 slices within 0.006 mm: z must be in mm'):
+        selector.find(images[:3], [0.0, 0.003, 0.006])
+    selector.find(images[:3], [0.0, 0.0, 3.0])

@@ -74,8 +74,8 @@ WRONG = {
     'no array': (write('val_masks.npy', b'\x93NUMPY'), [], r'val_masks\.npy: not a readable'),
     'dimensions': (changed('train_images', lambda a: a[..., 0, 0]), [], 'expected .slices, side'),
     'other masks': (changed('train_masks', lambda a: a[:-1]), [], 'one label per pixel'),
-    'unsigned': (changed('train_images', lambda a: a.astype('u2')), [], 'save them as int16'),
-    '8 bits': (changed('val_images', lambda a: a.astype('i1')), [], 'save them as int16'),
+    'unsigned': (changed('train_images', lambda a: a.astype('u2')), [], 'use int16 HU'),
+    '8 bits': (changed('val_images', lambda a: a.astype('i1')), [], 'use int16 HU'),
     'float masks': (changed('val_masks', lambda a: a.astype('f4')), [], 'save them as uint8'),
     'durations': (
         changed('val_images', lambda a: a.astype('m8[s]')),
