@@ -228,10 +228,12 @@ def test_a_folder_that_cannot_be_read_is_named_with_the_cause(folder, monkeypatc
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(os, 'listdir', fail)
-    with pytest.raises(InputError, match='images/train: cannot be read .Permission denied; change'):
+    with pytest.raises(
+        InputError, match=r'images/train: cannot be read .Permission denied; change'
+    ):
         opened(folder)
     (folder / 'meta/train.csv').unlink()
-    with pytest.raises(InputError, match='its folder .*meta: Permission denied; change'):
+    with pytest.raises(InputError, match=r'its folder .*meta: Permission denied; change'):
         opened(folder)
 
 
