@@ -11,7 +11,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from bodycomp_jax.checkpoints import keras_file
-from bodycomp_jax.checkpoints.keras_file import TENSORS, KerasFile, Layer
+from bodycomp_jax.checkpoints.keras_file import KerasFile, Layer
+from bodycomp_jax.checkpoints.keras_reader import TENSORS
 from bodycomp_jax.config import (
     DenseNetConfig,
     NetworkConfig,
@@ -45,7 +46,7 @@ class Part(NamedTuple):
       name: in Keras. It numbers the layers of a DenseNet across all networks of a process; here
         they have the numbers of the first network.
       path: of its parameters in the variables.
-      kind: a key of `keras_file.TENSORS`.
+      kind: a key of `keras_reader.TENSORS`.
       bias_in_norm: whether our layer has no bias, because the batch norm after it cancels it.
     """
 

@@ -5,6 +5,7 @@ import tempfile
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from bodycomp_jax.checkpoints import keras_network, store
 from bodycomp_jax.config import (
@@ -17,8 +18,9 @@ from bodycomp_jax.config import (
     to_json,
     to_values,
 )
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.models.build import variable_shapes
+from bodycomp_jax.runtime import files
 
 
 class Network(NamedTuple):
@@ -74,23 +76,46 @@ def convert(source: str, target: str, overrides: dict[str, Any]) -> NetworkConfi
     Returns:
       The config of the network.
 
-    Raises InputError as `load_network`, and if the target exists.
+    Raises InputError as `load_network`, and if the target exists or is in no folder where this
+    user can write; RunError if it cannot be written or what was written is not what was read.
     """
     target = os.path.abspath(target)
+    folder = os.path.dirname(target)
     if os.path.lexists(target):
         raise InputError(f'{target} exists; remove it or choose another path')
-    config, variables, _ = load_network(source, overrides)
-    folder = os.path.dirname(target)
-    os.makedirs(folder, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='.converted_', dir=folder) as temporary:
-        new = os.path.join(temporary, 'new')
-        if os.path.isfile(source):
-            fields = to_json(from_values(TRAINERS[config.kind], to_values(config)))
-            store.write(new, variables=variables, config=fields)
-        else:
-            keras_network.write(new, config, variables)
-        os.rename(new, target)
-    return config
+    files.refuse_unwritable(folder)
+    network = load_network(source, overrides)
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(network.variables)):
+        raise InputError(f'{source}: non-finite weights; choose an earlier checkpoint of its run')
+    existing = files.existing_folder(folder)
+    try:
+        with tempfile.TemporaryDirectory(prefix='.converted_', dir=existing) as temporary:
+            new = os.path.join(temporary, 'new')
+            _write(new, network, as_keras=not os.path.isfile(source))
+            os.makedirs(folder, exist_ok=True)
+            os.rename(new, target)
+    except OSError as error:
+        raise RunError(f'{target}: cannot be written ({files.explained(error, "")})') from error
+    except Exception as error:  # Orbax raises many kinds of errors
+        raise RunError(
+            f'{target}: cannot be written ({store.first_line(error)}); check the disk and its free '
+            'space and run the same command again'
+        ) from error
+    return network.config
+
+
+def _write(path: str, network: Network, as_keras: bool) -> None:
+    """Writes a network and reads it back. Raises errors of many kinds."""
+    config, variables, _ = network
+    if as_keras:
+        keras_network.write(path, config, variables)
+        _, found = keras_network.read(path, {})
+    else:
+        fields = to_json(from_values(TRAINERS[config.kind], to_values(config)))
+        store.write(path, variables=variables, config=fields)
+        found = _read_network(path).variables
+    if store.checksums({'variables': found}) != store.checksums({'variables': variables}):
+        raise ValueError('what was written is not what is read back')
 
 
 def _load_folder(path: str) -> Network:
