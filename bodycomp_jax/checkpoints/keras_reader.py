@@ -77,19 +77,8 @@ def main(seconds: str, seconds_of_computing: str) -> None:
     _limit(resource.RLIMIT_NOFILE, 0)  # no other file, nor another module
     _limit(resource.RLIMIT_FSIZE, 0)
     _limit(resource.RLIMIT_CORE, 0)
-    arrays: list[np.ndarray] = []
-    try:
-        with open(0, 'rb', closefd=False) as stream:
-            document, arrays = contents(stream, size)
-    except InputError as error:
-        document = {'refused': str(error)}
-    except MemoryError:
-        document = {'refused': 'needs more memory than the weights of any file of its size'}
-    except Exception as error:  # h5py raises many kinds of errors for corrupt files
-        number = getattr(error, 'errno', None)
-        of_the_moment = number and number != errno.EMFILE  # which any other file causes
-        reason = str(error) or type(error).__name__
-        document = {'errno': number} if of_the_moment else {'damaged': reason}
+    with open(0, 'rb', closefd=False) as stream:
+        document, arrays = answer(stream, size)
     text = json.dumps(document).encode()
     with open(1, 'wb', closefd=False) as output:
         output.write(len(text).to_bytes(LENGTH, 'little') + text)
@@ -98,8 +87,8 @@ def main(seconds: str, seconds_of_computing: str) -> None:
     os._exit(0)  # libhdf5 would tidy up a damaged file
 
 
-def contents(stream: io.BufferedIOBase, size: int) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """What a Keras file holds.
+def answer(stream: io.BufferedIOBase, size: int) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """What a Keras file holds, or why there is nothing.
 
     Args:
       stream: the file.
@@ -107,10 +96,23 @@ def contents(stream: io.BufferedIOBase, size: int) -> tuple[dict[str, Any], list
 
     Returns:
       ({'weights': [(layer, tensor, shape)], 'layers': those of the architecture or None},
-      the weights as float32 arrays).
-
-    Raises InputError if the file is refused, and errors of many kinds if it is damaged.
+      the weights as float32 arrays), or ({'refused': a sentence}, []), ({'damaged': a reason}, [])
+      or ({'errno': what the disk says}, []).
     """
+    try:
+        return _contents(stream, size)
+    except InputError as error:
+        return {'refused': str(error)}, []
+    except MemoryError:
+        return {'refused': 'needs more memory than the weights of any file of its size'}, []
+    except Exception as error:  # h5py raises many kinds of errors for damaged files
+        number = getattr(error, 'errno', None)
+        if number and number != errno.EMFILE:  # which any other file causes
+            return {'errno': number}, []
+        return {'damaged': str(error) or type(error).__name__}, []
+
+
+def _contents(stream: io.BufferedIOBase, size: int) -> tuple[dict[str, Any], list[np.ndarray]]:
     architecture = None
     is_zip = stream.read(len(ZIP)) == ZIP
     if is_zip:
