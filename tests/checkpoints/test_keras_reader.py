@@ -269,17 +269,20 @@ def test_a_file_on_which_libhdf5_never_ends_is_refused(tmp_path, monkeypatch, ca
     assert sorted(tmp_path.iterdir()) == [path]
 
 
-def test_a_reader_that_waits_or_crashes_is_explained(unet_file, monkeypatch):
-    monkeypatch.setattr(keras_file, 'SECONDS', 1)
-    replace_reader(monkeypatch, 'keras_reader.answer = lambda *_: keras_reader.time.sleep(60)')
-    with pytest.raises(InputError, match='not read within 1 s; copy it to a faster disk'):
-        keras_file.read(unet_file)
-    monkeypatch.setattr(keras_file, 'SECONDS_OF_COMPUTING', 1)
-    replace_reader(monkeypatch, 'keras_reader.answer = lambda *_: sum(iter(int, 1))')  # for ever
-    with pytest.raises(InputError, match='not read within 1 s of computing, so it is damaged'):
-        keras_file.read(unet_file)
-    replace_reader(monkeypatch, 'keras_reader.os.abort()')
-    with pytest.raises(InputError, match='was ended by SIGABRT; free some memory'):
+@pytest.mark.parametrize(
+    ('does', 'limit', 'message'),
+    [
+        ('time.sleep(60)', 'SECONDS', 'not read within 1 s; copy it to a faster disk'),
+        ('sum(iter(int, 1))', 'SECONDS_OF_COMPUTING', 'within 1 s of computing, so it is damaged'),
+        ('os.abort()', 'SECONDS', 'was ended by SIGABRT; free some memory'),
+        ('np.ones(1 << 31)', 'SECONDS', 'needs more memory than the weights of any file of its'),
+    ],
+)
+def test_a_reader_without_end_is_ended(unet_file, monkeypatch, does, limit, message):
+    monkeypatch.setattr(keras_file, limit, 1)
+    code = f'import os, time; import numpy as np; keras_reader._contents = lambda *_: {does}'
+    replace_reader(monkeypatch, code)
+    with pytest.raises(InputError, match=message):
         keras_file.read(unet_file)
 
 
