@@ -134,7 +134,7 @@ def _answer(path: str, fd: int) -> tuple[dict[str, Any], memoryview]:
     computing = SECONDS_OF_COMPUTING + size // BYTES_PER_SECOND_OF_COMPUTING
     seconds = SECONDS + size // BYTES_PER_SECOND
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    paths = json.dumps([*sys.path, package])
+    paths = json.dumps([*(path for path in sys.path if isinstance(path, str)), package])
     try:
         reader = subprocess.run(
             [sys.executable, '-I', '-c', READER, paths, str(seconds), str(computing)],

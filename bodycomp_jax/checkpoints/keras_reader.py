@@ -34,6 +34,7 @@ TENSORS = {  # of each kind of layer, in the names and the order of Keras
 ZIP = b'PK\x03\x04'  # first bytes
 ITEM = 4  # bytes of a float32
 CODECS = 'ascii', 'cp437'  # which h5py and zipfile import when they need them
+OF_THE_MOMENT = errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO  # not damage
 LENGTH = 8  # bytes of the length of the document
 MAX_NAMES = 5_000  # of layers, or of the weights of a layer; a DenseNet-264 has about 1,000 layers
 MAX_NAME = 500  # characters
@@ -106,9 +107,8 @@ def answer(stream: io.BufferedIOBase, size: int) -> tuple[dict[str, Any], list[n
     except MemoryError:
         return {'refused': 'needs more memory than the weights of any file of its size'}, []
     except Exception as error:  # h5py raises many kinds of errors for damaged files
-        number = getattr(error, 'errno', None)
-        if number and number != errno.EMFILE:  # which any other file causes
-            return {'errno': number}, []
+        if isinstance(error, OSError) and error.errno in OF_THE_MOMENT:
+            return {'errno': error.errno}, []
         return {'damaged': str(error) or type(error).__name__}, []
 
 
