@@ -80,8 +80,10 @@ def read(path: str) -> KerasFile:
     finally:
         os.close(fd)
     try:
-        layers = _layers(document['weights'], content)
+        layers = _layers(path, document['weights'], content)
         architecture = document['layers']
+    except InputError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(path, str(error)) from error
     return KerasFile(path, layers, architecture and _activations(path, architecture))
@@ -192,10 +194,12 @@ def _plain(text: str) -> str:
     return ascii(text.strip().partition('\n')[0][:300])[1:-1]
 
 
-def _layers(weights: list[tuple[str, str, list[int]]], content: memoryview) -> list[Layer]:
+def _layers(
+    path: str, weights: list[tuple[str, str, list[int]]], content: memoryview
+) -> list[Layer]:
     """The layers with [(layer, tensor, shape)], whose values follow each other in the content.
 
-    Raises ValueError if these do not fit together.
+    Raises InputError if a tensor is there twice, ValueError if weights and content do not match.
     """
     layers: dict[str, dict[str, np.ndarray]] = {}
     for name, tensor, shape in weights:
@@ -205,7 +209,10 @@ def _layers(weights: list[tuple[str, str, list[int]]], content: memoryview) -> l
         tensors = layers.setdefault(name, {})
         key = re.sub(r'(_\d+)?(:\d+)?$', '', tensor)
         if key in tensors:
-            raise ValueError(f'it has the {key} of layer {name} twice')
+            raise InputError(
+                f'{path}: the {key} of layer {name} is listed twice; save the network again with '
+                'Keras'
+            )
         tensors[key] = array
     if content:
         raise ValueError('it has more weights than it lists')

@@ -105,7 +105,7 @@ def answer(stream: io.BufferedIOBase, size: int) -> tuple[dict[str, Any], list[n
     except InputError as error:
         return {'refused': str(error)}, []
     except MemoryError:
-        return {'refused': 'needs more memory than the weights of any file of its size'}, []
+        return {'refused': 'it needs more memory than any sound file of its size'}, []
     except Exception as error:  # h5py raises many kinds of errors for damaged files
         if isinstance(error, OSError) and error.errno in OF_THE_MOMENT:
             return {'errno': error.errno}, []
@@ -166,8 +166,8 @@ def _refuse_more(what: str, value: int, limit: int) -> None:
     """Raises InputError if the value, which `what` describes, is above its limit."""
     if value > limit:
         raise InputError(
-            f'{what}, more than the {limit} that a file of this size can need; give the file as '
-            'Keras saved it'
+            f'{what}, more than the {limit} that are accepted in a file of this size; give the '
+            'file as Keras saved it'
         )
 
 
@@ -297,7 +297,10 @@ def _elsewhere(path: str) -> InputError:
 
 def _described_layers(architecture: bytes) -> list[tuple[str, str, str, float | None]]:
     """(class, name, activation, epsilon) of the layers in the JSON text of a model."""
-    layers = list(itertools.islice(_described(json.loads(architecture)), MAX_NAMES + 1))
+    try:
+        layers = list(itertools.islice(_described(json.loads(architecture)), MAX_NAMES + 1))
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f'its architecture is not that of a Keras model: {error}') from error
     _refuse_more('the number of layers in its architecture', len(layers), MAX_NAMES)
     return layers
 

@@ -1,7 +1,9 @@
 """The network that a path names: a run, a checkpoint, a final model or a Keras file."""
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -87,12 +89,13 @@ def convert(source: str, target: str, overrides: dict[str, Any]) -> NetworkConfi
     network = load_network(source, overrides)
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(network.variables)):
         raise InputError(f'{source}: non-finite weights; choose an earlier checkpoint of its run')
-    existing = files.existing_folder(folder)
     try:
-        with tempfile.TemporaryDirectory(prefix='.converted_', dir=existing) as temporary:
+        with (
+            _folder(folder),
+            tempfile.TemporaryDirectory(prefix='.converted_', dir=folder) as temporary,
+        ):
             new = os.path.join(temporary, 'new')
             _write(new, network, as_keras=not os.path.isfile(source))
-            os.makedirs(folder, exist_ok=True)
             os.rename(new, target)
     except OSError as error:
         raise RunError(f'{target}: cannot be written ({files.explained(error, "")})') from error
@@ -102,6 +105,24 @@ def convert(source: str, target: str, overrides: dict[str, Any]) -> NetworkConfi
             'space and run the same command again'
         ) from error
     return network.config
+
+
+@contextlib.contextmanager
+def _folder(folder: str) -> Iterator[None]:
+    """A folder that exists during the block; what was made for it is removed if the block fails."""
+    existing, made = files.existing_folder(folder), []
+    while folder != existing:
+        made.append(folder)
+        folder = os.path.dirname(folder)
+    try:
+        for each in reversed(made):
+            os.makedirs(each, exist_ok=True)
+        yield
+    except BaseException:
+        for each in made:
+            with contextlib.suppress(OSError):  # not empty: another program writes there
+                os.rmdir(each)
+        raise
 
 
 def _write(path: str, network: Network, as_keras: bool) -> None:

@@ -2,6 +2,7 @@ import errno
 import io
 import json
 import os
+import re
 import warnings
 import zipfile
 
@@ -215,7 +216,7 @@ def test_a_layer_that_is_listed_twice_is_refused(tmp_path, unet_file):
     with h5py.File(unet_file, 'r+') as file:
         names = file.attrs['layer_names']
         file.attrs['layer_names'] = [*names, names[-1]]
-    with pytest.raises(InputError, match='it has the kernel of layer final_conv twice'):
+    with pytest.raises(InputError, match='the kernel of layer final_conv is listed twice'):
         keras_file.read(unet_file)
 
 
@@ -239,7 +240,7 @@ NO_ARCHITECTURE = {
 @pytest.mark.parametrize('wrong', NO_ARCHITECTURE)
 def test_architectures_of_other_types_are_refused(tmp_path, wrong):
     path = write_keras_2(tmp_path / 'net.hdf5', unet_layers(), NO_ARCHITECTURE[wrong])
-    assert answer(path)['damaged']
+    assert re.match('its architecture is not|maximum recursion depth', answer(path)['damaged'])
 
 
 def test_an_architecture_that_is_no_text_or_too_long_is_refused(tmp_path, monkeypatch):
@@ -275,7 +276,7 @@ def test_a_file_on_which_libhdf5_never_ends_is_refused(tmp_path, monkeypatch, ca
         ('time.sleep(60)', 'SECONDS', 'not read within 1 s; copy it to a faster disk'),
         ('sum(iter(int, 1))', 'SECONDS_OF_COMPUTING', 'within 1 s of computing, so it is damaged'),
         ('os.abort()', 'SECONDS', 'was ended by SIGABRT; free some memory'),
-        ('np.ones(1 << 31)', 'SECONDS', 'needs more memory than the weights of any file of its'),
+        ('np.ones(1 << 31)', 'SECONDS', 'it needs more memory than any sound file'),
     ],
 )
 def test_a_reader_without_end_is_ended(unet_file, monkeypatch, does, limit, message):
