@@ -8,6 +8,7 @@ from bodycomp_jax.config import RunConfig
 from bodycomp_jax.runtime import flags, launch
 from bodycomp_jax.runtime.devices import cache_compiled_programs, choose_devices
 from bodycomp_jax.runtime.processes import sync_errors
+from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.training.run_folder import run_folder
 from bodycomp_jax.training.run_spec import RunSpec
 from bodycomp_jax.training.tasks.task import Task
@@ -34,7 +35,7 @@ def run_trainer(
     (settings, config), given = flags.parse(argv, description, RunConfig, config_class)
     launch.join(settings)
     run_dir = run_folder(settings)
-    config, pretrained = load_pretrained(run_dir, config, given)
+    config, pretrained = load_pretrained(run_dir, config, given, Terminal().warn)
     with sync_errors():
         devices = choose_devices(settings.num_gpus, config.batch_size)
         cache_compiled_programs(devices)

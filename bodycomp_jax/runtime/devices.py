@@ -11,6 +11,19 @@ import psutil
 from bodycomp_jax.errors import InputError
 
 
+def refuse_no_device() -> None:
+    """Raises InputError if JAX cannot start its devices."""
+    try:
+        jax.local_devices()
+    except (RuntimeError, AssertionError) as error:  # the latter for JAX_PLATFORMS=cuda on CPU
+        platforms = os.environ.get('JAX_PLATFORMS')
+        asked = f' for JAX_PLATFORMS={platforms}' if platforms else ''
+        raise InputError(
+            f'JAX found no device to compute on{asked} ({str(error) or "it is not installed"}); '
+            'check the driver and the installation of JAX, or set JAX_PLATFORMS=cpu'
+        ) from error
+
+
 def choose_devices(num_gpus: int | None, batch_size: int) -> list[jax.Device]:
     """The devices of all processes to train on, grouped by process.
 
@@ -20,10 +33,8 @@ def choose_devices(num_gpus: int | None, batch_size: int) -> list[jax.Device]:
 
     Raises InputError if there are too few devices or the batch does not divide.
     """
-    try:
-        available = [jax.local_devices(i) for i in range(jax.process_count())]
-    except (RuntimeError, AssertionError) as error:  # the latter for JAX_PLATFORMS=cuda on CPU
-        raise InputError(f'JAX found no device to compute on: {error}') from error
+    refuse_no_device()
+    available = [jax.local_devices(i) for i in range(jax.process_count())]
     count, kind = len(available[0]), available[0][0].device_kind
     each = count if num_gpus is None else num_gpus
     if not 1 <= each <= count:

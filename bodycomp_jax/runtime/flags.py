@@ -4,14 +4,12 @@ import dataclasses
 import os
 import sys
 import textwrap
-import types
-import typing
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
-from bodycomp_jax.config import as_text, from_values, options
+from bodycomp_jax.config import as_text, from_values, options, value_types
 from bodycomp_jax.errors import InputError
 
 GROUPS = (  # in the order of --help
@@ -88,7 +86,7 @@ class _NamesFlag(flags.Flag):
 
 
 def _define(field: dataclasses.Field, parsed: flags.FlagValues) -> None:
-    metadata, value_type = field.metadata, _value_type(field)
+    metadata, value_type = field.metadata, value_types(field)[0]
     name, text = field.name, metadata['help']
     default: Any = field.default
     settings = {
@@ -114,13 +112,6 @@ def _define(field: dataclasses.Field, parsed: flags.FlagValues) -> None:
         flags.DEFINE_flag(flag, parsed)
     else:
         flags.DEFINE(_IntegersParser(), name, default, text, **settings)
-
-
-def _value_type(field: dataclasses.Field) -> Any:
-    """The type of an option's values, without the `| None` of an option that may be unset."""
-    if isinstance(field.type, types.UnionType):
-        return next(t for t in typing.get_args(field.type) if t is not type(None))
-    return field.type
 
 
 def _by_position(names: list[str], positional: list[str], values: dict[str, Any]) -> dict[str, str]:
@@ -155,7 +146,7 @@ def _help(program: str, description: str, fields: list[dataclasses.Field]) -> st
 
 
 def _help_on(field: dataclasses.Field) -> list[str]:
-    metadata, value_type = field.metadata, _value_type(field)
+    metadata, value_type = field.metadata, value_types(field)[0]
     short = f'-{metadata["short"]}, ' if metadata['short'] else '    '
     if value_type is bool:
         head = f'{short}--[no]{field.name}'

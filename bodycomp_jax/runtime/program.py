@@ -11,8 +11,6 @@ from typing import NoReturn
 from bodycomp_jax.errors import InputError, RunError, Stopped
 from bodycomp_jax.runtime import processes
 
-ORBAX_NOISE = 'Event loop is closed'
-
 
 def run(main: Callable[[list[str]], None]) -> NoReturn:
     """Runs a program and ends the process.
@@ -59,16 +57,6 @@ def _exit_code(error: BaseException) -> int:
 
 
 def _silence_orbax() -> None:
-    """Drops Orbax's log of every save and of the errors that it also raises.
-
-    After a corrupt checkpoint its threads call into an event loop that is closed already.
-    """
+    """Drops Orbax's log of every save and of the errors that it also raises."""
     for logger in ('absl', 'asyncio'):
         logging.getLogger(logger).setLevel(logging.CRITICAL)
-    print_error = sys.unraisablehook
-
-    def print_other_errors(unraisable):
-        if ORBAX_NOISE not in str(unraisable.exc_value):
-            print_error(unraisable)
-
-    sys.unraisablehook = print_other_errors

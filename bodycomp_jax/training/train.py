@@ -10,6 +10,7 @@ from bodycomp_jax.checkpoints.run import (
     RunCheckpoints,
     refuse_config_change,
     refuse_data_change,
+    refuse_lost_checkpoints,
     refuse_small_disk,
 )
 from bodycomp_jax.config import to_json, to_values
@@ -90,6 +91,7 @@ def _validated_start(
         devices=[device.id for device in spec.devices],
         versions=versions(),
     )
+    refuse_lost_checkpoints(spec.run_dir)
     refuse_config_change(spec.run_dir, spec.config)
     with sync_errors():
         for split, dataset in (('train', spec.train_set), ('val', spec.val_set)):
