@@ -23,7 +23,10 @@ HOMES = {
     'tensorboardX': {'bodycomp_jax/training/metrics_log.py'},
     'absl': {'bodycomp_jax/runtime/flags.py'},
     'fcntl': {'bodycomp_jax/training/run_folder.py'},
-    'h5py': {'bodycomp_jax/checkpoints/keras_file.py'},
+    'h5py': {
+        'bodycomp_jax/checkpoints/keras_file.py',
+        'bodycomp_jax/checkpoints/keras_reader.py',
+    },
     'rich': {'bodycomp_jax/runtime/terminal.py'},
     'psutil': {'bodycomp_jax/runtime/devices.py'},
     'PIL': {

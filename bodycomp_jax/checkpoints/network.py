@@ -1,10 +1,14 @@
 """The network that a path names: a run, a checkpoint, a final model or a Keras file."""
 
+import contextlib
 import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+
+import jax
+import numpy as np
 
 from bodycomp_jax.checkpoints import folder, keras_network, store
 from bodycomp_jax.config import (
@@ -17,8 +21,9 @@ from bodycomp_jax.config import (
     to_json,
     to_values,
 )
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.models.build import variable_shapes
+from bodycomp_jax.runtime import files
 
 
 class Network(NamedTuple):
@@ -78,23 +83,62 @@ def convert(source: str, target: str, overrides: dict[str, Any]) -> NetworkConfi
     Returns:
       The config of the network.
 
-    Raises InputError as `load_network`, and if the target exists.
+    Raises InputError as `load_network`, and if the target exists or is in no folder where this
+    user can write; RunError if it cannot be written or what was written is not what was read.
     """
     target = os.path.abspath(target)
+    parent = os.path.dirname(target)
     if os.path.lexists(target):
         raise InputError(f'{target} exists; remove it or choose another path')
-    config, variables, _ = load_network(source, overrides)
-    parent = os.path.dirname(target)
-    os.makedirs(parent, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='.converted_', dir=parent) as temporary:
-        new = os.path.join(temporary, 'new')
-        if os.path.isfile(source):
-            fields = to_json(from_values(TRAINERS[config.kind], to_values(config)))
-            store.write(new, variables=variables, config=fields)
-        else:
-            keras_network.write(new, config, variables)
-        os.rename(new, target)
-    return config
+    files.refuse_unwritable(parent)
+    network = load_network(source, overrides)
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(network.variables)):
+        raise InputError(f'{source}: non-finite weights; choose an earlier checkpoint of its run')
+    try:
+        with (
+            _existing(parent),
+            tempfile.TemporaryDirectory(prefix='.converted_', dir=parent) as temporary,
+        ):
+            new = os.path.join(temporary, 'new')
+            _write(new, network, as_keras=not os.path.isfile(source))
+            os.rename(new, target)
+    except Exception as error:  # Orbax raises many kinds of errors
+        raise RunError(
+            f'{target}: cannot be written ({folder.reason(error)}); run the same command again'
+        ) from error
+    return network.config
+
+
+@contextlib.contextmanager
+def _existing(parent: str) -> Iterator[None]:
+    """Makes a folder for the block; if that fails, removes what was made."""
+    existing, made = files.existing_folder(parent), []
+    while parent != existing:
+        made.append(parent)
+        parent = os.path.dirname(parent)
+    try:
+        for each in reversed(made):
+            os.makedirs(each, exist_ok=True)
+        yield
+    except BaseException:
+        for each in made:
+            with contextlib.suppress(OSError):  # not empty: another program writes there
+                os.rmdir(each)
+        raise
+
+
+def _write(path: str, network: Network, as_keras: bool) -> None:
+    """Writes a network and reads it back. Raises errors of many kinds."""
+    config, variables, _ = network
+    if as_keras:
+        keras_network.write(path, config, variables)
+        _, found = keras_network.read(path, {})
+    else:
+        fields = to_json(from_values(TRAINERS[config.kind], to_values(config)))
+        store.write(path, variables=variables, config=fields)
+        found = _read_network(path).variables
+    if store.checksums({'variables': found}) != store.checksums({'variables': variables}):
+        raise ValueError('what was written is not what is read back')
 
 
 def _load_folder(path: str, warn: Callable[[str], None]) -> Network:

@@ -16,6 +16,7 @@ FILES_OPEN = 'too many files are open; raise the limit (ulimit -n)'
 REMEDIES = {
     errno.ENOSPC: 'free some space on this disk',
     errno.EDQUOT: 'free some of your quota on this disk',
+    errno.EFBIG: 'raise the limit of file sizes (ulimit -f) or choose another disk',
     errno.EACCES: PERMISSIONS,
     errno.EPERM: PERMISSIONS,
     errno.EROFS: 'this disk is read-only; choose another path',

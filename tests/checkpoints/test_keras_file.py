@@ -136,5 +136,5 @@ def test_a_conversion_of_an_unreadable_file_prints_one_line_exits_with_2_and_wri
 
 
 def test_a_file_that_cannot_be_opened_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r'cannot read this file \(No such file or directory\)'):
+    with pytest.raises(InputError, match=r'cannot be opened \(No such file or directory'):
         keras_file.read(tmp_path / 'gone.hdf5')
