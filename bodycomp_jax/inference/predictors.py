@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -142,7 +143,20 @@ class SliceSelector:
 
 def _validated(slices: Any) -> np.ndarray:
     """Slices as an array of finite numbers."""
-    slices = np.asarray(slices)
+    try:
+        slices = np.asarray(slices)
+    except ValueError as error:  # a list of arrays of different shapes
+        raise InputError(
+            f'invalid slices: they do not form an array [slices, height, width] ({error}); '
+            'predict the slices of each size by a call of its own'
+        ) from error
+    if ct.slices_last(slices.shape):
+        warnings.warn(
+            f'slices of shape {slices.shape} count as {slices.shape[0]} slices of '
+            f'{slices.shape[1]} x {slices.shape[2]}; if the last axis counts the slices, pass '
+            'numpy.moveaxis(slices, 2, 0)',
+            stacklevel=3,
+        )
     if slices.dtype.kind not in 'iuf' or not np.isfinite(slices).all():
         raise InputError(f'invalid slices of type {slices.dtype}: expected finite numbers')
     return slices

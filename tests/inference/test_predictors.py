@@ -36,3 +36,13 @@ def test_other_sizes_work_if_the_network_can_halve_them(model):
     for shape in ((2, 16, 23), (16, 16), (2, 16, 16, 1)):
         with pytest.raises(InputError, match='height and width multiples of 2'):
             model(np.zeros(shape, np.int16))
+
+
+def test_slices_that_come_last_are_warned_of(model):
+    with pytest.warns(UserWarning, match=r'16 slices of 16 x 6; .*moveaxis\(slices, 2, 0\)'):
+        model(np.zeros((16, 16, 6), np.int16))
+
+
+def test_slices_of_different_sizes_are_refused(model, images):
+    with pytest.raises(InputError, match='the slices of each size by a call of its own'):
+        model([images[0], images[0, :16, :16]])
