@@ -25,7 +25,7 @@ HOMES = {
     'fcntl': {'bodycomp_jax/training/run_folder.py'},
     'h5py': {'bodycomp_jax/checkpoints/keras_file.py'},
     'rich': {'bodycomp_jax/runtime/terminal.py'},
-    'psutil': {'bodycomp_jax/runtime/devices.py'},
+    'psutil': {'bodycomp_jax/runtime/host_memory.py'},
     'PIL': {
         'bodycomp_jax/data/png.py',
         'bodycomp_jax/metrics/figures.py',
