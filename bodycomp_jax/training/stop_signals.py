@@ -1,17 +1,21 @@
 """Signals that stop a training: the first is remembered, the second ends the process at once."""
 
 import signal
+import time
 
 import numpy as np
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # Slurm sends the first or the last
+SETTLING_TIME = 1.0  # seconds in which what follows a signal is the same one, sent again
 
 
 class StopSignals:
     """A context in which the first signal is only recorded, for the training to act upon.
 
-    A second signal acts as if there were no handler. The processes of a job stop after the same
-    step: each contributes its `stop_flags`, and all act on their sum.
+    A second signal acts as if there were no handler, unless it follows at once: a terminal sends
+    Ctrl-C to the whole group of processes, and launchers such as srun and uv pass it on once more.
+    The processes of a job stop after the same step: each contributes its `stop_flags`, and all
+    act on their sum.
 
     Attributes:
       received: number of the signal that this process received, or None.
@@ -38,9 +42,12 @@ class StopSignals:
             self.stop_signal = SIGNALS[int(flags.argmax())]
 
     def _record(self, number: int, frame: object) -> None:
+        if self.received is not None:
+            return
         self.received = number
         if self._alone:
             self.stop_signal = number
+        time.sleep(SETTLING_TIME)
         for other in SIGNALS:
             signal.signal(other, signal.SIG_DFL)
 
