@@ -65,7 +65,7 @@ class RunConfig:
     name: str | None = option(
         None,
         'name of the run and of its folder; an existing run continues '
-        '(default: untitled_model_%Y_%m_%d_%H_%M_%S)',
+        '(default: untitled_model_<time>)',
         group='Input and output',
         short='a',
     )
