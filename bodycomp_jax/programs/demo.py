@@ -66,7 +66,8 @@ def _train(trainer: str, data_dir: pathlib.Path, output_dir: pathlib.Path, optio
     arguments = ['-m', f'bodycomp_jax.programs.{trainer}', str(data_dir), str(output_dir)]
     arguments += options.split()
     print(f'$ python {shlex.join(arguments)}', flush=True)
-    code = subprocess.run([sys.executable, *arguments], check=False).returncode
+    # -P: a file of the user in the working folder, such as random.py, is not a module of Python.
+    code = subprocess.run([sys.executable, '-P', *arguments], check=False).returncode
     if code:
         sys.exit(code)
     return load_model(output_dir / options.split()[1])

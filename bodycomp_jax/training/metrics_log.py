@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ from tensorboardX.record_writer import RecordWriter
 from bodycomp_jax.runtime.files import replacing
 from bodycomp_jax.runtime.processes import is_main_process, on_main_process
 from bodycomp_jax.runtime.versions import versions
+
+EVENTS = 'events.out.tfevents.'
 
 Row = dict[str, Any]
 
@@ -80,7 +83,7 @@ class _EventFile:
     def __init__(self, folder: str, first_epoch: int):
         """Makes TensorBoard drop what earlier files hold of `first_epoch` and later ones."""
         os.makedirs(folder, exist_ok=True)
-        name = f'events.out.tfevents.{time.time_ns():020d}.{socket.gethostname()}'
+        name = f'{EVENTS}{_next_number(folder):020d}.{socket.gethostname()}'
         self._writer = RecordWriter(os.path.join(folder, name))
         self._write(file_version='brain.Event:2')
         self._write(step=first_epoch, session_log=SessionLog(status=SessionLog.START))
@@ -95,6 +98,15 @@ class _EventFile:
 
     def _write(self, **fields: Any) -> None:
         self._writer.write(Event(wall_time=time.time(), **fields).SerializeToString())
+
+
+def _next_number(folder: str) -> int:
+    """The time in ns, or a number above those of all files if the clock was set back.
+
+    TensorBoard reads the files in the order of their names.
+    """
+    numbers = [re.match(rf'{EVENTS}(\d+)', name) for name in os.listdir(folder)]
+    return max([time.time_ns(), *(int(number[1]) + 1 for number in numbers if number)])
 
 
 def write_csv(path: str, rows: list[Row]) -> None:

@@ -94,8 +94,8 @@ def test_trainers_are_started_as_a_user_would(monkeypatch, capsys, tmp_path, cod
             assert not loaded
         else:
             demo._train(trainer, tmp_path / 'data', tmp_path / 'models', options)
-        python, _, module, *arguments = started.pop()
-        assert python == sys.executable
+        python, unshadowed, _, module, *arguments = started.pop()
+        assert (python, unshadowed) == (sys.executable, '-P')
         assert importlib.util.find_spec(module) is not None
         (run, _), _ = flags.parse([module, *arguments], '', RunConfig, CONFIGS[trainer])
         assert run.data_dir == str(tmp_path / 'data')

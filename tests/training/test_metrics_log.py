@@ -2,6 +2,7 @@ import numpy as np
 from helpers import events_of, read_rows
 from tensorboardX.proto.event_pb2 import SessionLog
 
+from bodycomp_jax.training import metrics_log
 from bodycomp_jax.training.metrics_log import MetricsLog, write_csv
 
 
@@ -37,6 +38,17 @@ def test_a_continued_run_drops_the_epochs_after_its_checkpoint(tmp_path):
         if e.session_log.status == SessionLog.START
     ]
     assert restarts == [1, 2]  # TensorBoard drops what earlier files say from this step on
+
+
+def test_event_files_stay_in_order_when_the_clock_is_set_back(tmp_path, monkeypatch):
+    for epoch, nanoseconds in ((1, 2 * 10**18), (2, 10**18)):
+        monkeypatch.setattr(
+            metrics_log.time, 'time_ns', lambda nanoseconds=nanoseconds: nanoseconds
+        )
+        with MetricsLog(tmp_path, [], print) as log:
+            log.write([row(epoch, -0.5)], [])
+    events = events_of(tmp_path / 'tensorboard_log')
+    assert [e.step for e in events if e.session_log.status == SessionLog.START] == [1, 2]
 
 
 def test_rows_of_an_older_version_may_lack_columns(tmp_path):
