@@ -74,6 +74,12 @@ class RunConfig:
         'continue a run on training or validation data other than it was started on',
         group='Input and output',
     )
+    check_values: bool = option(
+        True,
+        'refuse data with values that cannot be right, such as images in other units or images '
+        'that are in both splits, and warn of improbable ones',
+        group='Input and output',
+    )
     num_gpus: int | None = option(
         None,
         'number of devices per process to train on; counts TPU cores and CPU devices as well '

@@ -233,7 +233,12 @@ def _slice_selection(
     offsets = dict.fromkeys(levels, np.zeros(len(images)))
     slice_selection.write_split(folder, 'train', images, offsets)
     dataset = slice_selection.SliceSelectionSet(
-        folder, 'train', levels, cache_dir=folder, track=lambda items, count, title: items
+        folder,
+        'train',
+        levels,
+        cache_dir=folder,
+        track=lambda items, count, title: items,
+        check_values=False,
     )
     dataset.validate()  # decodes the slices
     task = slice_selection_task(config, devices=devices, steps_per_epoch=1, val_set=dataset)

@@ -9,6 +9,7 @@ from PIL import Image
 from bodycomp_jax.config import DENSENET_SIDE
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime.file_formats import other_format
+from bodycomp_jax.runtime.files import explained, open_regular_file
 
 MAX_SIDE = 8192  # pixels; a larger size in a header is a decompression bomb
 PNG_START = struct.Struct('>8s4x4sIIBB')  # signature, IHDR, width, height, bit depth, colour type
@@ -24,7 +25,7 @@ def read_png(path: str | os.PathLike[str]) -> np.ndarray:
     Raises InputError for any other file; checks the header before any decompression.
     """
     try:
-        with open(path, 'rb') as file:
+        with open(open_regular_file(path), 'rb') as file:
             size = _checked_size(path, file.read(START_BYTES))
             file.seek(0)
             with Image.open(file, formats=['PNG']) as image:
@@ -33,9 +34,9 @@ def read_png(path: str | os.PathLike[str]) -> np.ndarray:
                 return np.asarray(image)
     except InputError:
         raise
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read ({error}); export this slice again') from error
     except Exception as error:  # Pillow raises errors of many kinds for corrupt files
+        if isinstance(error, OSError) and error.errno:  # of the disk, not of the content
+            raise InputError(f'{path}: cannot be read ({explained(error, "")})') from error
         raise InputError(f'{path}: corrupt PNG file ({error}); export this slice again') from error
 
 

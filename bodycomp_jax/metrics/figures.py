@@ -103,14 +103,14 @@ def _curve(title: str, true: np.ndarray, predicted: np.ndarray, threshold: float
         line((z[0], z[-1]), (share, share), AXIS, 1)
         draw.text((MARGIN, place(0, share)[1]), str(share), font=font, anchor='lm')
     for mm, anchor in ((z[0], 'lb'), (z[-1], 'rb')):
-        draw.text((place(mm, 0)[0], height - 2), f'{mm:+.0f} mm', font=font, anchor=anchor)
+        draw.text((place(mm, 0)[0], height - 2), f'{mm:+z.0f} mm', font=font, anchor=anchor)
     line(z, vertebrae.sigmoid(z / threshold), TRUE)
     line(z, np.nan_to_num(vertebrae.sigmoid(predicted[order] / threshold)), PREDICTED)
     for mm, colour in ((0, TRUE), (position.z, PREDICTED)):
         if z[0] <= mm <= z[-1]:
             line((mm, mm), (0, 1), colour, 1)
     draw.text((left, 2), f'{title[-MAX_TITLE:]}: true', font=font, fill=TRUE)
-    text = 'outside the series' if position.outside else f'{position.z:+.1f} mm'
+    text = 'outside the series' if position.outside else f'{position.z:+z.1f} mm'
     if np.isnan(position.z):
         text = 'not finite'
     draw.text((width - MARGIN, 2), f'predicted: {text}', font=font, fill=PREDICTED, anchor='ra')

@@ -29,7 +29,13 @@ def _open_sets(
     settings: RunConfig, config: SliceSelectionConfig, run_dir: str
 ) -> tuple[SliceSelectionSet, SliceSelectionSet]:
     cache_dir = existing_folder(run_dir)
-    return open_sets(settings.data_dir, config, cache_dir, Terminal().track)
+    return open_sets(
+        settings.data_dir,
+        config,
+        cache_dir,
+        Terminal().track,
+        check_values=settings.check_values,
+    )
 
 
 if __name__ == '__main__':

@@ -81,6 +81,7 @@ class Trainer:
                     began = time.perf_counter()
                     state, speed = self._train_epoch(state, progress)
                     examples = None if self._stop.stop_signal else self._validate(state)
+                    self._refuse_changed_data()
                     if examples is None:
                         self._watchdog.waits_for('the checkpoint')
                         yield state, None
@@ -145,6 +146,13 @@ class Trainer:
             len(self._val_set),
             self._should_stop,
         )
+
+    def _refuse_changed_data(self) -> None:
+        """Raises RunError for changed files, before a checkpoint is written of them."""
+        self._watchdog.waits_for('the data files')
+        with sync_errors():
+            self._train_set.refuse_changes()
+            self._val_set.refuse_changes()
 
     def _should_stop(self) -> bool:
         """Whether a signal stops the job; called after each step of the validation."""

@@ -95,6 +95,8 @@ def _validated_start(
         for split, dataset in (('train', spec.train_set), ('val', spec.val_set)):
             dataset.validate()
             terminal.line(f'{split:<6} {dataset.describe()}')
+            for warning in dataset.warnings():
+                terminal.line(f'WARNING: {warning}')
         state = initial_state(spec.task, spec.train_set.image_shape, pretrained)
         terminal.line(messages.describe_work(spec, state))
         sets = (spec.train_set, spec.val_set)

@@ -1,3 +1,5 @@
+import errno
+import os
 import struct
 import zlib
 
@@ -92,4 +94,21 @@ def test_a_picture_with_a_second_header_is_refused(tmp_path):
     second = struct.pack('>I', 13) + body + struct.pack('>I', zlib.crc32(body))
     path.write_bytes(valid[:33] + second + valid[33:])
     with pytest.raises(InputError, match=r'two\.png: corrupt PNG'):
+        read_png(path)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / '000000.png')
+    with pytest.raises(InputError, match=r'000000\.png: not a regular file'):
+        read_png(tmp_path / '000000.png')
+
+
+def test_an_error_of_the_disk_is_not_taken_for_a_corrupt_picture(path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Image, 'open', fail)
+    with pytest.raises(
+        InputError, match=r'000000\.png: cannot be read \(Input/output error; the d'
+    ):
         read_png(path)
