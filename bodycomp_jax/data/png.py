@@ -8,14 +8,13 @@ from PIL import Image
 
 from bodycomp_jax.config import DENSENET_SIDE
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.runtime.file_formats import other_format
+from bodycomp_jax.runtime.file_formats import START_BYTES, other_format
 from bodycomp_jax.runtime.files import explained, open_regular_file
 
 MAX_SIDE = 8192  # pixels; a larger size in a header is a decompression bomb
 PNG_START = struct.Struct('>8s4x4sIIBB')  # signature, IHDR, width, height, bit depth, colour type
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 GREY_8_BIT = (8, 0)
-START_BYTES = 132  # by which other formats are recognised
 EXPORT = 'export this slice as 8-bit greyscale PNG'
 
 

@@ -16,6 +16,7 @@ SIGNATURES = (  # (first bytes, what such a file is, remedy; None: that of the e
     (b'\x5c\x01\0\0', 'a NIfTI file', None),
     (b'\x80', 'a Python pickle', None),
 )
+START_BYTES = 132  # of a file, which tell its format
 WEB_PAGES = (b'<!doctype html', b'<html')
 
 
@@ -23,7 +24,7 @@ def other_format(start: bytes, remedy: str) -> str | None:
     """What a file is, and the remedy, such as 'a gzip file; unpack it'; None for unknown bytes.
 
     Args:
-      start: the first 132 bytes of the file, or all of a shorter one.
+      start: the first `START_BYTES` of the file or more, or all of a shorter one.
       remedy: how to make a file of the expected format.
     """
     if not start:

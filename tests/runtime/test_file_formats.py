@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bodycomp_jax.runtime.file_formats import other_format
+from bodycomp_jax.runtime.file_formats import START_BYTES, other_format
 
 
 def written(write):
@@ -42,7 +42,7 @@ def picture(kind):
     ],
 )
 def test_a_file_of_another_format_is_recognised(content, message):
-    found = other_format(content[:132], 'export it again')
+    found = other_format(content[:START_BYTES], 'export it again')
     assert found is not None
     assert re.search(message, found)
 
