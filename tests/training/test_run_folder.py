@@ -9,9 +9,9 @@ from bodycomp_jax.training.run_folder import locked, run_folder
 
 def test_a_folder_is_locked_once_and_free_again_after(tmp_path):
     refused = pytest.raises(InputError, match='is training in this folder')
-    with locked(tmp_path), refused, locked(tmp_path):
+    with locked(tmp_path, print), refused, locked(tmp_path, print):
         pass
-    with locked(tmp_path):
+    with locked(tmp_path, print):
         pass
 
 
