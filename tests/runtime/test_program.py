@@ -1,14 +1,8 @@
 """How programs begin and end."""
 
 import errno
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
-from helpers import command
 
 from bodycomp_jax.errors import InputError, RunError, Stopped
 from bodycomp_jax.runtime import program
