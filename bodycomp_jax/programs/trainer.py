@@ -16,7 +16,7 @@ from bodycomp_jax.training.train import train
 
 def run_trainer(
     argv: Sequence[str],
-    description: str,
+    description: str | None,
     config_class: type,
     open_sets: Callable[[RunConfig, Any, str], tuple[Any, Any]],
     make_task: Callable[[Any, Sequence[Any], int, Any], Task],

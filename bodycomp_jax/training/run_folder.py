@@ -2,15 +2,18 @@
 
 import contextlib
 import datetime
+import errno
 import fcntl
 import os
 import socket
+import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import IO
 
 from bodycomp_jax.config import RunConfig
-from bodycomp_jax.errors import InputError
-from bodycomp_jax.runtime.files import refuse_unwritable
+from bodycomp_jax.errors import InputError, RunError
+from bodycomp_jax.runtime.files import explained, refuse_unwritable
 from bodycomp_jax.runtime.processes import on_main_process
 
 DEFAULT_NAME = 'untitled_model_%Y_%m_%d_%H_%M_%S_%f'  # jobs may start in the same second
@@ -24,8 +27,8 @@ def run_folder(run: RunConfig) -> str:
     """The path of the run's folder, MODEL_OUTPUT_DIR/NAME; creates nothing.
 
     Raises InputError if the name is not a plain folder name or looks like that of another run, the
-    path is too long or not UTF-8, the folder is not writable, or it holds something other than a
-    run.
+    path is too long or not UTF-8, the folder or one in it is not writable, or it holds something
+    other than a run.
     """
     name = run.name
     if name is None:
@@ -44,28 +47,42 @@ def run_folder(run: RunConfig) -> str:
         raise InputError(
             f'{run_dir}: this folder holds files that are not a run; choose another --name'
         )
+    for folder, _, _ in os.walk(run_dir):
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise InputError(
+                f'{folder}: not writable for this user; let its owner run chmod -R g+w {run_dir}, '
+                'or give another --name'
+            )
     return run_dir
 
 
 @contextlib.contextmanager
-def locked(run_dir: str) -> Iterator[None]:
+def locked(run_dir: str, warn: Callable[[str], None]) -> Iterator[None]:
     """Creates the folder and locks it for the block; the kernel unlocks it when the process ends.
+
+    Warns if the file system has no locks.
 
     Raises InputError if another process of this host holds the lock.
     """
     os.makedirs(run_dir, exist_ok=True)
-    with open(os.path.join(run_dir, LOCK), 'a+') as file:
+    path = os.path.join(run_dir, LOCK)
+    with _open_lock(path) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            file.seek(0)
             raise InputError(
                 f'{run_dir}: {file.read().strip() or "another process"} is training in this '
                 'folder; wait for it, or give another --name'
             ) from None
-        file.truncate(0)
-        file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
-        file.flush()
+        except OSError as error:
+            warn(
+                f'{path}: cannot be locked on this file system ({explained(error, "")}); make sure '
+                'that no other process trains in this folder'
+            )
+        if file.writable():
+            file.truncate(0)
+            file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
+            file.flush()
         yield
 
 
@@ -105,6 +122,45 @@ def _refuse_other_spelling(output_dir: str, name: str) -> None:
 
 def _normal_form(name: str) -> str:
     return unicodedata.normalize('NFC', name)
+
+
+@on_main_process
+def refuse_missing_folder(run_dir: str) -> None:
+    """Raises RunError if the folder of a run was deleted or moved while it trained."""
+    try:
+        os.stat(run_dir)
+    except FileNotFoundError as error:
+        raise RunError(
+            f'{run_dir}: the folder of this run was deleted or moved while it trained; if it was '
+            'moved, move it back and run the same command again to continue'
+        ) from error
+    except OSError:  # a network drive that fails for a moment
+        return
+
+
+def _open_lock(path: str) -> IO[str]:
+    """The lock, which another user may own; follows no link and waits for no pipe."""
+    flags = os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        try:
+            fd, mode = os.open(path, flags | os.O_RDWR, 0o666), 'r+'
+        except PermissionError:
+            fd, mode = os.open(path, flags & ~os.O_CREAT | os.O_RDONLY), 'r'
+    except PermissionError as error:
+        raise InputError(
+            f'{path}: not readable for this user; let its owner run chmod g+rw {path}, or give '
+            'another --name'
+        ) from error
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
+            raise
+        raise InputError(
+            f'{path}: not a regular file; remove it, or give another --name'
+        ) from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise InputError(f'{path}: not a regular file; remove it, or give another --name')
+    return open(fd, mode)
 
 
 def _is_run(folder: str) -> bool:

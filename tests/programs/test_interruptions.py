@@ -229,7 +229,7 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_runs(run_cop
     program = (
         'import sys, time\n'
         'from bodycomp_jax.training.run_folder import locked\n'
-        'with locked(sys.argv[1]):\n'
+        'with locked(sys.argv[1], print):\n'
         '    print("held", flush=True)\n'
         '    time.sleep(600)\n'
     )
@@ -241,5 +241,5 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_runs(run_cop
         train_tiny(data_dir, run_copy, tiny_config())
     first.kill()
     first.communicate()
-    with locked(run_copy):
+    with locked(run_copy, print):
         pass

@@ -9,9 +9,9 @@ from bodycomp_jax.training.run_folder import locked, run_folder
 
 def test_a_folder_is_locked_once_and_free_again_after(tmp_path):
     refused = pytest.raises(InputError, match='is training in this folder')
-    with locked(tmp_path), refused, locked(tmp_path):
+    with locked(tmp_path, print), refused, locked(tmp_path, print):
         pass
-    with locked(tmp_path):
+    with locked(tmp_path, print):
         pass
 
 
@@ -65,8 +65,8 @@ def test_paths_that_checkpoints_cannot_have_are_refused(output_dir, message):
 
 def test_a_run_is_not_begun_again_under_another_spelling_of_its_name(tmp_path):
     composed, decomposed = 'gr\u00f6sse', 'gro\u0308sse'
-    with locked(tmp_path / decomposed):
-        pass
+    (tmp_path / decomposed).mkdir()
+    (tmp_path / decomposed / '.lock').touch()
     with pytest.raises(InputError, match='in another Unicode form'):
         run_folder(RunConfig(model_output_dir=tmp_path, name=composed))
     for name in (decomposed, 'gr\u00fcn'):
