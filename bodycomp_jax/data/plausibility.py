@@ -16,8 +16,8 @@ from bodycomp_jax.errors import InputError
 
 MUSCLE, FAT = (-30, 150), (-190, -30)  # HU
 LIMITS = {'muscle': MUSCLE, 'subcutaneous_fat': FAT, 'visceral_fat': FAT}
-# No median of a whole set is beyond these.
-IMPOSSIBLE = {'muscle': (-100, 300), 'subcutaneous_fat': (-250, 0), 'visceral_fat': (-250, 0)}
+# of the medians of a whole set
+POSSIBLE = {'muscle': (-100, 300), 'subcutaneous_fat': (-250, 0), 'visceral_fat': (-250, 0)}
 SCALED = 20  # values that never exceed it in size are fractions, z-scores or labels
 STORED = 1024  # RescaleIntercept of most scanners: stored values are HU plus this
 MIN_SHARE_STORED = 0.02  # of the pixels of a slice; bone this dense is rarer
@@ -25,7 +25,7 @@ GREY_RANGE, MIN_GREY = (-255, 510), 2  # resampling overshoots 0..255 a little
 SAMPLED_ROWS = 128  # of each slice, for the medians
 MIN_PIXELS = 64  # sampled pixels of a tissue from which a slice is judged by it
 MIN_SHARE, MIN_SHARE_OF_SLICE = 0.6, 0.5  # of the pixels of a tissue within its limits
-MAX_DOUBTFUL = 0.02  # share of the slices that may be below `MIN_SHARE_OF_SLICE`
+MAX_DOUBTFUL = 0.05  # share of the slices that may be below `MIN_SHARE_OF_SLICE`
 LOWEST, HIGHEST = -1024, 3071  # HU of the first and the last bin of the histograms
 BINS = HIGHEST - LOWEST + 1
 USE_ANYWAY = 'If this is intended, give --nocheck_values'
@@ -121,9 +121,9 @@ def impossible_values(low: float, high: float, apply_window: bool) -> str | None
         return None if fits else f'{found} are not grey values in 0..255; {WANTED_GREY}'
     if low >= -SCALED and high <= SCALED:
         return f'{found} are scaled, not HU; {WANTED_HU}'
-    return (
-        f'{found} are not HU, of which air and fat are below 0; {WANTED_HU}' if low >= 0 else None
-    )
+    if low >= 0:
+        return f'{found} are not HU, of which air and fat are below 0; {WANTED_HU}'
+    return None
 
 
 def impossible_set(values: SliceValues, tissues: Sequence[str], apply_window: bool) -> str | None:
@@ -135,30 +135,28 @@ def impossible_set(values: SliceValues, tissues: Sequence[str], apply_window: bo
     reason = impossible_values(low, high, apply_window)
     if reason is not None or not apply_window:
         return reason
-    found = {tissue: m for tissue, m in zip(tissues, medians(values), strict=True) if m == m}
+    enough = values.sampled.sum(0) >= MIN_PIXELS
+    found = dict(zip(np.array(tissues)[enough], medians(values)[enough], strict=True))
     judged = {tissue: m for tissue, m in found.items() if LIMITS[tissue] == FAT} or found
-    if any(IMPOSSIBLE[tissue][0] <= m <= IMPOSSIBLE[tissue][1] for tissue, m in judged.items()):
+    possible = [POSSIBLE[name][0] <= m <= POSSIBLE[name][1] for name, m in judged.items()]
+    if any(possible) or not possible:
         return None
     listed = ', '.join(f'{tissue.replace("_", " ")} {m:.0f}' for tissue, m in found.items())
     where = _where(_low_slices(values).any(axis=1))
     return (
-        f'median {listed} cannot be HU of these tissues ({where}); check the order of the labels, '
-        f'or {WANTED_HU}'
+        f'median {listed} cannot be HU of these tissues ({where}); check that masks and images '
+        f'fit, and the order of the labels, or {WANTED_HU}'
     )
 
 
 def doubts(values: SliceValues, tissues: Sequence[str], apply_window: bool) -> list[str]:
     """What is improbable in a set, and where to look; for warnings."""
     rare = (
-        (~values.labelled, 'no label'),
-        (values.uniform, 'a single value'),
+        (~values.labelled, 'no label', 'label them or leave them out'),
+        (values.uniform, 'a single value', 'leave them out'),
     )
     return [
-        *(
-            f'{what} {_where(which)}; label them or leave them out'
-            for which, what in rare
-            if which.any()
-        ),
+        *(f'{what} {_where(which)}; {remedy}' for which, what, remedy in rare if which.any()),
         *_doubtful_tissues(values, tissues, apply_window),
     ]
 

@@ -211,7 +211,11 @@ class SegmentationSet:
 
     def _refuse_impossible_values(self) -> None:
         if not self._pixels[1:].any():
-            raise InputError(f'{self.masks.path}: no pixel has a label. {USE_ANYWAY}')
+            wanted = ', '.join(f'{i} {name}' for i, name in enumerate(self._tissues, start=1))
+            raise InputError(
+                f'{self.masks.path}: no pixel has a label; label the tissues ({wanted}). '
+                f'{USE_ANYWAY}'
+            )
         reason = plausibility.impossible_set(self._values, self._tissues, self._apply_window)
         if reason is None and self._disjoint_from is not None:
             reason = self._shared_images(self._disjoint_from)

@@ -68,7 +68,7 @@ class Segmenter:
         apply_window = self.config.apply_window_function
         slices = _validated(slices, apply_window)
         divisor = self.config.size_divisor
-        if slices.ndim != 3 or slices.shape[1] % divisor or slices.shape[2] % divisor:
+        if slices.ndim != 3 or any(n == 0 or n % divisor for n in slices.shape[1:]):
             raise InputError(
                 f'invalid slices of shape {slices.shape}: expected [slices, height, width] with '
                 f'height and width multiples of {divisor}'

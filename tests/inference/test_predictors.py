@@ -41,7 +41,7 @@ def test_a_slice_alone_is_the_slice_in_a_batch(model, images, n):
 
 def test_other_sizes_work_if_the_network_can_halve_them(model):
     assert model(np.zeros((2, 16, 24), np.int16))[1].shape == (2, 16, 24)
-    for shape in ((2, 16, 23), (16, 16), (2, 16, 16, 1)):
+    for shape in ((2, 16, 23), (16, 16), (2, 16, 16, 1), (2, 0, 16)):
         with pytest.raises(InputError, match='height and width multiples of 2'):
             model(np.zeros(shape, np.int16))
 
