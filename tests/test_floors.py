@@ -24,6 +24,7 @@ HOMES = {
     'absl': {'bodycomp_jax/runtime/flags.py'},
     'fcntl': {'bodycomp_jax/training/run_folder.py'},
     'h5py': {'bodycomp_jax/checkpoints/keras_file.py'},
+    'resource': {'bodycomp_jax/runtime/limits.py'},
     'rich': {'bodycomp_jax/runtime/terminal.py'},
     'psutil': {'bodycomp_jax/runtime/host_memory.py'},
     'PIL': {

@@ -298,7 +298,8 @@ def refuse_small_disk(run_dir: str, state: Any, log_bytes: int) -> None:
     if free + store.bytes_on_disk(run_dir) < needed:
         raise InputError(
             f'{run_dir}: the checkpoints and figures of this run need about '
-            f'{needed / 1e6:,.0f} MB, but only {free / 1e6:,.0f} MB are free; free some space or choose another output folder'
+            f'{needed / 1e6:,.0f} MB, but only {free / 1e6:,.0f} MB are free; free some '
+            'space or choose another output folder'
         )
 
 

@@ -26,7 +26,7 @@ def run(main: Main) -> NoReturn:
     Exit codes: 0 done, 1 failed, 2 wrong usage or invalid input, 128 + n ended by signal n.
     """
     streams.make_unfailing()
-    _silence_orbax()
+    _watch_ignored_errors()
 
     def checked_main(argv: list[str]) -> None:
         _refuse_missing_folder()
@@ -105,17 +105,21 @@ def _refuse_missing_folder() -> None:
         ) from error
 
 
-def _silence_orbax() -> None:
-    """Drops Orbax's log of every save and of the errors that it also raises.
+def _watch_ignored_errors() -> None:
+    """Ends the process if Ctrl-C interrupts what ignores errors, and drops those of Orbax.
 
-    After a corrupt checkpoint its threads call into an event loop that is closed already.
+    Orbax also logs every save and the errors that it raises. After a corrupt checkpoint its threads
+    call into an event loop that is closed already.
     """
     for logger in ('absl', 'asyncio'):
         logging.getLogger(logger).setLevel(logging.CRITICAL)
     print_error = sys.unraisablehook
 
-    def print_other_errors(unraisable):
+    def look_at(unraisable):
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            _print(unraisable.exc_value, '')
+            _end_at_once(_code(unraisable.exc_value))
         if ORBAX_NOISE not in str(unraisable.exc_value):
             print_error(unraisable)
 
-    sys.unraisablehook = print_other_errors
+    sys.unraisablehook = look_at

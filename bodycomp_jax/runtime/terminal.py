@@ -13,6 +13,7 @@ import rich.table
 from bodycomp_jax.runtime import job
 
 PLAIN_WIDTH = 1000  # columns of a table in a file or a pipe
+MIN_WIDTH = 40  # columns of a terminal
 
 Item = TypeVar('Item')
 
@@ -25,6 +26,8 @@ class Terminal:
         self._quiet = not job.is_main_process()
         if not self._console.is_terminal:
             self._console.width = PLAIN_WIDTH
+        elif self._console.width < MIN_WIDTH:  # COLUMNS=0: no letter would fit
+            self._console.width = MIN_WIDTH
 
     def line(self, text: str) -> None:
         """Prints a line."""

@@ -71,7 +71,10 @@ class MetricsLog:
             summary.image(f'validation_{i}', figure, dataformats='HWC')
             for i, figure in enumerate(figures)
         ]
-        if self._events is None or self._events.is_deleted():
+        if self._events is not None and self._events.is_deleted():
+            self._events.close()
+            self._events = None
+        if self._events is None:
             self._events = _EventFile(self._events_dir, row['epoch'])
         self._events.write(row['epoch'], [*scalars, *images])
 
