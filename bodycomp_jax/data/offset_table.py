@@ -15,6 +15,7 @@ from bodycomp_jax.runtime.file_formats import other_format
 from bodycomp_jax.runtime.files import explained, open_regular_file
 
 SERIES_COLUMNS = ('series', 'SeriesInstanceUID')
+UNNAMED = ('', 'nan', 'none', 'null', 'n/a', '<na>')  # as pandas and others write no name
 ALL_SLICES = 'all slices'  # the series of a table without such a column
 INDEX_COLUMNS = {'', 'unnamed: 0', 'index', 'row', 'image', 'picture', 'file', 'filename', 'path'}
 SEPARATORS = {';': 'semicolons', '\t': 'tabs', '|': 'bars'}
@@ -225,7 +226,7 @@ def _series(path: str, header: list[str], rows: list[list[str]]) -> dict[str, np
     rows_of: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
         series = row[column].strip()
-        if not series:
+        if series.lower() in UNNAMED:
             raise InputError(f'{path}: row {i} names no {name}; name the scan of each slice')
         rows_of.setdefault(series, []).append(i)
     return {name: np.array(indices) for name, indices in rows_of.items()}

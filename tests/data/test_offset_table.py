@@ -61,6 +61,7 @@ def test_offsets_and_series(path, encoding):
         ('series,ZOffset\na,"1,5"\n', "invalid offset '1,5': expected a number of mm such as"),
         ('series,ZOffset\na,1_5\n', "invalid offset '1_5': expected a number of mm such as"),
         ('series,ZOffset\n,1\n', 'row 0 names no series'),
+        ('series,ZOffset\na,1\nNaN,1\n', 'row 1 names no series'),
         ('Series,ZOffset\na,1\n', "the column 'Series' is not read; rename it to series"),
         ('<!DOCTYPE html>\n<html>\n', 'not a table, but a web page, .*; download the file'),
         ('PK\x03\x04', 'not a table, but a ZIP archive .*; save it as CSV in UTF-8'),
