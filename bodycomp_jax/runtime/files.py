@@ -87,8 +87,7 @@ def _new_file(path: str, binary: bool) -> IO[Any]:
     """A file that replaces what a process that was killed left; follows no link."""
     with contextlib.suppress(FileNotFoundError):
         os.remove(path)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    return open(fd, 'wb') if binary else open(fd, 'w', newline='')
+    return open(path, 'xb') if binary else open(path, 'x', newline='')
 
 
 def existing_folder(folder: str) -> str:
