@@ -20,6 +20,7 @@ DEFAULT_NAME = 'untitled_model_%Y_%m_%d_%H_%M_%S_%f'  # jobs may start in the sa
 MAX_NAME_BYTES = 255
 MAX_PATH_BYTES = 3800  # Linux allows 4095; those of the files in a checkpoint are longer by 150
 LOCK = '.lock'
+MARKS = ('args.json', LOCK)  # at least one is in every folder of a run
 
 
 @on_main_process
@@ -127,15 +128,18 @@ def _normal_form(name: str) -> str:
 @on_main_process
 def refuse_missing_folder(run_dir: str) -> None:
     """Raises RunError if the folder of a run was deleted or moved while it trained."""
-    try:
-        os.stat(run_dir)
-    except FileNotFoundError as error:
-        raise RunError(
-            f'{run_dir}: the folder of this run was deleted or moved while it trained; if it was '
-            'moved, move it back and run the same command again to continue'
-        ) from error
-    except OSError:  # a network drive that fails for a moment
+    for name in MARKS:  # of the folder, which a save in the background may have made anew
+        try:
+            os.lstat(os.path.join(run_dir, name))
+        except FileNotFoundError:
+            continue
+        except OSError:  # a network drive that fails for a moment
+            return
         return
+    raise RunError(
+        f'{run_dir}: the folder of this run was deleted or moved while it trained; if it was '
+        'moved, move it back and run the same command again to continue'
+    )
 
 
 def _open_lock(path: str) -> IO[str]:
@@ -165,4 +169,4 @@ def _open_lock(path: str) -> IO[str]:
 
 def _is_run(folder: str) -> bool:
     """Whether a training ever started in this folder, however soon it ended."""
-    return any(os.path.exists(os.path.join(folder, name)) for name in ('args.json', LOCK))
+    return any(os.path.exists(os.path.join(folder, name)) for name in MARKS)

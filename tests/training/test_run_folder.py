@@ -121,6 +121,9 @@ def test_a_run_of_another_user_with_a_folder_that_is_not_writable_is_refused(tmp
 
 
 def test_a_run_folder_that_was_deleted_is_an_error(tmp_path):
+    (tmp_path / 'args.json').touch()
     refuse_missing_folder(str(tmp_path))
-    with pytest.raises(RunError, match='deleted or moved while it trained'):
-        refuse_missing_folder(str(tmp_path / 'gone'))
+    for folder in (tmp_path / 'gone', tmp_path / 'new'):
+        (tmp_path / 'new' / 'checkpoints').mkdir(parents=True, exist_ok=True)
+        with pytest.raises(RunError, match='deleted or moved while it trained'):
+            refuse_missing_folder(str(folder))
