@@ -21,6 +21,8 @@ INITIALIZERS = (
     'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform', 'lecun_normal',
 )  # fmt: skip
 DENSENET_SIDE = 256  # pixels, to which the slices for slice selection are resized
+MAX_EPOCHS = 1_000_000
+MAX_BATCHES_PER_EPOCH = 1_000_000  # the order of an epoch is drawn at its start
 MAX_BLOCKS = 6  # of a DenseNet; each halves the 63 x 63 pixels that the first block sees
 MAX_LEVELS = 12  # of a U-Net
 MAX_LAYERS = 64  # of a level or a block
@@ -44,14 +46,19 @@ def option(
     short: str | None = None,
     choices: tuple[str, ...] | None = None,
     positional: bool = False,
+    path: bool = False,
 ) -> Any:
-    """A dataclass field that is also a flag and, if `positional`, a positional argument."""
+    """A dataclass field that is also a flag and, if `positional`, a positional argument.
+
+    In a `path` the shell's ~ is expanded.
+    """
     metadata = {
         'help': help,
         'group': group,
         'short': short,
         'choices': choices,
         'positional': positional,
+        'path': path,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -68,17 +75,19 @@ class RunConfig:
         'folder of the training data; also the first positional argument',
         group='Input and output',
         positional=True,
+        path=True,
     )
     model_output_dir: str = option(
         None,
         'folder for the folder of the run; also the second positional argument',
         group='Input and output',
         positional=True,
+        path=True,
     )
     name: str | None = option(
         None,
         'name of the run and of its folder; an existing run continues '
-        '(default: untitled_model_%Y_%m_%d_%H_%M_%S)',
+        '(default: untitled_model_<time>)',
         group='Input and output',
         short='a',
     )
@@ -321,6 +330,7 @@ class TrainerConfig:
         'network flags that are not given are taken from it',
         group='Training',
         short='w',
+        path=True,
     )
     seed: int = option(
         0, 'seed of the initial weights, the shuffling and the augmentation', group='Training'
@@ -336,8 +346,14 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         _check_choices(self)
         check_positive(self, 'batch_size', 'epochs', 'learning_rate')
-        count = self.batches_per_epoch
-        _check(count is None or count > 0, 'batches_per_epoch', count, 'use a positive number')
+        epochs, count = self.epochs, self.batches_per_epoch
+        _check(epochs <= MAX_EPOCHS, 'epochs', epochs, f'use at most {MAX_EPOCHS}')
+        _check(
+            count is None or 0 < count <= MAX_BATCHES_PER_EPOCH,
+            'batches_per_epoch',
+            count,
+            f'use a number in 1..{MAX_BATCHES_PER_EPOCH}; for a longer training raise --epochs',
+        )
         finite = self.learning_rate < math.inf
         _check(finite, 'learning_rate', self.learning_rate, 'use a finite number')
         _check(0 <= self.seed < 2**32, 'seed', self.seed, 'use a whole number in 0..4294967295')

@@ -15,7 +15,8 @@ from bodycomp_jax.checkpoints.network import load_network
 from bodycomp_jax.config import TrainerConfig, as_flag, from_json, from_values, to_json, to_values
 from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.runtime.files import free_bytes
-from bodycomp_jax.runtime.processes import is_main_process, on_main_process
+from bodycomp_jax.runtime.job import is_main_process
+from bodycomp_jax.runtime.processes import on_main_process
 
 METRICS = 'metrics.csv'
 MAX_UNSAVED_EPOCHS = 2  # written to metrics.csv before the first checkpoint is complete
@@ -340,14 +341,15 @@ def refuse_lost_checkpoints(run_dir: str) -> None:
 
 
 @on_main_process
-def refuse_small_disk(run_dir: str, state: Any) -> None:
-    """Raises InputError if the checkpoints of such a state do not fit on the disk."""
-    needed = store.MAX_ON_DISK * sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+def refuse_small_disk(run_dir: str, state: Any, log_bytes: int) -> None:
+    """Raises InputError if checkpoints of such a state and `log_bytes` do not fit on the disk."""
+    needed = store.MAX_ON_DISK * sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + log_bytes
     free = free_bytes(run_dir)
     if free + folder.bytes_on_disk(run_dir) < needed:
         raise InputError(
-            f'{run_dir}: the checkpoints of this network need up to {needed / 1e6:,.0f} MB, but '
-            f'only {free / 1e6:,.0f} MB are free; free some space or choose another output folder'
+            f'{run_dir}: the checkpoints and figures of this run need about '
+            f'{needed / 1e6:,.0f} MB, but only {free / 1e6:,.0f} MB are free; free some '
+            'space or choose another output folder'
         )
 
 

@@ -18,11 +18,14 @@ from typing import IO, Any
 import numpy as np
 
 from bodycomp_jax.errors import InputError, RunError
+from bodycomp_jax.runtime.file_formats import other_format
 from bodycomp_jax.runtime.files import explained, open_regular_file, replacing
 
 MAX_HEADER_BYTES = 1 << 16  # numpy.save writes 118; the format allows 4 GiB
 FINGERPRINT_ROWS = 16
 COPY_BYTES = 1 << 26  # memory for copying a Fortran-ordered file
+MAGIC = b'\x93NUMPY'
+SAVE_NUMBERS = 'convert it to plain integers or floats (astype), then use numpy.save'
 
 
 class NpyRows:
@@ -230,6 +233,9 @@ def _read_header(fd: int, path: str) -> tuple[tuple[int, ...], bool, np.dtype, i
         start = os.pread(fd, MAX_HEADER_BYTES, 0)
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({explained(error, "")})') from error
+    other = None if start.startswith(MAGIC) else other_format(start, 'write it with numpy.save')
+    if other is not None:
+        raise InputError(f'{path}: not a readable .npy file, but {other}')
     try:
         version = np.lib.format.read_magic(io.BytesIO(start))
         length_bytes = 2 if version == (1, 0) else 4
@@ -244,13 +250,11 @@ def _read_header(fd: int, path: str) -> tuple[tuple[int, ...], bool, np.dtype, i
             read = np.lib.format.read_array_header_2_0
         shape, fortran_order, dtype = read(stream, max_header_size=MAX_HEADER_BYTES)
     except Exception as error:  # the parsers of Python and numpy raise almost anything
-        raise InputError(
-            f'{path}: not a readable .npy file ({error}); write it with numpy.save'
-        ) from error
+        raise InputError(f'{path}: not a readable .npy file ({error}); {SAVE_NUMBERS}') from error
     if not shape or min(shape) < 0 or dtype.kind not in 'biufc':
         raise InputError(
-            f'{path}: {dtype} of shape {shape}, expected an array of numbers; write it with '
-            'numpy.save'
+            f'{path}: {dtype} of shape {shape}, expected an array of numbers, such as int16 '
+            f'(numpy.save keeps neither bfloat16 nor lists of arrays); {SAVE_NUMBERS}'
         )
     return tuple(int(n) for n in shape), fortran_order, dtype, offset  # True counts as 1
 

@@ -11,9 +11,11 @@ import numpy as np
 
 from bodycomp_jax.data.plausibility import USE_ANYWAY
 from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime.file_formats import other_format
 from bodycomp_jax.runtime.files import explained, open_regular_file
 
 SERIES_COLUMNS = ('series', 'SeriesInstanceUID')
+UNNAMED = ('', 'nan', 'none', 'null', 'n/a', '<na>')  # as pandas and others write no name
 ALL_SLICES = 'all slices'  # the series of a table without such a column
 INDEX_COLUMNS = {'', 'unnamed: 0', 'index', 'row', 'image', 'picture', 'file', 'filename', 'path'}
 SEPARATORS = {';': 'semicolons', '\t': 'tabs', '|': 'bars'}
@@ -139,8 +141,12 @@ def _read_rows(path: str) -> tuple[list[str], list[list[str]]]:
     if not os.path.lexists(path):
         raise InputError(f'{path}: no such table; {contents_beside(path)}')
     try:
-        with open(open_regular_file(path), newline='', encoding='utf-8-sig') as file:
-            text = file.read()
+        with open(open_regular_file(path), 'rb') as file:
+            content = file.read()
+        other = other_format(content, 'save it as CSV in UTF-8')
+        if other is not None:
+            raise InputError(f'{path}: not a table, but {other}')
+        text = content.decode('utf-8-sig')
         if '\0' in text:
             raise csv.Error('it contains zeros, as UTF-16 does')
         lines = csv.reader(text.splitlines(keepends=True), strict=True)
@@ -158,7 +164,7 @@ def _read_rows(path: str) -> tuple[list[str], list[list[str]]]:
             f'{path}: row {ragged} has {len(rows[ragged])} values, but the header names '
             f'{len(header)} columns; separate values by commas, and write 1.5, not 1,5'
         )
-    return header, rows
+    return [name.strip() for name in header], rows
 
 
 def _refuse_other_separator(path: str, text: str) -> None:
@@ -196,7 +202,7 @@ def _position(path: str, header: list[str], name: str) -> int:
 
 def _offset(path: str, row: int, column: str, text: str) -> float:
     try:
-        value = float(text)
+        value = math.nan if '_' in text else float(text)  # Python reads 1_5 as 15
     except ValueError:
         value = math.nan
     if not abs(value) < MAX_OFFSET:
@@ -211,13 +217,18 @@ def _series(path: str, header: list[str], rows: list[list[str]]) -> dict[str, np
     """{name: indices of its rows}, in the order of their first rows."""
     name = next((name for name in SERIES_COLUMNS if name in header), None)
     if name is None:
+        lower = [name.lower() for name in SERIES_COLUMNS]
+        similar = next((name for name in header if name.lower() in lower), None)
+        if similar is not None:
+            raise InputError(f'{path}: the column {similar!r} is not read; rename it to series')
         return {ALL_SLICES: np.arange(len(rows))}
     column = _position(path, header, name)
     rows_of: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
-        if not row[column].strip():
+        series = row[column].strip()
+        if series.lower() in UNNAMED:
             raise InputError(f'{path}: row {i} names no {name}; name the scan of each slice')
-        rows_of.setdefault(row[column], []).append(i)
+        rows_of.setdefault(series, []).append(i)
     return {name: np.array(indices) for name, indices in rows_of.items()}
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bodycomp_jax import ct
 from bodycomp_jax.config import SegmentationConfig
 from bodycomp_jax.data import plausibility
 from bodycomp_jax.data.npy import NpyRows, npy_writers
@@ -348,6 +349,11 @@ def _check_shape(rows: NpyRows) -> None:
         )
     if 0 in shape:
         raise InputError(f'{rows.path}: an array of shape {shape}; expected at least one slice')
+    if ct.slices_last(shape):
+        raise InputError(
+            f'{rows.path}: an array of shape {shape}: the last axis seems to count the slices; '
+            'save numpy.moveaxis(array, 2, 0)'
+        )
     if shape[1] != shape[2]:
         raise InputError(
             f'{rows.path}: slices of {shape[1]} x {shape[2]} are not square; pad or crop them'

@@ -309,6 +309,11 @@ def _list_pictures(folder: str, count: int, table: str) -> list[str]:
     if not os.path.isdir(folder):
         raise InputError(f'{folder}: no such folder; {contents_beside(folder)}')
     found = _pictures_in(folder)
+    if not found:
+        raise InputError(
+            f'{folder}: no pictures named 000000.png, 000001.png and so on (the ending in small '
+            f'letters); {contents_beside(os.path.join(folder, "000000.png"))}'
+        )
     wanted = [f'{i:06d}.png' for i in range(len(found))]
     gap = next((name for name in wanted if name not in found), None)
     if gap is not None:

@@ -20,6 +20,7 @@ from bodycomp_jax.errors import InputError
 from bodycomp_jax.models.build import build_network, preprocess
 
 MAX_BATCH = 16  # slices per call of the network; bounds the memory
+MIN_SLICES, MAX_FALL = 5, -0.5  # of a series whose direction is judged, and its correlation
 MIN_SPACING = 0.1  # mm between slices; CT has none that are closer
 
 
@@ -162,15 +163,43 @@ class SliceSelector:
             warnings.warn(
                 f'{len(z)} slices within {np.ptp(z):.3g} mm: z must be in mm', stacklevel=2
             )
+        if _falls(z, offsets, self.config.threshold):
+            warnings.warn(
+                'the predicted offsets fall where z rises: z must be positive towards the head '
+                '(else pass -z), and in the order of the slices',
+                stacklevel=2,
+            )
         return {
             level: vertebrae.find_level(z, offsets[:, i], self.config.threshold)
             for i, level in enumerate(self.config.levels)
         }
 
 
+def _falls(z: np.ndarray, offsets: np.ndarray, threshold: float) -> bool:
+    """Whether the offsets of every level fall towards the head, as far as they say anything."""
+    reach = vertebrae.SIGMOID_RANGE * threshold
+    offsets = offsets.clip(-reach, reach)
+    if len(z) < MIN_SLICES or np.ptp(z) == 0 or np.ptp(offsets, axis=0).min() < threshold:
+        return False
+    return all(np.corrcoef(z, mm)[0, 1] < MAX_FALL for mm in offsets.T)
+
+
 def _validated(slices: Any, apply_window: bool) -> np.ndarray:
     """Slices as an array of finite numbers, of a type that can hold HU if those are expected."""
-    slices = np.asarray(slices)
+    try:
+        slices = np.asarray(slices)
+    except ValueError as error:  # a list of arrays of different shapes
+        raise InputError(
+            f'invalid slices: they do not form an array [slices, height, width] ({error}); '
+            'predict the slices of each size by a call of its own'
+        ) from error
+    if ct.slices_last(slices.shape):
+        warnings.warn(
+            f'slices of shape {slices.shape} count as {slices.shape[0]} slices of '
+            f'{slices.shape[1]} x {slices.shape[2]}; if the last axis counts the slices, pass '
+            'numpy.moveaxis(slices, 2, 0)',
+            stacklevel=3,
+        )
     if slices.dtype.kind not in 'iuf' or not np.isfinite(slices).all():
         raise InputError(f'invalid slices of type {slices.dtype}: expected finite numbers')
     if apply_window:

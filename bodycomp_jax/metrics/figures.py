@@ -21,6 +21,7 @@ FONT_SIZE, MARGIN = 16, 8
 MAX_CURVES = 4  # series that are drawn
 MAX_TITLE = 40  # letters of the name of a series and the level
 CURVE_SIZE = (800, 360)  # pixels
+CAPTION_BYTES, BYTES_PER_PIXEL, CURVE_BYTES = 20_000, 4, 16_000  # of PNG files of real slices
 PREDICTED, TRUE, AXIS = (64, 176, 228), (240, 201, 62), (110, 110, 110)
 
 
@@ -80,6 +81,17 @@ def level_figures(
         )
         for name, rows in itertools.islice(series.items(), MAX_CURVES)
     ]
+
+
+def segmentation_bytes(count: int, image_shape: tuple[int, ...]) -> int:
+    """About the size of `count` segmentation figures of slices `(H, W)` as PNG files."""
+    height, width = image_shape
+    return count * (CAPTION_BYTES + BYTES_PER_PIXEL * height * width)
+
+
+def level_bytes(series: int, levels: int) -> int:
+    """About the size of the level figures of so many series as PNG files."""
+    return min(series, MAX_CURVES) * levels * CURVE_BYTES
 
 
 def _curve(title: str, true: np.ndarray, predicted: np.ndarray, threshold: float) -> np.ndarray:

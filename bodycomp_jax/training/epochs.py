@@ -14,16 +14,13 @@ from bodycomp_jax.config import TrainerConfig
 from bodycomp_jax.data.batches import ReadAhead, evaluation_batches, training_batches
 from bodycomp_jax.errors import RunError, on_all_processes
 from bodycomp_jax.runtime.devices import program_memory
-from bodycomp_jax.runtime.processes import (
-    is_alone,
-    is_main_process,
-    lost_process_errors,
-    sync_errors,
-)
+from bodycomp_jax.runtime.job import is_alone, is_main_process
+from bodycomp_jax.runtime.processes import lost_process_errors, sync_errors
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.training import data_parallel, messages
 from bodycomp_jax.training.device_batches import cached_batches, streamed_batches
 from bodycomp_jax.training.evaluate import evaluate, one_behind
+from bodycomp_jax.training.metrics_log import shows_figures
 from bodycomp_jax.training.run_spec import RunSpec
 from bodycomp_jax.training.state import Progress, TrainState
 from bodycomp_jax.training.step import eval_step, train_step
@@ -89,7 +86,7 @@ class Trainer:
                     seconds = round(time.perf_counter() - began, 3)
                     row = self._epoch_row(progress, int(state.step), examples)
                     progress.end_epoch({**row, **speed, 'seconds': seconds})
-                    figures = self._draw_figures(state, examples['metrics'])
+                    figures = self._draw_figures(state, examples['metrics'], len(progress.history))
                     self._watchdog.waits_for('the checkpoint')
                     yield state, figures
 
@@ -179,8 +176,10 @@ class Trainer:
             'learning_rate': float(f'{rate:.6g}'),
         }
 
-    def _draw_figures(self, state: TrainState, metrics: dict[str, np.ndarray]) -> list[np.ndarray]:
-        if not is_main_process():
+    def _draw_figures(
+        self, state: TrainState, metrics: dict[str, np.ndarray], epoch: int
+    ) -> list[np.ndarray]:
+        if not (is_main_process() and shows_figures(epoch, self._config.epochs)):
             return []
         self._watchdog.waits_for('the figures')
         outputs = None

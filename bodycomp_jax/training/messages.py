@@ -35,6 +35,14 @@ def describe_progress(spec: RunSpec, progress: Progress) -> str:
     return f'{spec.run_dir} {done}, {spec.config.epochs} epochs in total'
 
 
+def other_arithmetic(changed: list[str]) -> str:
+    """A warning about what may change the last bits of the result."""
+    return (
+        f'WARNING: this run was trained with {"; ".join(changed)}. The result will not be '
+        'bit-identical to that of an undisturbed run; for equal bits, continue it as before'
+    )
+
+
 def describe_epoch(spec: RunSpec, history: list[Row]) -> str:
     """The losses, the summary metrics and the speed of the last epoch, and the time left."""
     config, row = spec.config, history[-1]

@@ -15,19 +15,16 @@ from bodycomp_jax.checkpoints.run import (
 )
 from bodycomp_jax.config import to_json, to_values
 from bodycomp_jax.errors import Stopped
-from bodycomp_jax.runtime.processes import (
-    is_alone,
-    on_main_process,
-    refuse_differences,
-    sync_errors,
-)
+from bodycomp_jax.runtime import arithmetic
+from bodycomp_jax.runtime.job import is_alone
+from bodycomp_jax.runtime.processes import on_main_process, refuse_differences, sync_errors
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.runtime.versions import versions
 from bodycomp_jax.training import messages
 from bodycomp_jax.training.device_batches import plan_device_cache
 from bodycomp_jax.training.epochs import Trainer
-from bodycomp_jax.training.metrics_log import MetricsLog, write_args
-from bodycomp_jax.training.run_folder import locked
+from bodycomp_jax.training.metrics_log import MetricsLog, bytes_to_write, write_args
+from bodycomp_jax.training.run_folder import locked, refuse_missing_folder
 from bodycomp_jax.training.run_spec import RunSpec
 from bodycomp_jax.training.state import Progress, TrainState, initial_state
 from bodycomp_jax.training.stop_signals import StopSignals
@@ -50,16 +47,17 @@ def train(spec: RunSpec, pretrained: dict[str, Any] | None = None) -> None:
     terminal = Terminal()
     state, cached = _validated_start(spec, pretrained, terminal)
     data = _fingerprints(spec)
-    refuse_small_disk(spec.run_dir, state)
+    figure_bytes = spec.task.figure_bytes(spec.train_set.image_shape)
+    log_bytes = bytes_to_write(spec.run_dir, spec.config.epochs, figure_bytes)
+    refuse_small_disk(spec.run_dir, state, log_bytes)
     with (
         contextlib.ExitStack() as stack,
         StopSignals(is_alone()) as stop,
         RunCheckpoints(spec.run_dir, spec.config, terminal.warn) as checkpoints,
     ):
-        on_main_process(stack.enter_context)(locked(spec.run_dir))
+        on_main_process(stack.enter_context)(locked(spec.run_dir, terminal.warn))
         state, saved = checkpoints.restore(state)
-        progress = Progress.from_json({**saved, 'data': data}) if saved else Progress(data)
-        terminal.line(messages.describe_progress(spec, progress))
+        progress = _progress(spec, saved, data, terminal)
         write_args(spec.run_dir, _args(spec))
         if len(progress.history) < spec.config.epochs:
             cached = on_main_process(bool)(cached)  # every process must compile the same programs
@@ -67,6 +65,7 @@ def train(spec: RunSpec, pretrained: dict[str, Any] | None = None) -> None:
             with MetricsLog(spec.run_dir, progress.history, terminal.warn) as log:
                 epochs = trainer.epochs(state, progress)
                 for state, figures in epochs:
+                    refuse_missing_folder(spec.run_dir)
                     if figures is not None:
                         log.write(progress.history, figures)
                         terminal.line(messages.describe_epoch(spec, progress.history))
@@ -114,6 +113,21 @@ def _fingerprints(spec: RunSpec) -> dict[str, Any]:
     if not spec.settings.allow_data_change:
         refuse_data_change(spec.run_dir, data)
     return data
+
+
+def _progress(
+    spec: RunSpec, saved: dict[str, Any] | None, data: dict[str, Any], terminal: Terminal
+) -> Progress:
+    """Of a new run or, if something is `saved`, of one that continues; says which."""
+    conditions = arithmetic.describe(
+        len(spec.devices), spec.devices[0].device_kind, spec.task.model.dtype.name, os.environ
+    )
+    progress = Progress.from_json({**(saved or {}), 'data': data, 'arithmetic': conditions})
+    terminal.line(messages.describe_progress(spec, progress))
+    changed = arithmetic.differences((saved or {}).get('arithmetic', {}), conditions)
+    if changed:
+        terminal.line(messages.other_arithmetic(changed))
+    return progress
 
 
 def _args(spec: RunSpec) -> dict[str, Any]:

@@ -3,6 +3,7 @@ import functools
 import os
 import resource
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from data.fuzz_npy import fuzz
@@ -57,6 +58,19 @@ def test_other_files_are_refused(tmp_path, content):
     (tmp_path / 'file.npy').write_bytes(content)
     with pytest.raises(InputError, match=r'file\.npy: not a readable \.npy file'):
         NpyRows(tmp_path / 'file.npy')
+
+
+def test_the_error_for_a_file_of_another_format_says_which(tmp_path):
+    np.savez(tmp_path / 'file.npz', ARRAY)
+    (tmp_path / 'file.npz').rename(tmp_path / 'file.npy')
+    with pytest.raises(InputError, match=r'file\.npy: .*, but a ZIP archive .*numpy\.save'):
+        NpyRows(tmp_path / 'file.npy')
+
+
+@pytest.mark.parametrize('dtype', [jnp.bfloat16, [('hu', 'i2')]])
+def test_arrays_of_types_that_are_not_numbers_are_to_be_converted(save, dtype):
+    with pytest.raises(InputError, match=r'expected an array of numbers.*\(astype\)'):
+        NpyRows(save(ARRAY.astype(dtype)))
 
 
 def test_pickled_objects_are_refused(tmp_path):

@@ -59,7 +59,12 @@ def test_offsets_and_series(path, encoding):
         ('sep=,\nseries,ZOffset\na,1\n', "begins with 'sep=,'; remove this line"),
         ('series,ZOffset\na,1,5\n', 'row 0 has 3 values, .* write 1.5, not 1,5'),
         ('series,ZOffset\na,"1,5"\n', "invalid offset '1,5': expected a number of mm such as"),
+        ('series,ZOffset\na,1_5\n', "invalid offset '1_5': expected a number of mm such as"),
         ('series,ZOffset\n,1\n', 'row 0 names no series'),
+        ('series,ZOffset\na,1\nNaN,1\n', 'row 1 names no series'),
+        ('Series,ZOffset\na,1\n', "the column 'Series' is not read; rename it to series"),
+        ('<!DOCTYPE html>\n<html>\n', 'not a table, but a web page, .*; download the file'),
+        ('PK\x03\x04', 'not a table, but a ZIP archive .*; save it as CSV in UTF-8'),
         ('series,series,ZOffset\na,b,1\n', '2 columns have the name series; keep one'),
         ('ZOffset,ZOffset\n1,1\n', '2 columns have the name ZOffset; keep one'),
     ],
@@ -75,6 +80,14 @@ def test_other_tables_are_refused_with_what_is_wanted(path, content, message):
 def test_other_encodings_are_refused(path, encoding):
     with pytest.raises(InputError, match='save it as UTF-8'):
         read(written(path, encoding, series=['ü'] * N))
+
+
+def test_spaces_around_names_do_not_count(path):
+    with open(path, 'w') as file:
+        file.write('series, ZOffset_L3\na,1\na ,2\n b,3\n')
+    table = read(path)
+    assert table.offsets[:, 0].tolist() == [1, 2, 3]
+    assert {name: rows.tolist() for name, rows in table.series.items()} == {'a': [0, 1], 'b': [2]}
 
 
 def test_a_pipe_is_refused_at_once(path):

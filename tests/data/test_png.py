@@ -39,6 +39,20 @@ def test_the_error_for_a_corrupt_picture_names_it(path, kept):
         read_png(path)
 
 
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'\xff\xd8\xff\xe0' + bytes(200), 'not a PNG file, but a JPEG picture; export'),
+        (b'version https://git-lfs.github.com/spec/v1\n', 'a Git LFS pointer; .* git lfs pull'),
+        (b'\x89PNG\n\x1a\n' + bytes(200), 'not a PNG file; export'),  # copied as text
+    ],
+)
+def test_the_error_for_a_file_of_another_format_says_which(path, content, message):
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_png(path)
+
+
 def test_corrupt_pixels_are_refused(path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 0xFF

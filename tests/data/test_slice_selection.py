@@ -112,6 +112,11 @@ def rewrite(old, new):
     return change
 
 
+def capitals(folder):
+    for path in (folder / 'images/train').iterdir():
+        path.rename(path.with_suffix('.PNG'))
+
+
 def copy_a_slice(folder):
     data = (folder / 'images/train/000004.png').read_bytes()
     (folder / 'images/val/000001.png').write_bytes(data)
@@ -136,7 +141,8 @@ def copy_a_slice(folder):
             '2 columns have the name ZOffset_L3',
         ),
         (lambda folder: table(folder, HEADER), 'no rows'),
-        (lambda folder: table(folder, ''), 'no rows'),
+        (lambda folder: table(folder, ''), r'train\.csv: not a table, but an empty file'),
+        (capitals, r'train: no pictures named 000000\.png.*train contains 000000\.PNG, 000001'),
         (lambda folder: (folder / 'meta/train.csv').write_bytes(b'\xff\xfe\0'), 'UTF-8'),
         (copy_a_slice, r'val/000001\.png: the same picture as .*train/000004\.png; 1 of 4'),
     ],

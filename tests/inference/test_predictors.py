@@ -46,6 +46,16 @@ def test_other_sizes_work_if_the_network_can_halve_them(model):
             model(np.zeros(shape, np.int16))
 
 
+def test_slices_that_come_last_are_warned_of(model):
+    with pytest.warns(UserWarning, match=r'16 slices of 16 x 6; .*moveaxis\(slices, 2, 0\)'):
+        model(np.zeros((16, 16, 6), np.int16))
+
+
+def test_slices_of_different_sizes_are_refused(model, images):
+    with pytest.raises(InputError, match='the slices of each size by a call of its own'):
+        model([images[0], images[0, :16, :16]])
+
+
 @pytest.fixture(scope='module')
 def selector():
     """A small network with initial weights."""
@@ -134,3 +144,12 @@ def test_positions_that_are_not_in_mm_are_warned_of(selector, images):
     with pytest.warns(UserWarning, match='3 slices within 0.006 mm: z must be in mm'):
         selector.find(images[:3], [0.0, 0.003, 0.006])
     selector.find(images[:3], [0.0, 0.0, 3.0])
+
+
+def test_positions_that_rise_towards_the_feet_are_warned_of(selector, monkeypatch):
+    z = 5.0 * np.arange(12)
+    offsets = (z - 30)[:, None].astype(np.float32)
+    monkeypatch.setattr(predictors.SliceSelector, '__call__', lambda self, slices, **_: offsets)
+    assert abs(selector.find(None, z)['L3'].z - 30) < 1
+    with pytest.warns(UserWarning, match=r'fall where z rises: .* \(else pass -z\)'):
+        assert selector.find(None, -z)['L3'].outside

@@ -21,9 +21,8 @@ def trainer(monkeypatch, capsys):
     def run_here(*arguments):
         argv = ['train', *map(str, arguments)]
         monkeypatch.setattr('sys.argv', argv if '-g' in argv else [*argv, '-g', '1'])
-        with pytest.raises(SystemExit) as end:
-            program.run(train_segmentation.main)
-        return end.value.code, *capsys.readouterr()
+        code = program.exit_code(train_segmentation.main)
+        return code, *capsys.readouterr()
 
     return run_here
 
