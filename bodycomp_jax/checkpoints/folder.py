@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 
 from bodycomp_jax.errors import RunError
+from bodycomp_jax.runtime.file_formats import START_BYTES, other_format
 from bodycomp_jax.runtime.files import explained
 
 FINAL_MODEL = 'final_model'
@@ -106,20 +107,29 @@ def refuse_unreadable(checkpoint: str, error: Exception) -> None:
     """Raises RunError if an error while reading a checkpoint says nothing about its content.
 
     Such are missing permissions, a disk that fails, a lack of file descriptors or of memory.
+    Raises CorruptCheckpointError if a file is of another format, such as a Git LFS pointer.
     """
     found = os_error(error)
     if found is None or found.errno in DAMAGE:
         try:
             for path in files(checkpoint):
-                with open(path, 'rb') as file:
-                    while file.read(1 << 20):
-                        pass
+                _read_to_the_end(path)
         except OSError as reading:
             found = reading
     if found is not None and found.errno not in DAMAGE:
         raise RunError(f'{explained(found, found.filename or checkpoint)}') from error
     if isinstance(error, MemoryError):
         raise RunError(f'{checkpoint}: not enough memory to read it; free some') from error
+
+
+def _read_to_the_end(path: str) -> None:
+    with open(path, 'rb') as file:
+        start = file.read(START_BYTES)
+        other = other_format(start, 'copy the model again') if start else None
+        if other is not None:
+            raise CorruptCheckpointError(f'{path}: {other}')
+        while file.read(1 << 20):
+            pass
 
 
 def os_error(error: BaseException | None) -> OSError | None:
@@ -185,5 +195,8 @@ def remove_leftovers(run_dir: str) -> None:
     if os.path.isdir(old) and not os.path.lexists(final_model):
         os.rename(old, final_model)
     for name in os.listdir(run_dir):
-        if name.startswith((NEW, OLD)):
-            shutil.rmtree(os.path.join(run_dir, name), ignore_errors=True)
+        path = os.path.join(run_dir, name)
+        if name.startswith((NEW, OLD)) and os.path.islink(path):
+            os.unlink(path)
+        elif name.startswith((NEW, OLD)):
+            shutil.rmtree(path, ignore_errors=True)

@@ -37,7 +37,8 @@ class RunCheckpoints:
         self._shapes: dict[str, Any] = {}  # of the arrays of each item
         self._opened = contextlib.ExitStack()
         self._manager: Any = None
-        self._failure: Exception | None = None  # of the latest save
+        self._step: int | None = None  # of the latest save
+        self._failure: Exception | None = None  # why it could not begin
 
     def __enter__(self) -> 'RunCheckpoints':
         return self
@@ -45,7 +46,7 @@ class RunCheckpoints:
     def __exit__(self, *_: object) -> None:
         error = self._close()
         if error is not None and self._failure is None:
-            self._warn_of(error)
+            self._warn_of(error, self._read_back())
 
     def restore(self, state: Any) -> tuple[Any, dict[str, Any] | None]:
         """The state and progress of the latest valid checkpoint; `(state, None)` if there is none.
@@ -103,28 +104,38 @@ class RunCheckpoints:
         if not is_main_process():
             return
         state = jax.device_get(state)
+        error = self._wait()
+        if error is not None:
+            self._warn_of(error, self._read_back())
+            self._open()
+        elif self._step is not None and not os.path.isdir(self._latest):
+            self._warn(
+                f'{self._latest} was deleted or moved while the run trained; the best of the '
+                f'checkpoints that remain becomes the {folder.FINAL_MODEL}'
+            )
         error = self._start_save(state, progress)
-        if error is not None:  # usually of the previous save, which Orbax reports here
-            self._warn_of(error)
+        if error is not None:
+            self._warn_of(error, error)
             self._open()
             error = self._start_save(state, progress)
         self._failure = error
 
     @on_main_process
     def finish(self) -> None:
-        """Waits for the save in flight and reads it back. Raises RunError if either failed."""
-        try:
-            self._manager.wait_until_finished()
-            latest = folder.list_checkpoints(self._run_dir)[:1]
-            if self._failure is None and latest:
-                store.read(latest[0], 'progress', 'config', arrays=self._shapes)
-        except Exception as error:  # of many kinds
-            self._failure = error
-        if self._failure is not None:
+        """Waits for the save in flight and reads it back.
+
+        Raises RunError if the latest save failed. A checkpoint that is no longer needed but cannot
+        be removed is a warning.
+        """
+        error = self._failure or self._wait()
+        damage = self._failure or self._read_back()
+        if damage is not None:
             raise RunError(
                 f'{self._run_dir}: the last checkpoint could not be saved '
-                f'({folder.reason(self._failure)}). Then run the same command again'
+                f'({folder.reason(error or damage)}). Then run the same command again'
             )
+        if error is not None:
+            self._warn_of(error, None)
 
     @on_main_process
     def export_best(self) -> list:
@@ -198,7 +209,30 @@ class RunCheckpoints:
             self._manager.save(step, args=store.save_args(items), metrics=metrics, force=True)
         except Exception as error:  # of many kinds
             return error
+        self._step = step
         return None
+
+    def _wait(self) -> Exception | None:
+        """Waits for the save in flight, and the removal of older checkpoints; returns an error."""
+        try:
+            self._manager.wait_until_finished()
+        except Exception as error:  # of many kinds
+            return error
+        return None
+
+    def _read_back(self) -> Exception | None:
+        """Reads what this process saved last; returns what is wrong with it."""
+        try:
+            if self._step is not None:
+                store.read(self._latest, 'progress', 'config', arrays=self._shapes)
+        except (folder.CorruptCheckpointError, RunError) as error:
+            return error
+        return None
+
+    @property
+    def _latest(self) -> str:
+        """The folder of what this process saved last."""
+        return os.path.join(folder.checkpoints_dir(self._run_dir), str(self._step))
 
     def _open(self) -> None:
         self._close()
@@ -212,11 +246,18 @@ class RunCheckpoints:
             return error
         return None
 
-    def _warn_of(self, error: Exception) -> None:
-        self._warn(
-            f'a checkpoint could not be saved in {self._run_dir} ({folder.reason(error)}); '
-            'earlier checkpoints are kept, training continues, and the next save will retry'
-        )
+    def _warn_of(self, error: Exception, damage: Exception | None) -> None:
+        """Warns of an error, and of the `damage` that it did to the save, if any."""
+        if damage is None:
+            self._warn(
+                f'an old checkpoint could not be removed in {self._run_dir} '
+                f'({folder.reason(error)}); the new one is saved, and training continues'
+            )
+        else:
+            self._warn(
+                f'a checkpoint could not be saved in {self._run_dir} ({folder.reason(error)}); '
+                'earlier checkpoints are kept, training continues, and the next save will retry'
+            )
 
 
 def load_pretrained(

@@ -40,10 +40,8 @@ def choose_devices(num_gpus: int | None, batch_size: int) -> list[jax.Device]:
     each = count if num_gpus is None else num_gpus
     if not 1 <= each <= count:
         where = 'this machine' if jax.process_count() == 1 else 'each process'
-        raise InputError(
-            f'invalid --num_gpus={each}: {where} has {count} devices ({kind}); use a number in '
-            f'1..{count}'
-        )
+        has, use = ('one device', '1') if count == 1 else (f'{count} devices', f'1 to {count}')
+        raise InputError(f'invalid --num_gpus={each}: {where} has {has} ({kind}); use {use}')
     chosen = [device for of_process in available for device in of_process[:each]]
     if batch_size % len(chosen):
         raise InputError(

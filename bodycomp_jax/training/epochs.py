@@ -225,9 +225,7 @@ def _device_errors(config: TrainerConfig) -> Iterator[None]:
         with lost_process_errors():
             yield
     except jax.errors.JaxRuntimeError as error:
-        if 'RESOURCE_EXHAUSTED' not in str(error):
+        line = next((x for x in str(error).splitlines() if 'RESOURCE_EXHAUSTED' in x), None)
+        if line is None:
             raise
-        first_line = str(error).splitlines()[0]
-        raise RunError(
-            f'out of memory ({first_line}); {messages.how_to_save_memory(config)}'
-        ) from error
+        raise RunError(f'out of memory ({line}); {messages.how_to_save_memory(config)}') from error

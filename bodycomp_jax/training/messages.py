@@ -102,7 +102,8 @@ def how_to_save_memory(config: TrainerConfig) -> str:
     """The options that lower the memory of a step."""
     return (
         f'lower --batch_size (now {config.batch_size}), use more devices (--num_gpus), a smaller '
-        'network (see --help) or --data_cache=host'
+        'network (see --help) or --data_cache=host, and see whether another program uses the '
+        'memory'
     )
 
 

@@ -8,7 +8,7 @@ import os
 import socket
 import stat
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import IO
 
 from bodycomp_jax.config import RunConfig
@@ -18,7 +18,6 @@ from bodycomp_jax.runtime.processes import on_main_process
 
 DEFAULT_NAME = 'untitled_model_%Y_%m_%d_%H_%M_%S_%f'  # jobs may start in the same second
 MAX_NAME_BYTES = 255
-MAX_PATH_BYTES = 3800  # Linux allows 4095; those of the files in a checkpoint are longer by 150
 LOCK = '.lock'
 MARKS = ('args.json', LOCK)  # at least one is in every folder of a run
 
@@ -28,8 +27,7 @@ def run_folder(run: RunConfig) -> str:
     """The path of the run's folder, MODEL_OUTPUT_DIR/NAME; creates nothing.
 
     Raises InputError if the name is not a plain folder name or looks like that of another run, the
-    path is too long or not UTF-8, the folder or one in it is not writable, or it holds something
-    other than a run.
+    folder or one in it is not writable, or it holds something other than a run.
     """
     name = run.name
     if name is None:
@@ -41,10 +39,9 @@ def run_folder(run: RunConfig) -> str:
             'bytes, without / and \\ and without spaces at either end'
         )
     run_dir = os.path.join(run.model_output_dir, name)
-    _refuse_unusable_path(run_dir)
     refuse_unwritable(run_dir)
     _refuse_other_spelling(run.model_output_dir, name)
-    if os.path.isdir(run_dir) and os.listdir(run_dir) and not _is_run(run_dir):
+    if os.path.isdir(run_dir) and os.listdir(run_dir) and not _has_marks(run_dir):
         raise InputError(
             f'{run_dir}: this folder holds files that are not a run; choose another --name'
         )
@@ -57,51 +54,87 @@ def run_folder(run: RunConfig) -> str:
     return run_dir
 
 
-@contextlib.contextmanager
-def locked(run_dir: str, warn: Callable[[str], None]) -> Iterator[None]:
-    """Creates the folder and locks it for the block; the kernel unlocks it when the process ends.
+class RunLock:
+    """A context in which the folder of a run exists, and is this job's alone.
 
-    Warns if the file system has no locks.
-
-    Raises InputError if another process of this host holds the lock.
+    The kernel unlocks it when the process ends. Every process of a job calls every method; the
+    main process locks.
     """
-    os.makedirs(run_dir, exist_ok=True)
-    path = os.path.join(run_dir, LOCK)
-    with _open_lock(path) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                f'{run_dir}: {file.read().strip() or "another process"} is training in this '
-                'folder; wait for it, or give another --name'
-            ) from None
-        except OSError as error:
-            warn(
-                f'{path}: cannot be locked on this file system ({explained(error, "")}); make sure '
-                'that no other process trains in this folder'
+
+    def __init__(self, run_dir: str, warn: Callable[[str], None]):
+        """`warn` is told if the file system has no locks."""
+        self._run_dir, self._warn = run_dir, warn
+        self._path = os.path.join(run_dir, LOCK)
+        self._is_locked = False
+        self._opened = contextlib.ExitStack()
+
+    def __enter__(self) -> 'RunLock':
+        self._lock()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    @on_main_process
+    def _lock(self) -> None:
+        """Raises InputError if another process of this host holds the lock."""
+        os.makedirs(self._run_dir, exist_ok=True)
+        with contextlib.ExitStack() as opened:
+            file = opened.enter_context(_open_lock(self._path))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._is_locked = True
+            except BlockingIOError:
+                raise InputError(
+                    f'{self._run_dir}: {file.read().strip() or "another process"} is training in '
+                    'this folder; wait for it, or give another --name'
+                ) from None
+            except OSError as error:
+                self._warn(
+                    f'{self._path}: cannot be locked on this file system '
+                    f'({explained(error, "")}); make sure that no other process trains in this '
+                    'folder'
+                )
+            if file.writable():
+                file.truncate(0)
+                file.write(f'{_this_process()}\n')
+                file.flush()
+            self._opened = opened.pop_all()
+
+    @on_main_process
+    def refuse_loss(self) -> None:
+        """Raises RunError if the folder was deleted, moved or taken over while the run trained."""
+        if not _has_marks(self._run_dir):
+            raise RunError(
+                f'{self._run_dir}: the folder of this run was deleted or moved while it trained; '
+                'if it was moved, move it back and run the same command again to continue'
             )
-        if file.writable():
-            file.truncate(0)
-            file.write(f'process {os.getpid()} on {socket.gethostname()}\n')
-            file.flush()
-        yield
+        if self._is_locked:
+            return
+        with contextlib.suppress(OSError), open(self._path) as file:
+            holder = file.readline().strip()
+            if holder != _this_process() and os.access(self._path, os.W_OK):
+                raise RunError(
+                    f'{self._run_dir}: {holder} trains in this folder as well, and goes on alone; '
+                    'this file system has no locks, so give each run its own --name'
+                )
 
 
-def _refuse_unusable_path(run_dir: str) -> None:
-    """Raises InputError for a path under which no checkpoint could be saved."""
-    path = os.fsencode(os.path.abspath(run_dir))
-    if len(path) > MAX_PATH_BYTES:
-        raise InputError(
-            f'{run_dir}: a path of {len(path)} bytes, but checkpoints need one of at most '
-            f'{MAX_PATH_BYTES}; choose an output folder with a shorter path'
-        )
-    try:
-        path.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f'{run_dir}: the path is not valid UTF-8, which checkpoints need; rename the folder, '
-            'or choose another output folder'
-        ) from error
+def _has_marks(run_dir: str) -> bool:
+    """Whether a folder is that of a run, and not one that a save in the background made anew."""
+    for name in MARKS:
+        try:
+            os.lstat(os.path.join(run_dir, name))
+        except FileNotFoundError:
+            continue
+        except OSError:  # a network drive that fails for a moment
+            return True
+        return True
+    return False
+
+
+def _this_process() -> str:
+    return f'process {os.getpid()} on {socket.gethostname()}'
 
 
 def _refuse_other_spelling(output_dir: str, name: str) -> None:
@@ -123,23 +156,6 @@ def _refuse_other_spelling(output_dir: str, name: str) -> None:
 
 def _normal_form(name: str) -> str:
     return unicodedata.normalize('NFC', name)
-
-
-@on_main_process
-def refuse_missing_folder(run_dir: str) -> None:
-    """Raises RunError if the folder of a run was deleted or moved while it trained."""
-    for name in MARKS:  # of the folder, which a save in the background may have made anew
-        try:
-            os.lstat(os.path.join(run_dir, name))
-        except FileNotFoundError:
-            continue
-        except OSError:  # a network drive that fails for a moment
-            return
-        return
-    raise RunError(
-        f'{run_dir}: the folder of this run was deleted or moved while it trained; if it was '
-        'moved, move it back and run the same command again to continue'
-    )
 
 
 def _open_lock(path: str) -> IO[str]:
@@ -165,8 +181,3 @@ def _open_lock(path: str) -> IO[str]:
         os.close(fd)
         raise InputError(f'{path}: not a regular file; remove it, or give another --name')
     return open(fd, mode)
-
-
-def _is_run(folder: str) -> bool:
-    """Whether a training ever started in this folder, however soon it ended."""
-    return any(os.path.exists(os.path.join(folder, name)) for name in MARKS)

@@ -1,6 +1,5 @@
 """The training of a network, the same for every task."""
 
-import contextlib
 import os
 from typing import Any
 
@@ -24,7 +23,7 @@ from bodycomp_jax.training import messages
 from bodycomp_jax.training.device_batches import plan_device_cache
 from bodycomp_jax.training.epochs import Trainer
 from bodycomp_jax.training.metrics_log import MetricsLog, bytes_to_write, write_args
-from bodycomp_jax.training.run_folder import locked, refuse_missing_folder
+from bodycomp_jax.training.run_folder import RunLock
 from bodycomp_jax.training.run_spec import RunSpec
 from bodycomp_jax.training.state import Progress, TrainState, initial_state
 from bodycomp_jax.training.stop_signals import StopSignals
@@ -33,8 +32,8 @@ from bodycomp_jax.training.stop_signals import StopSignals
 def train(spec: RunSpec, pretrained: dict[str, Any] | None = None) -> None:
     """Trains a network, or continues after the latest valid checkpoint in the run folder.
 
-    The first SIGTERM, SIGINT or SIGUSR1 stops it after the current step, with a checkpoint; a
-    signal to any process of a job stops them all. Nothing is written before data and run folder
+    The first SIGTERM, SIGINT, SIGHUP or SIGUSR1 stops it after the current step, with a checkpoint;
+    a signal to any process of a job stops them all. Nothing is written before data and run folder
     are validated.
 
     Args:
@@ -51,11 +50,10 @@ def train(spec: RunSpec, pretrained: dict[str, Any] | None = None) -> None:
     log_bytes = bytes_to_write(spec.run_dir, spec.config.epochs, figure_bytes)
     refuse_small_disk(spec.run_dir, state, log_bytes)
     with (
-        contextlib.ExitStack() as stack,
+        RunLock(spec.run_dir, terminal.warn) as lock,
         StopSignals(is_alone()) as stop,
         RunCheckpoints(spec.run_dir, spec.config, terminal.warn) as checkpoints,
     ):
-        on_main_process(stack.enter_context)(locked(spec.run_dir, terminal.warn))
         state, saved = checkpoints.restore(state)
         progress = _progress(spec, saved, data, terminal)
         write_args(spec.run_dir, _args(spec))
@@ -65,7 +63,7 @@ def train(spec: RunSpec, pretrained: dict[str, Any] | None = None) -> None:
             with MetricsLog(spec.run_dir, progress.history, terminal.warn) as log:
                 epochs = trainer.epochs(state, progress)
                 for state, figures in epochs:
-                    refuse_missing_folder(spec.run_dir)
+                    lock.refuse_loss()
                     if figures is not None:
                         log.write(progress.history, figures)
                         terminal.line(messages.describe_epoch(spec, progress.history))

@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import json
 import shutil
 
@@ -169,6 +170,60 @@ def test_a_failed_save_is_reported_when_the_training_ends_with_an_error(tmp_path
         raise KeyError
     assert len(warnings) == 1
     assert 'disk full' in warnings[0]
+
+
+def test_a_checkpoint_that_cannot_be_removed_is_a_warning(tmp_path, monkeypatch):
+    """Such as one on a network drive that another program is reading."""
+    warnings = []
+    rmtree = shutil.rmtree
+
+    def fail(path, *args, **kwargs):
+        if 'checkpoints/' in str(path) and str(path)[-1].isdigit():
+            raise OSError(errno.ENOTEMPTY, 'Directory not empty', str(path))
+        rmtree(path, *args, **kwargs)
+
+    monkeypatch.setattr(shutil, 'rmtree', fail)
+    with open_checkpoints(tmp_path, warnings.append) as checkpoints:
+        state, _ = checkpoints.restore(state_of(tiny_config()))
+        for step in range(1, 5):
+            state = state.replace(step=state.step + 1)
+            checkpoints.save(state, progress_of([-1.0, -2.0, -3.0, -4.0][:step]))
+        checkpoints.finish()
+        assert checkpoints.export_best()[1] == 4
+    assert warnings
+    assert all('an old checkpoint could not be removed' in each for each in warnings)
+    assert 'Directory not empty' in warnings[0]
+
+
+def test_checkpoints_that_are_moved_while_the_run_trains_are_missed(tmp_path):
+    warnings = []
+    with open_checkpoints(tmp_path, warnings.append) as checkpoints:
+        state, _ = checkpoints.restore(state_of(tiny_config()))
+        for step in range(1, 3):
+            state = state.replace(step=state.step + 1)
+            checkpoints.save(state, progress_of([-2.0, -1.0][:step]))
+            checkpoints._wait()
+            if step == 1:
+                (tmp_path / 'checkpoints').rename(tmp_path / 'moved')
+        checkpoints.finish()
+        assert checkpoints.export_best()[1] == 2
+    assert len(warnings) == 1
+    assert 'checkpoints/1 was deleted or moved while the run trained' in warnings[0]
+
+
+def test_a_final_model_that_is_a_link_is_replaced_and_its_target_kept(run_copy, tmp_path):
+    final_model, elsewhere = run_copy / 'final_model', tmp_path / 'elsewhere'
+    final_model.rename(elsewhere)
+    final_model.symlink_to(elsewhere)
+    load_model(final_model)
+    (elsewhere / 'checksums' / 'metadata').write_text('{}')
+    with open_checkpoints(run_copy) as checkpoints:
+        checkpoints.restore(state_of(tiny_config()))
+        checkpoints.export_best()
+    assert not final_model.is_symlink()
+    load_model(final_model)
+    assert (elsewhere / 'checksums' / 'metadata').read_text() == '{}'
+    assert not list(run_copy.glob('.final*'))
 
 
 def test_the_final_model_is_replaced_only_by_other_weights(run_copy):

@@ -179,6 +179,12 @@ def test_only_regular_files_of_a_checkpoint_are_read(checkpoint, file, change, m
     assert message in read_error(checkpoint)
 
 
+def test_a_file_that_was_not_fetched_is_named(checkpoint):
+    pointer = checkpoint / 'variables' / 'manifest.ocdbt'
+    pointer.write_text('version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n')
+    assert f'{pointer}: a Git LFS pointer; fetch the file itself' in read_error(checkpoint)
+
+
 def test_a_folder_that_is_a_link_is_not_followed(checkpoint, tmp_path):
     (checkpoint / 'variables').rename(tmp_path / 'elsewhere')
     (checkpoint / 'variables').symlink_to(tmp_path / 'elsewhere')

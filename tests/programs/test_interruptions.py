@@ -25,7 +25,7 @@ from helpers import (
 )
 
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.training.run_folder import locked
+from bodycomp_jax.training.run_folder import RunLock
 from bodycomp_jax.training.stop_signals import StopSignals
 
 pytestmark = pytest.mark.processes
@@ -248,8 +248,8 @@ def test_data_truncated_during_a_run_is_an_error_not_a_crash(data_dir, tmp_path)
 def test_a_second_run_in_the_same_folder_is_refused_while_the_first_runs(run_copy, data_dir):
     program = (
         'import sys, time\n'
-        'from bodycomp_jax.training.run_folder import locked\n'
-        'with locked(sys.argv[1], print):\n'
+        'from bodycomp_jax.training.run_folder import RunLock\n'
+        'with RunLock(sys.argv[1], print):\n'
         '    print("held", flush=True)\n'
         '    time.sleep(600)\n'
     )
@@ -261,5 +261,5 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_runs(run_cop
         train_tiny(data_dir, run_copy, tiny_config())
     first.kill()
     first.communicate()
-    with locked(run_copy, print):
+    with RunLock(run_copy, print):
         pass
