@@ -23,8 +23,9 @@ from bodycomp_jax.checkpoints import keras_reader
 from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.models.layers.norm import EPSILON
 from bodycomp_jax.runtime import files
+from bodycomp_jax.runtime.file_formats import START_BYTES, other_format
 
-HDF5, GIT_LFS = b'\x89HDF\r\n\x1a\n', b'version https://git-lfs'  # first bytes
+HDF5 = b'\x89HDF\r\n\x1a\n'  # first bytes
 KERAS_VERSION = '2.15.0'  # whose layout `write` follows
 READER = (  # imports from where this process does, whatever its environment says
     'import json, sys; sys.path[:] = json.loads(sys.argv[1]); '
@@ -73,7 +74,7 @@ def read(path: str) -> KerasFile:
     """
     fd = files.open_regular_file(path)
     try:
-        _refuse_other_formats(path, os.pread(fd, len(GIT_LFS), 0))
+        _refuse_other_formats(path, os.pread(fd, START_BYTES, 0))
         document, content = _answer(path, fd)
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({files.explained(error, "")})') from error
@@ -114,17 +115,12 @@ def write(path: str, layers: dict[str, dict[str, Any]]) -> None:
         target.write(content.getbuffer())
 
 
-def _refuse_other_formats(path: str, head: bytes) -> None:
-    if head.startswith(GIT_LFS):
-        raise InputError(
-            f'{path}: this is a git-lfs pointer, the file itself was not fetched; run git lfs pull '
-            'in its repository'
-        )
-    if not head.startswith((HDF5, keras_reader.ZIP)):
-        raise InputError(
-            f'{path}: this is not a Keras file (HDF5 or .keras); give a file written by '
-            'save_weights or save, or a run folder'
-        )
+def _refuse_other_formats(path: str, start: bytes) -> None:
+    if not start.startswith((HDF5, keras_reader.ZIP)):
+        remedy = 'give a file written by save_weights or save, or a run folder'
+        found = other_format(start, remedy)
+        reason = f', but {found}' if found else f'; {remedy}'
+        raise InputError(f'{path}: not a Keras file (HDF5 or .keras){reason}')
 
 
 def _answer(path: str, fd: int) -> tuple[dict[str, Any], memoryview]:
