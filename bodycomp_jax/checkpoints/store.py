@@ -89,6 +89,7 @@ def read(folder: str, *documents: str, arrays: dict[str, Shapes] | None = None) 
 
 def write(folder: str, **items: Any) -> None:
     """Writes a checkpoint that must not exist yet: arrays and JSON documents by name."""
+    _ignore_late_callbacks()
     parent, name = os.path.split(os.path.abspath(folder))
     with _checkpointer() as checkpointer, _literal_path(parent) as path:
         checkpointer.save(os.path.join(path, name), args=save_args(items))
@@ -133,6 +134,7 @@ def refuse_unsuitable_disk(run_dir: str) -> None:
 @contextlib.contextmanager
 def open_manager(run_dir: str) -> Iterator[ocp.CheckpointManager]:
     """Saves checkpoints of a run, keeps the latest and the best, and removes unfinished saves."""
+    _ignore_late_callbacks()
     folder = checkpoints_dir(run_dir)
     os.makedirs(folder, exist_ok=True)
     policy = managers.AnyPreservationPolicy(

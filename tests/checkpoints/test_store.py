@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import shutil
+import sys
 
 import jax
 import numpy as np
@@ -228,9 +229,9 @@ def test_what_cannot_be_read_now_is_not_called_corrupt(run_copy, monkeypatch, er
     assert not (run_copy / 'corrupt_checkpoints').exists()
 
 
-@pytest.mark.filterwarnings('ignore::pytest.PytestUnraisableExceptionWarning')
-def test_a_lack_of_file_descriptors_is_not_called_corrupt(run_copy):
+def test_a_lack_of_file_descriptors_is_not_called_corrupt(run_copy, monkeypatch):
     """Really, not by a mock: Orbax and its storage report it in ways of their own."""
+    monkeypatch.setattr(sys, 'unraisablehook', lambda unraisable: None)  # pytest's opens files
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     state = initial()
     used = len(os.listdir('/proc/self/fd'))
