@@ -5,6 +5,7 @@ import resource
 import threading
 
 from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime.arithmetic import num_cores
 
 ADDRESS_SPACE, ADDRESS_SPACE_PER_CORE = 5 << 29, 1 << 28  # bytes that JAX takes; few are used
 MIN_OPEN_FILES = 64
@@ -17,7 +18,7 @@ def refuse_small_limits() -> None:
 
     Raises the soft limit of open files as far as the hard one allows.
     """
-    cores = os.cpu_count() or 1
+    cores = num_cores(os.environ)
     space, needed = address_space(), ADDRESS_SPACE + ADDRESS_SPACE_PER_CORE * cores
     if space < needed:
         raise InputError(
