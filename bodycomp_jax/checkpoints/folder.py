@@ -117,7 +117,7 @@ def refuse_unreadable(checkpoint: str, error: Exception) -> None:
         except OSError as reading:
             found = reading
     if found is not None and found.errno not in DAMAGE:
-        raise RunError(f'{explained(found, found.filename or checkpoint)}') from error
+        raise RunError(explained(found, found.filename or checkpoint)) from error
     if isinstance(error, MemoryError):
         raise RunError(f'{checkpoint}: not enough memory to read it; free some') from error
 

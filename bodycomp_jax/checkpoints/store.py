@@ -69,7 +69,7 @@ def read(folder: str, *documents: str, arrays: dict[str, Shapes] | None = None) 
     wanted |= {name: ocp.args.JsonRestore() for name in (*documents, 'checksums')}
     with _checkpointer() as checkpointer, _literal_path(folder) as path:
         try:
-            refuse_unsafe_files(path)
+            refuse_unsafe_files(folder)
             for item, like in arrays.items():
                 _refuse_other_arrays(os.path.join(path, item), like)
             items = checkpointer.restore(path, args=ocp.args.Composite(**wanted))
