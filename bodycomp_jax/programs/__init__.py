@@ -5,6 +5,8 @@ import importlib
 import signal
 from typing import NoReturn
 
+PROGRAMS = ('benchmark', 'convert_weights', 'demo', 'train_segmentation', 'train_slice_selection')
+
 
 def run(name: str) -> NoReturn:
     """Runs the program in the module of this name; its imports are part of the run.
@@ -26,8 +28,5 @@ def run(name: str) -> NoReturn:
 
 
 run_benchmark, run_convert_weights, run_demo, run_train_segmentation, run_train_slice_selection = (
-    functools.partial(run, name)
-    for name in (
-        'benchmark', 'convert_weights', 'demo', 'train_segmentation', 'train_slice_selection',
-    )
-)  # fmt: skip
+    functools.partial(run, name) for name in PROGRAMS
+)
