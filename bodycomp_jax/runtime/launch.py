@@ -256,7 +256,8 @@ def _parties(launch: Launch) -> tuple[str, str]:
     count, index, address = launch.num_processes, launch.process_id, launch.coordinator_address
     if count is None:
         return f'started by {launch.launcher}', 'the other processes of the job'
-    whom = 'process 0' if index else f'{count - 1} other processes'
+    others = 'the other process' if count == 2 else f'{count - 1} other processes'
+    whom = 'process 0' if index else others
     who = f'process {index} of {count}, started by {launch.launcher}'
     return who, f'{whom} at {address}' if address else whom
 
