@@ -64,7 +64,9 @@ def load_network(
         return Network(config, variables, 'auto')
     network = _load_folder(os.path.abspath(path), warn)
     if kind not in (None, network.config.kind):
-        raise InputError(f'{path}: a {network.config.kind} network; expected a {kind} network')
+        raise InputError(
+            f'{path}: a {network.config.kind} network; give the path of a {kind} network'
+        )
     if overrides:
         refuse_unknown(path, type(network.config), overrides)
         message = contradiction(to_values(network.config), overrides)

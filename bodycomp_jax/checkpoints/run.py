@@ -132,7 +132,7 @@ class RunCheckpoints:
         if damage is not None:
             raise RunError(
                 f'{self._run_dir}: the last checkpoint could not be saved '
-                f'({folder.reason(error or damage)}). Then run the same command again'
+                f'({folder.reason(error or damage)}); then run the same command again'
             )
         if error is not None:
             self._warn_of(error, None)
@@ -178,7 +178,7 @@ class RunCheckpoints:
         except Exception as error:  # of many kinds
             raise RunError(
                 f'{self._run_dir}/{folder.FINAL_MODEL}: could not be written '
-                f'({folder.reason(error)}). Then run the same command again'
+                f'({folder.reason(error)}); then run the same command again'
             ) from error
 
     def _holds(self, final_model: str, items: dict[str, Any]) -> bool:
