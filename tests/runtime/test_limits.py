@@ -16,7 +16,7 @@ def test_the_limits_of_this_process_suffice_and_no_thread_is_left():
 @pytest.mark.parametrize(('nproc', 'needed'), [('1', '2,953'), ('8', '4,832')])
 def test_the_memory_needed_depends_on_the_cores_that_may_be_used(monkeypatch, nproc, needed):
     monkeypatch.setenv('NPROC', nproc)
-    monkeypatch.setattr(limits, 'address_space', lambda: 2.9e9)
+    monkeypatch.setattr(resource, 'getrlimit', lambda kind: (2_900_000_000, -1))
     with pytest.raises(InputError, match=rf'JAX needs {needed} MB on {nproc} cores'):
         limits.refuse_small_limits()
 
