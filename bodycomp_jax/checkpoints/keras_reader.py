@@ -1,4 +1,4 @@
-"""Reads a Keras file in a process of its own, with limits, and sends what it holds as plain data.
+"""Reads a Keras file in a separate process, with limits, and sends what it holds as plain data.
 
 `keras_file.read` runs `main` in a child: on a damaged or hostile file libhdf5 crashes, runs for
 ever or fills the memory, and follows links into any other file. The file is the standard input; the

@@ -1,8 +1,8 @@
-"""Which values CT slices can have: what is impossible is refused, what is improbable is said.
+"""Which values CT slices can have: impossible ones are refused, improbable ones are reported.
 
 The limits are those of body composition analysis (muscle -30..150 HU, fat -190..-30 HU), or their
 grey values in the window 40/400. They hold for contrast-enhanced and for fatty muscle alike: what
-they find are other units, labels in another order, and masks that lie otherwise than the images.
+they find is other units, labels in another order, and masks that do not match the images.
 """
 
 import dataclasses

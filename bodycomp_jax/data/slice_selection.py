@@ -193,7 +193,7 @@ class SliceSelectionSet:
             fault = f'no pixel is brighter than {self._grey.nonzero()[0][-1]}'
         if fault is not None:
             raise InputError(
-                f'{self._folder}: {fault}; map HU with the window 40/400 to 0..{MAX_GREY}; '
+                f'{self._folder}: {fault}; map HU with the window 40/400 to 0..{MAX_GREY}. '
                 f'{USE_ANYWAY}'
             )
         if self._disjoint_from is not None:
