@@ -153,15 +153,12 @@ class SliceSelector:
         Raises InputError as `__call__`, and unless every slice has a finite position.
         """
         offsets = self(slices, check_values=check_values)
-        z = np.asarray(z, float)
-        if z.shape != (len(offsets),) or not len(z) or not np.isfinite(z).all():
-            raise InputError(
-                f'invalid z of shape {z.shape}: expected a finite position in mm for each of the '
-                f'{len(offsets)} slices, at least one'
-            )
-        if 0 < np.ptp(z) < MIN_SPACING * (len(z) - 1):
+        z = _positions(z, len(offsets))
+        if np.ptp(z) < MIN_SPACING * (len(z) - 1):
             warnings.warn(
-                f'{len(z)} slices within {np.ptp(z):.3g} mm: z must be in mm', stacklevel=2
+                f'{len(z)} slices within {np.ptp(z):.3g} mm: z must be the position of each slice '
+                'in mm',
+                stacklevel=2,
             )
         if _falls(z, offsets, self.config.threshold):
             warnings.warn(
@@ -173,6 +170,22 @@ class SliceSelector:
             level: vertebrae.find_level(z, offsets[:, i], self.config.threshold)
             for i, level in enumerate(self.config.levels)
         }
+
+
+def _positions(z: Any, count: int) -> np.ndarray:
+    """`[count]` mm. Raises InputError for anything else."""
+    given = np.asarray(z, object)
+    try:
+        positions = given.astype(float)
+        fits = positions.shape == (count,) and count > 0 and np.isfinite(positions).all()
+    except (TypeError, ValueError):  # not numbers
+        fits = False
+    if not fits:
+        raise InputError(
+            f'invalid z of shape {given.shape}: expected a finite position in mm for each of the '
+            f'{count} slices, at least one'
+        )
+    return positions
 
 
 def _falls(z: np.ndarray, offsets: np.ndarray, threshold: float) -> bool:
@@ -200,7 +213,9 @@ def _validated(slices: Any, apply_window: bool) -> np.ndarray:
             'numpy.moveaxis(slices, 2, 0)',
             stacklevel=3,
         )
-    if slices.dtype.kind not in 'iuf' or not np.isfinite(slices).all():
+    with np.errstate(over='ignore'):  # from float64
+        finite = slices.dtype.kind in 'iuf' and np.isfinite(slices.astype(np.float32)).all()
+    if not finite:
         raise InputError(f'invalid slices of type {slices.dtype}: expected finite numbers')
     if apply_window:
         refuse_types_without_hu(slices.dtype, 'slices')

@@ -11,17 +11,20 @@ import jax.numpy as jnp
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime import host_memory
 
+PLATFORMS = ('JAX_PLATFORMS', 'JAX_PLATFORM_NAME')  # variables that choose the devices
+
 
 def refuse_no_device() -> None:
     """Raises InputError if JAX cannot start its devices."""
     try:
         jax.local_devices()
     except (RuntimeError, AssertionError) as error:  # the latter for JAX_PLATFORMS=cuda on CPU
-        platforms = os.environ.get('JAX_PLATFORMS')
-        asked = f' for JAX_PLATFORMS={platforms}' if platforms else ''
+        asked = [f'{name}={os.environ[name]}' for name in PLATFORMS if os.environ.get(name)]
+        wanted = f' for {" and ".join(asked)}' if asked else ''
+        unset = f', and unset {PLATFORMS[1]}' if os.environ.get(PLATFORMS[1]) else ''
         raise InputError(
-            f'JAX found no device to compute on{asked} ({str(error) or "it is not installed"}); '
-            'check the driver and the installation of JAX, or set JAX_PLATFORMS=cpu'
+            f'JAX found no device to compute on{wanted} ({str(error) or "it is not installed"}); '
+            f'check the driver and the installation of JAX, or set {PLATFORMS[0]}=cpu{unset}'
         ) from error
 
 

@@ -19,8 +19,8 @@ from bodycomp_jax.errors import InputError, on_all_processes
 from bodycomp_jax.runtime import job
 
 METADATA_SERVER = ('metadata.google.internal', 80)  # of Google's virtual machines
-ALONE = 'to train in this process alone, add --num_processes=1'
 START_TIMEOUT = 300  # seconds within which all processes of a job must start
+ALONE = 'to train in this process alone, add --num_processes=1'
 FIRST_NOTICE, NOTICES = 2, 30  # seconds of waiting until the first line about it, and between lines
 
 
@@ -72,9 +72,10 @@ def join(run_config: RunConfig) -> None:
             )
             found = collections.Counter(device.process_index for device in jax.devices())
         except (RuntimeError, ValueError, AssertionError, OSError) as error:
+            who, whom = _parties(launch)
             raise InputError(
-                f'cannot join the other processes of the job ({error}); start all of them with the '
-                f'same command, at the same time; {ALONE}'
+                f'{who}: cannot join {whom} ({error}); start them all with the same launcher, or '
+                f'give --coordinator_address=HOST:PORT of process 0; {ALONE}'
             ) from error
     job.set_job(jax.process_index(), jax.process_count())
     if len(set(found.values())) > 1:
