@@ -178,7 +178,7 @@ def test_the_best_is_kept_whatever_becomes_of_the_copy_of_its_metrics(tmp_path, 
     for path in tmp_path.glob('checkpoints/*/metrics/metrics'):
         path.unlink() if metrics is None else path.write_text(metrics)
     with open_checkpoints(tmp_path) as checkpoints:
-        state, progress = checkpoints.restore(state_of(tiny_config()))
+        state, _ = checkpoints.restore(state_of(tiny_config()))
         checkpoints.save(state.replace(step=state.step + 1), progress_of([-3.0, -2.0, -1.0, 0.0]))
     assert sorted(path.name for path in (tmp_path / 'checkpoints').iterdir()) == ['1', '3', '4']
 
@@ -188,7 +188,7 @@ def test_checkpoints_that_cannot_be_opened_are_an_error_with_a_remedy(tmp_path):
     (tmp_path / 'checkpoints' / '1' / '_CHECKPOINT_METADATA').write_text('[]')
     with (
         open_checkpoints(tmp_path) as checkpoints,
-        pytest.raises(RunError, match='checkpoints: .* cannot be opened .* move it to another'),
+        pytest.raises(RunError, match=r'cannot be opened .* move it to another'),
     ):
         checkpoints.restore(state_of(tiny_config()))
 

@@ -72,5 +72,5 @@ def test_a_folder_in_place_of_the_file_is_named_with_a_remedy(tmp_path):
 
 def test_an_error_of_another_file_keeps_its_name(tmp_path):
     with pytest.raises(OSError) as caught, files.replacing(str(tmp_path / 'file')):
-        open(tmp_path / 'missing')
+        (tmp_path / 'missing').read_text()
     assert caught.value.filename == str(tmp_path / 'missing')
