@@ -71,6 +71,7 @@ class RunCheckpoints:
         for checkpoint in folder.list_checkpoints(self._run_dir):
             try:
                 items = store.read(checkpoint, 'progress', 'config', arrays=self._shapes)
+                folder.refuse_other_step(checkpoint, int(items['training']['step']))
             except folder.CorruptCheckpointError as error:
                 corrupt[checkpoint] = error
                 continue

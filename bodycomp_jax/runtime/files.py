@@ -31,6 +31,8 @@ REMEDIES = {
     errno.ELOOP: 'give a path without symbolic links',
     errno.ENOENT: 'check the path',
     errno.ENOTDIR: 'check the path',
+    errno.EISDIR: 'a folder is where a file must be; move it away',
+    errno.EEXIST: 'a file is where a folder must be; move it away',
     errno.ENOMEM: 'free some memory',
 }
 
@@ -79,7 +81,7 @@ def replacing(path: str, *, binary: bool = False) -> Iterator[IO[Any]]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.remove(temporary)
-        if isinstance(error, OSError) and error.filename is None:
+        if isinstance(error, OSError) and error.filename in (None, temporary):
             error.filename = os.fspath(path)
         raise
 
