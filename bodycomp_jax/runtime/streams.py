@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 PATIENCE = 10.0  # seconds in which a reader must take something
-PART = 128  # bytes that fit into whatever accepts any
+TERMINAL_PART = 128  # bytes that fit into a terminal that accepts any
 GAP = b'\n... output that nobody read is lost ...\n'
 
 
@@ -21,7 +21,10 @@ class Unfailing:
 
     def __init__(self, stream: Any):
         """`stream`: with a file descriptor."""
+        with contextlib.suppress(OSError):
+            stream.flush()
         self._stream = stream
+        self._part = TERMINAL_PART if stream.isatty() else select.PIPE_BUF
         self._has_reader = True
 
     def __getattr__(self, name: str) -> Any:
@@ -32,7 +35,7 @@ class Unfailing:
         data, fd = text.encode(self._stream.encoding, 'backslashreplace'), self._stream.fileno()
         with contextlib.suppress(OSError):
             while data and self._accepts(fd):
-                data = data[os.write(fd, data[:PART]) :]
+                data = data[os.write(fd, data[: self._part]) :]
         return len(text)
 
     def flush(self) -> None:
