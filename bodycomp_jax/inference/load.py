@@ -8,7 +8,11 @@ import jax
 from bodycomp_jax.checkpoints.network import load_network
 from bodycomp_jax.config import DenseNetConfig, UNetConfig
 from bodycomp_jax.inference.predictors import Segmenter, SliceSelector
-from bodycomp_jax.runtime.devices import compute_dtype, refuse_no_device
+from bodycomp_jax.runtime.devices import (
+    compute_dtype,
+    refuse_no_device,
+    without_strict_modes,
+)
 
 PREDICTORS = {UNetConfig.kind: Segmenter, DenseNetConfig.kind: SliceSelector}
 
@@ -30,6 +34,7 @@ def load_model(path: str | os.PathLike, **overrides: Any) -> Segmenter | SliceSe
     contradicts `overrides`; RunError if its files cannot be read now.
     """
     refuse_no_device()
-    config, variables, precision = load_network(os.fspath(path), overrides)
-    dtype = compute_dtype(precision, jax.local_devices())
-    return PREDICTORS[config.kind](config, variables, dtype)
+    with without_strict_modes():
+        config, variables, precision = load_network(os.fspath(path), overrides)
+        dtype = compute_dtype(precision, jax.local_devices())
+        return PREDICTORS[config.kind](config, variables, dtype)

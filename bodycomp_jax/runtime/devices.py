@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -26,6 +26,13 @@ def refuse_no_device() -> None:
             f'JAX found no device to compute on{wanted} ({str(error) or "it is not installed"}); '
             f'check the driver and the installation of JAX, or set {PLATFORMS[0]}=cpu{unset}'
         ) from error
+
+
+@contextlib.contextmanager
+def without_strict_modes() -> Iterator[None]:
+    """A block to which strict modes of JAX, which the rest of a process may want, do not apply."""
+    with jax.numpy_dtype_promotion('standard'), jax.transfer_guard('allow'):
+        yield
 
 
 def choose_devices(num_gpus: int | None, batch_size: int) -> list[jax.Device]:

@@ -137,6 +137,13 @@ def test_without_the_window_grey_values_are_wanted(model, images):
             segment(slices)
 
 
+def test_strict_modes_of_jax_do_not_apply(finished_run, model, images):
+    _, expected = model(images[:1])
+    with jax.numpy_dtype_promotion('strict'), jax.transfer_guard('disallow_explicit'):
+        _, labels = load_model(finished_run.run_dir)(images[:1])
+    np.testing.assert_array_equal(labels, expected)
+
+
 def test_pickled_networks_predict_alike(model, selector, images):
     for predict in (model, selector):
         copy = pickle.loads(pickle.dumps(predict))
