@@ -210,6 +210,10 @@ def test_descriptions_of_very_many_arrays_are_refused(checkpoint):
     ('error', 'message'),
     [
         (ValueError('DATA_LOSS: [OS error 5: EIO Input/output error]'), 'Input/output error; the'),
+        (
+            ValueError("UNKNOWN: Failed to open [os_error_code='28']"),
+            'No space left on device; free',
+        ),
         (OSError(errno.ESTALE, 'Stale file handle'), 'Stale file handle; the disk or the network'),
         (PermissionError(errno.EACCES, 'Permission denied', 'f'), r'f: Permission denied; change'),
         (MemoryError(), 'not enough memory'),
