@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import shutil
+import tempfile
 
 import jax
 import numpy as np
@@ -198,6 +199,16 @@ def test_headers_of_huge_arrays_are_refused_before_anything_is_read(checkpoint, 
     header = json.loads(items.read('x/.zarray').result().value)
     items.write('x/.zarray', json.dumps(header | {key: [10**12]}).encode()).result()
     assert 'the array x has shape' in read_error(checkpoint)
+
+
+def test_brackets_in_a_path_and_in_that_of_temporary_files_are_no_pattern(tmp_path, monkeypatch):
+    parent = tmp_path / 'lr=[0.1]'
+    parent.mkdir()
+    monkeypatch.setattr(tempfile, 'tempdir', str(parent))
+    store.write(str(parent / 'model'), variables={'x': np.arange(3.0, dtype=np.float32)})
+    shapes = {'variables': {'x': jax.ShapeDtypeStruct((3,), np.float32)}}
+    found = store.read(str(parent / 'model'), arrays=shapes)
+    np.testing.assert_array_equal(found['variables']['x'], [0, 1, 2])
 
 
 def test_descriptions_of_very_many_arrays_are_refused(checkpoint):
