@@ -145,7 +145,7 @@ def os_error(error: BaseException | None) -> OSError | None:
     while error is not None:
         if isinstance(error, OSError) and error.errno:
             return error
-        number = re.search(r'OS error (\d+)', str(error))
+        number = re.search(r"(?:OS error |os_error_code=')(\d+)", str(error))
         if number:
             return OSError(int(number[1]), os.strerror(int(number[1])))
         error = error.__cause__ or error.__context__

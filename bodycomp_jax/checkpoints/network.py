@@ -167,10 +167,13 @@ def _load_folder(path: str, warn: Callable[[str], None]) -> Network:
         elif model not in (path, os.path.join(path, folder.FINAL_MODEL)):
             warn(f'{path} has no {folder.FINAL_MODEL} yet; {model} is loaded, its best so far')
         return network
+    if corrupt:
+        found = f'no valid model found ({folder.listed(corrupt)}); copy it again, or'
+    else:
+        found = 'no model found;' if os.path.lexists(path) else 'there is no such file or folder;'
     raise InputError(
-        f'{path}: no {"valid " if corrupt else ""}model found'
-        f'{f" ({folder.listed(corrupt)})" if corrupt else ""}; give the folder of a run, one of '
-        'its checkpoints (checkpoints/<step>), its final_model or a Keras file'
+        f'{path}: {found} give the folder of a run, one of its checkpoints (checkpoints/<step>), '
+        'its final_model or a Keras file'
     )
 
 

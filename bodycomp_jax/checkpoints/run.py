@@ -390,7 +390,7 @@ def refuse_small_disk(run_dir: str, state: Any, log_bytes: int) -> None:
     if free + folder.bytes_on_disk(run_dir) < needed:
         raise InputError(
             f'{run_dir}: the checkpoints and figures of this run need about '
-            f'{needed / 1e6:,.0f} MB, but only {free / 1e6:,.0f} MB are free; free some '
+            f'{needed / 1e6:,.1f} MB, but only {free / 1e6:,.1f} MB are free; free some '
             'space or choose another output folder'
         )
 

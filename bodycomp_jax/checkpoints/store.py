@@ -213,7 +213,10 @@ def _literal_path(folder: str) -> Iterator[str]:
     if not SPECIAL.search(folder):
         yield folder
         return
-    with tempfile.TemporaryDirectory(prefix='bodycomp_') as temporary:
+    parent = tempfile.gettempdir()
+    if SPECIAL.search(parent):  # TMPDIR has brackets as well
+        parent = '/tmp'
+    with tempfile.TemporaryDirectory(prefix='bodycomp_', dir=parent) as temporary:
         link = os.path.join(temporary, 'folder')
         os.symlink(folder, link)
         yield link

@@ -108,6 +108,11 @@ def free_bytes(folder: str) -> int:
 
 def refuse_unwritable(folder: str) -> None:
     """Raises InputError if the folder neither is writable nor can be created."""
+    try:
+        os.lstat(folder)
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise InputError(explained(error)) from error
     existing = existing_folder(folder)
     if not os.path.isdir(existing):
         raise InputError(f'{folder}: {existing} is not a folder; choose another output folder')

@@ -96,10 +96,16 @@ class RunLock:
                     'folder'
                 )
             if file.writable():
-                file.truncate(0)
-                file.write(f'{_this_process()}\n')
-                file.flush()
+                self._write_holder(file.fileno())
             self._opened = opened.pop_all()
+
+    def _write_holder(self, fd: int) -> None:
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f'{_this_process()}\n'.encode(), 0)
+        except OSError as error:
+            error.filename = self._path
+            raise
 
     @on_main_process
     def refuse_loss(self) -> None:

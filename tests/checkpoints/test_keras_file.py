@@ -117,7 +117,7 @@ WRONG_FILES = {
     'empty zip': (lambda path: zipfile.ZipFile(path, 'w').close(), 'not a Keras file'),
     'other zip': (other_zip, 'this zip file is not from Keras'),
     'no Keras': (lambda path: h5py.File(path, 'w').close(), 'no layers where Keras 2 or 3 stores'),
-    'gone': (lambda path: path.unlink(), 'no model found'),
+    'gone': (lambda path: path.unlink(), 'no such file or folder'),
 }
 
 

@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import sys
+import tempfile
 
 import jax
 import numpy as np
@@ -207,6 +208,16 @@ def test_headers_of_huge_arrays_are_refused_before_anything_is_read(checkpoint, 
     assert 'the array x has shape' in read_error(checkpoint)
 
 
+def test_brackets_in_a_path_and_in_that_of_temporary_files_are_no_pattern(tmp_path, monkeypatch):
+    parent = tmp_path / 'lr=[0.1]'
+    parent.mkdir()
+    monkeypatch.setattr(tempfile, 'tempdir', str(parent))
+    store.write(str(parent / 'model'), variables={'x': np.arange(3.0, dtype=np.float32)})
+    shapes = {'variables': {'x': jax.ShapeDtypeStruct((3,), np.float32)}}
+    found = store.read(str(parent / 'model'), arrays=shapes)
+    np.testing.assert_array_equal(found['variables']['x'], [0, 1, 2])
+
+
 def test_descriptions_of_very_many_arrays_are_refused(checkpoint):
     header = checkpoint / 'variables' / '_METADATA'
     header.write_text(header.read_text() + ' ' * 10000)
@@ -217,6 +228,10 @@ def test_descriptions_of_very_many_arrays_are_refused(checkpoint):
     ('error', 'message'),
     [
         (ValueError('DATA_LOSS: [OS error 5: EIO Input/output error]'), 'Input/output error; the'),
+        (
+            ValueError("UNKNOWN: Failed to open [os_error_code='28']"),
+            'No space left on device; free',
+        ),
         (OSError(errno.ESTALE, 'Stale file handle'), 'Stale file handle; the disk or the network'),
         (PermissionError(errno.EACCES, 'Permission denied', 'f'), r'f: Permission denied; change'),
         (MemoryError(), 'not enough memory'),

@@ -1,3 +1,4 @@
+import errno
 import shutil
 import subprocess
 import sys
@@ -9,9 +10,9 @@ from helpers import SIDE
 
 import bodycomp_jax
 from bodycomp_jax import load_model
-from bodycomp_jax.checkpoints import store
+from bodycomp_jax.checkpoints import folder, store
 from bodycomp_jax.config import to_json
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.errors import InputError, RunError
 
 
 @pytest.mark.processes
@@ -68,6 +69,15 @@ def test_a_library_that_switches_on_x64_changes_nothing(finished_run):
 def test_where_no_model_is_the_message_says_what_to_give(tmp_path):
     with pytest.raises(InputError, match='no model found; give the folder of a run'):
         load_model(tmp_path)
+
+
+def test_files_that_cannot_be_seen_now_are_not_called_missing(finished_run, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ESTALE, 'Stale file handle', 'f')
+
+    monkeypatch.setattr(folder, 'is_model', fail)
+    with pytest.raises(RunError, match='f: Stale file handle; the disk or the network drive'):
+        load_model(finished_run.run_dir)
 
 
 def test_the_package_has_no_other_attributes():

@@ -110,7 +110,7 @@ WRONG = {
     'other split': (changed('val_images', lambda a: a[:, ::2, ::2]), [], 'one label per pixel'),
     'channels': (None, ['-C', '4,8'], 'exactly one level fewer'),
     'name': (None, ['--name', '../x'], 'expected a plain folder name'),
-    'no weights': (None, ['-w', '/nowhere'], '/nowhere: no model found'),
+    'no weights': (None, ['-w', '/nowhere'], '/nowhere: there is no such file'),
     'thoracic': (None, ['-t'], 'visceral fat .3. needs --nothoracic_model'),
 }
 

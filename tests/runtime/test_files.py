@@ -33,6 +33,12 @@ def test_output_below_a_file_is_refused(tmp_path):
         files.refuse_unwritable(tmp_path / 'file' / 'out' / 'run')
 
 
+@pytest.mark.parametrize('name', ['d' * 300, 'd/' * 3000])
+def test_names_that_are_too_long_are_refused(tmp_path, name):
+    with pytest.raises(InputError, match='File name too long; choose a shorter name'):
+        files.refuse_unwritable(f'{tmp_path}/{name}')
+
+
 def test_an_unwritable_folder_is_refused(tmp_path, monkeypatch):
     files.refuse_unwritable(str(tmp_path / 'out'))
     monkeypatch.setattr(os, 'access', lambda path, mode: path != str(tmp_path))

@@ -121,3 +121,13 @@ def test_a_run_folder_that_was_deleted_is_an_error(tmp_path, made_anew):
             (tmp_path / 'run' / 'checkpoints').mkdir(parents=True)
         with pytest.raises(RunError, match='deleted or moved while it trained'):
             lock.refuse_loss()
+
+
+def test_a_lock_that_a_full_disk_cannot_hold_is_named(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(os, 'pwrite', fail)
+    with pytest.raises(OSError) as caught, RunLock(tmp_path, print):
+        pass
+    assert caught.value.filename == f'{tmp_path}/.lock'
