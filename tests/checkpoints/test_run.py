@@ -344,7 +344,7 @@ def test_pretrained_weights_bring_the_options_of_their_network(finished_run, tmp
     for given, given_config in (({'num_convs'}, config), (set(), with_defaults)):
         loaded, variables = load_pretrained(str(tmp_path), given_config, given)
         assert loaded == config
-        jax.tree.map(np.testing.assert_array_equal, variables, load_model(weights).variables)
+        jax.tree.map(np.testing.assert_array_equal, (variables,), load_model(weights).variables)
     assert load_pretrained(str(tmp_path), tiny_config(), set()) == (tiny_config(), None)
     assert load_pretrained(weights, with_defaults, set()) == (config, None)  # that run continues
     other = tiny_config(load_weights=weights, num_convs=2)
