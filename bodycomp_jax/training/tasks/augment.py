@@ -4,6 +4,7 @@ A transform is a pure function of a key and of the pixels; batch and devices do 
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,6 @@ from bodycomp_jax.config import Strengths
 Example = dict[str, Any]
 
 PROBABILITY = 0.5  # with which a transform of the grey values changes a slice
-PRECISION = jax.lax.Precision.HIGHEST  # float32 products in float32 on TPU and GPU, too
 FIRST_KEY = 1000  # beyond the numbers that `_source` draws from the same key
 
 
@@ -82,20 +82,24 @@ def move(key: jax.Array, example: Example, strengths: Strengths, *, black_outsid
 def blur(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
     """A Gaussian blur with a standard deviation of up to `limit` pixels."""
     sd = jax.random.uniform(key, minval=0.01, maxval=limit)
-    return _along_both_axes(image, lambda centre, x: jax.scipy.special.ndtr((x - centre) / sd))
+    return _along_both_axes(
+        image,
+        math.ceil(3 * limit),
+        lambda centre, x: jax.scipy.special.ndtr((x - centre) * (1 / sd)),
+    )
 
 
 def low_resolution(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
     """Means over pixels up to 1 + `limit` times as wide, interpolated linearly in between."""
-    width = jax.random.uniform(key, minval=1.0, maxval=1.0 + limit)
+    per_pixel = 1 / jax.random.uniform(key, minval=1.0, maxval=1.0 + limit)
 
     def reached(centre, x):
-        position = centre / width - 0.5  # counted in wide pixels
+        position = centre * per_pixel - 0.5  # counted in wide pixels
         first = jnp.floor(position)
-        of_first, of_second = ((x / width - n).clip(0, 1) for n in (first, first + 1))
+        of_first, of_second = ((x * per_pixel - n).clip(0, 1) for n in (first, first + 1))
         return of_first + (position - first) * (of_second - of_first)
 
-    return _along_both_axes(image, reached)
+    return _along_both_axes(image, math.ceil(1.5 * (1 + limit)), reached)
 
 
 def noise(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
@@ -175,21 +179,32 @@ def _linear(image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
     return top * (1 - fy) + bottom * fy
 
 
-def _along_both_axes(image: jax.Array, reached: Callable) -> jax.Array:
+def _along_both_axes(image: jax.Array, reach: int, reached: Callable) -> jax.Array:
     """Each pixel as a weighted mean of its column, then of its row; the edge repeats.
-
-    As products of matrices: within one loop XLA computes a pixel again for each that is made of it.
 
     Args:
       image: `[H, W]`.
-      reached: centre of a pixel, x -> sum of its weights from minus infinity to x, 1 at infinity;
-        pixel j is from x = j to j + 1.
+      reach: how many pixels to each side have weights.
+      reached: centre of a pixel, x -> sum of its weights from minus infinity to x; pixel j is
+        from x = j to j + 1.
     """
+    return _along_columns(_along_columns(image, reach, reached).T, reach, reached).T
 
-    def weights(side):
-        bounds = jnp.arange(side + 1.0).at[0].set(-jnp.inf).at[-1].set(jnp.inf)
-        return jnp.diff(reached(jnp.arange(side)[:, None] + 0.5, bounds[None, :]))
 
-    H, W = image.shape
-    columns = jnp.dot(weights(H), image, precision=PRECISION)
-    return jnp.dot(columns, weights(W).T, precision=PRECISION)
+def _along_columns(image: jax.Array, reach: int, reached: Callable) -> jax.Array:
+    H = len(image)
+    padded = jnp.pad(image, ((reach, reach), (0, 0)), mode='edge')
+    rows = jnp.arange(H)[:, None]
+
+    def add(step, sums):
+        j = rows + (step - reach)
+        weights = reached(rows + 0.5, j + 1.0) - reached(rows + 0.5, j + 0.0)
+        pixels = jax.lax.dynamic_slice_in_dim(padded, step, H)
+        return sums[0] + weights * pixels, sums[1] + weights
+
+    # A loop, as otherwise XLA on CPU computes a pixel again for each pixel that is made of it.
+    # Factors, no divisors: with one slice a device, and only then, XLA multiplies by the reciprocal
+    # of a divisor that is one number, and the pixels would depend on the number of devices.
+    start = jnp.zeros(image.shape), jnp.zeros((H, 1))
+    weighted, weights = jax.lax.fori_loop(0, 2 * reach + 1, add, start)
+    return weighted * (1 / weights)
