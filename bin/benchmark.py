@@ -1,5 +1,5 @@
 """Measures speed."""
 
-from bodycomp_jax.programs.benchmark import run
+from bodycomp_jax.programs import run_benchmark
 
-run()
+run_benchmark()

@@ -1,5 +1,5 @@
 """Converts networks from and to Keras files."""
 
-from bodycomp_jax.programs.convert_weights import run
+from bodycomp_jax.programs import run_convert_weights
 
-run()
+run_convert_weights()

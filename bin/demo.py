@@ -1,5 +1,5 @@
 """Trains both networks on synthetic CT."""
 
-from bodycomp_jax.programs.demo import run
+from bodycomp_jax.programs import run_demo
 
-run()
+run_demo()

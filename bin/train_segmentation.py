@@ -1,5 +1,5 @@
 """Trains the segmentation network."""
 
-from bodycomp_jax.programs.train_segmentation import run
+from bodycomp_jax.programs import run_train_segmentation
 
-run()
+run_train_segmentation()

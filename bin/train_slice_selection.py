@@ -1,5 +1,5 @@
 """Trains the slice-selection network."""
 
-from bodycomp_jax.programs.train_slice_selection import run
+from bodycomp_jax.programs import run_train_slice_selection
 
-run()
+run_train_slice_selection()

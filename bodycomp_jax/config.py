@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import re
+import types
 import typing
 from typing import Any
 
@@ -20,7 +21,21 @@ INITIALIZERS = (
     'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal', 'lecun_uniform', 'lecun_normal',
 )  # fmt: skip
 DENSENET_SIDE = 256  # pixels, to which the slices for slice selection are resized
+MAX_EPOCHS = 1_000_000
+MAX_BATCHES_PER_EPOCH = 1_000_000  # the order of an epoch is drawn at its start
 MAX_BLOCKS = 6  # of a DenseNet; each halves the 63 x 63 pixels that the first block sees
+MAX_LEVELS = 12  # of a U-Net
+MAX_LAYERS = 64  # of a level or a block
+MAX_CHANNELS = 16384  # of a layer
+MAX_SHOWN = 100  # letters of a value in a message
+TYPE_NAMES = {
+    bool: 'true or false',
+    int: 'a whole number',
+    float: 'a number',
+    str: 'text',
+    tuple[int, ...]: 'a list of whole numbers',
+    tuple[str, ...]: 'a list of names',
+}
 
 
 def option(
@@ -31,14 +46,19 @@ def option(
     short: str | None = None,
     choices: tuple[str, ...] | None = None,
     positional: bool = False,
+    path: bool = False,
 ) -> Any:
-    """A dataclass field that is also a flag and, if `positional`, a positional argument."""
+    """A dataclass field that is also a flag and, if `positional`, a positional argument.
+
+    In a `path` the shell's ~ is expanded.
+    """
     metadata = {
         'help': help,
         'group': group,
         'short': short,
         'choices': choices,
         'positional': positional,
+        'path': path,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -55,23 +75,31 @@ class RunConfig:
         'folder of the training data; also the first positional argument',
         group='Input and output',
         positional=True,
+        path=True,
     )
     model_output_dir: str = option(
         None,
         'folder for the folder of the run; also the second positional argument',
         group='Input and output',
         positional=True,
+        path=True,
     )
     name: str | None = option(
         None,
         'name of the run and of its folder; an existing run continues '
-        '(default: untitled_model_%Y_%m_%d_%H_%M_%S)',
+        '(default: untitled_model_<time>)',
         group='Input and output',
         short='a',
     )
     allow_data_change: bool = option(
         False,
         'continue a run on training or validation data other than it was started on',
+        group='Input and output',
+    )
+    check_values: bool = option(
+        True,
+        'refuse data with values that cannot be right, such as images in other units or images '
+        'that are in both splits, and warn of improbable ones',
         group='Input and output',
     )
     num_gpus: int | None = option(
@@ -174,10 +202,12 @@ class UNetConfig:
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        check_positive(self, 'num_convs')
+        _check_range(self, 'num_convs', MAX_LAYERS)
         for name in ('compression_channels', 'decompression_channels'):
             channels = getattr(self, name)
-            _check(min(channels, default=1) > 0, name, channels, 'use positive numbers')
+            _check(len(channels) <= MAX_LEVELS, name, channels, f'use at most {MAX_LEVELS} levels')
+            in_range = all(0 < n <= MAX_CHANNELS for n in channels)
+            _check(in_range, name, channels, f'use numbers in 1..{MAX_CHANNELS}')
         down, up = len(self.compression_channels), len(self.decompression_channels)
         if up != down - 1:
             raise InputError(
@@ -240,19 +270,20 @@ class DenseNetConfig:
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        check_positive(
-            self, 'threshold', 'nb_layers_per_block', 'nb_blocks', 'nb_initial_filters',
-            'growth_rate',
-        )  # fmt: skip
+        check_positive(self, 'threshold')
         _check(self.threshold < math.inf, 'threshold', self.threshold, 'use a finite number')
-        rate, blocks = self.compression_rate, self.nb_blocks
+        _check_range(self, 'nb_layers_per_block', MAX_LAYERS)
+        _check_range(self, 'nb_blocks', MAX_BLOCKS)
+        _check_range(self, 'nb_initial_filters', MAX_CHANNELS)
+        _check_range(self, 'growth_rate', MAX_CHANNELS)
+        rate = self.compression_rate
         _check(0 < rate <= 1, 'compression_rate', rate, 'use a number above 0, at most 1')
-        _check(blocks <= MAX_BLOCKS, 'nb_blocks', blocks, f'use at most {MAX_BLOCKS}')
         channels = self.nb_initial_filters
-        for _ in range(blocks - 1):
+        for _ in range(self.nb_blocks - 1):
             channels = int((channels + self.nb_layers_per_block * self.growth_rate) * rate)
             _check(channels > 0, 'compression_rate', rate, 'no channels remain; use a higher rate')
         _check(self.levels != (), 'levels', '', 'name at least one level, such as -L L3')
+        _check(len(self.levels) <= MAX_LAYERS, 'levels', self.levels, f'name at most {MAX_LAYERS}')
         for level in self.levels:
             _check(self.levels.count(level) == 1, 'levels', level, 'name each level once')
 
@@ -399,6 +430,7 @@ class TrainerConfig:
         'network flags that are not given are taken from it',
         group='Training',
         short='w',
+        path=True,
     )
     seed: int = option(
         0, 'seed of the initial weights, the shuffling and the augmentation', group='Training'
@@ -414,8 +446,14 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         _check_choices(self)
         check_positive(self, 'batch_size', 'epochs', 'learning_rate')
-        count = self.batches_per_epoch
-        _check(count is None or count > 0, 'batches_per_epoch', count, 'use a positive number')
+        epochs, count = self.epochs, self.batches_per_epoch
+        _check(epochs <= MAX_EPOCHS, 'epochs', epochs, f'use at most {MAX_EPOCHS}')
+        _check(
+            count is None or 0 < count <= MAX_BATCHES_PER_EPOCH,
+            'batches_per_epoch',
+            count,
+            f'use a number in 1..{MAX_BATCHES_PER_EPOCH}; for a longer training raise --epochs',
+        )
         finite = self.learning_rate < math.inf
         _check(finite, 'learning_rate', self.learning_rate, 'use a finite number')
         _check(0 <= self.seed < 2**32, 'seed', self.seed, 'use a whole number in 0..4294967295')
@@ -477,17 +515,26 @@ def options(config_class: Any) -> list[dataclasses.Field]:
     return found
 
 
+def value_types(field: dataclasses.Field) -> tuple[Any, ...]:
+    """The types of an option's values: one of `TYPE_NAMES`, and that of None if it may be unset."""
+    return typing.get_args(field.type) if isinstance(field.type, types.UnionType) else (field.type,)
+
+
 def from_values(config_class: Any, values: dict[str, Any]) -> Any:
     """The config with these `{option: value}`; options that are missing have their defaults.
 
-    Values of other options are ignored, lists become tuples.
+    Values of other options are ignored, lists become tuples. Raises InputError for values of
+    another type, or that the class refuses.
     """
     fields = {}
     for field in dataclasses.fields(config_class):
         if dataclasses.is_dataclass(field.type):
             fields[field.name] = from_values(field.type, values)
         elif field.name in values:
-            fields[field.name] = _hashable(values[field.name])
+            value = _hashable(values[field.name])
+            fits = any(_is_of_type(value, each) for each in value_types(field))
+            _check(fits, field.name, value, f'use {TYPE_NAMES[value_types(field)[0]]}')
+            fields[field.name] = value
     return config_class(**fields)
 
 
@@ -506,8 +553,14 @@ def to_json(config: TrainerConfig) -> dict[str, Any]:
 
 
 def from_json(fields: dict[str, Any]) -> TrainerConfig:
-    """The inverse of `to_json`; also reads what older versions wrote, with fewer or more fields."""
-    return from_values(TRAINERS[fields.get('network', UNetConfig.kind)], fields)
+    """The inverse of `to_json`; also reads what older versions wrote, with fewer or more fields.
+
+    Raises InputError for anything else.
+    """
+    kind = fields.get('network', UNetConfig.kind) if isinstance(fields, dict) else None
+    if not isinstance(kind, str) or kind not in TRAINERS:
+        raise InputError(f'unknown network {str(kind)[:80]!r}, expected {" or ".join(TRAINERS)}')
+    return from_values(TRAINERS[kind], fields)
 
 
 def as_flag(name: str, value: Any) -> str:
@@ -547,9 +600,26 @@ def _hashable(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _is_of_type(value: Any, wanted: Any) -> bool:
+    """Whether a value is of one of `TYPE_NAMES`, or None; whole numbers are also floats."""
+    if typing.get_origin(wanted) is tuple:
+        of = typing.get_args(wanted)[0]
+        return isinstance(value, tuple) and all(_is_of_type(each, of) for each in value)
+    if isinstance(value, bool):
+        return wanted is bool
+    return isinstance(value, int | float if wanted is float else wanted)
+
+
 def _check(holds: Any, name: str, value: Any, remedy: str) -> None:
     if not holds:
-        raise InputError(f'invalid {as_flag(name, value)}: {remedy}')
+        given = as_flag(name, value)
+        shown = given if len(given) <= MAX_SHOWN else f'{given[:MAX_SHOWN]}...'
+        raise InputError(f'invalid {shown}: {remedy}')
+
+
+def _check_range(config: Any, name: str, most: int) -> None:
+    value = getattr(config, name)
+    _check(0 < value <= most, name, value, f'use a number in 1..{most}')
 
 
 def check_positive(config: Any, *names: str) -> None:

@@ -1,5 +1,8 @@
 """Facts about CT that all parts share: the HU window, the tissues, pixel areas."""
 
+import math
+import numbers
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -52,6 +55,36 @@ def area_cm2(labels: Array, label: int, pixel_spacing_mm: tuple[float, float]) -
 
     Returns:
       `[...]` areas in cm2.
+
+    Raises ValueError unless labels, label and spacing are of these types, and the spacing is
+    positive.
     """
+    if labels.dtype.kind not in 'biu' or not isinstance(label, numbers.Integral):
+        raise ValueError(
+            f'invalid labels of type {labels.dtype} or label {label!r}: expected the integer '
+            'labels of a prediction, not its probabilities, and one number of a tissue, such as 1'
+        )
+    if not _is_spacing(pixel_spacing_mm):
+        raise ValueError(
+            f'invalid pixel_spacing_mm={pixel_spacing_mm!r}: expected two positive numbers of mm, '
+            '(row, column), such as (0.78, 0.78); an affine matrix may give them a sign'
+        )
     row_mm, column_mm = pixel_spacing_mm
     return (labels == label).sum((-2, -1)) * (row_mm * column_mm / 100)
+
+
+def slices_last(shape: Sequence[int]) -> bool:
+    """Whether an array looks like `[H, W, slices]`, as NIfTI readers give it: a square comes first.
+
+    Slices are square in training, so that `[slices, H, W]` ends with two equal numbers.
+    """
+    return len(shape) >= 3 and shape[0] == shape[1] != shape[2]
+
+
+def _is_spacing(spacing: object) -> bool:
+    try:
+        values = [*spacing]  # type: ignore[misc]
+    except TypeError:
+        return False
+    real = all(isinstance(mm, numbers.Real) for mm in values)
+    return len(values) == 2 and real and all(0 < mm < math.inf for mm in values)

@@ -7,9 +7,9 @@ import zipfile
 
 import h5py
 import numpy as np
-import pytest
 
 from bodycomp_jax.programs import convert_weights
+from bodycomp_jax.runtime import program
 
 NORM = ('gamma', 'beta', 'moving_mean', 'moving_variance')
 LEVELS = {'compression_0': (1, 4), 'compression_center': (4, 8), 'decompression_0': (12, 4)}
@@ -120,6 +120,5 @@ def write_keras_3(path, layers, model_config=None):
 def convert(monkeypatch, capsys, *arguments):
     """Runs convert_weights in this process; returns (exit code, what it wrote to stderr)."""
     monkeypatch.setattr(sys, 'argv', ['convert_weights.py', *map(str, arguments)])
-    with pytest.raises(SystemExit) as stop:
-        convert_weights.run()
-    return stop.value.code, capsys.readouterr().err
+    code = program.exit_code(convert_weights.main)
+    return code, capsys.readouterr().err

@@ -66,6 +66,12 @@ def test_a_strength_that_is_given_replaces_that_of_the_level():
     assert AugmentationConfig(blur=2.0).strengths == LIGHT._replace(blur=2.0)
 
 
+@pytest.mark.parametrize('fields', [{'network': 'transformer'}, {'network': ['x']}, [1], None])
+def test_what_is_not_a_config_is_refused(fields):
+    with pytest.raises(InputError, match='expected segmentation or slice_selection'):
+        from_json(fields)
+
+
 def test_options_are_those_of_the_network_and_of_the_training():
     names = [field.name for field in options(SegmentationConfig)]
     assert names[: len(dataclasses.fields(UNetConfig))] == [
@@ -106,6 +112,15 @@ def test_every_option_has_a_help_text_and_a_known_group(config_class):
             'invalid --compression_channels=8,0: ',
         ),
         ({'compression_channels': (8, 16)}, 'exactly one level fewer'),
+        ({'compression_channels': [4] * 10**6}, r'4,4,4,4\.\.\.: use at most 12 levels'),
+        ({'compression_channels': (100000,)}, r'=100000: use numbers in 1\.\.16384'),
+        ({'num_convs': 3000}, r'invalid --num_convs=3000: use a number in 1\.\.64'),
+        ({'epochs': 1.5}, r'invalid --epochs=1\.5: use a whole number'),
+        ({'epochs': True}, 'invalid --epochs: use a whole number'),
+        ({'augment': 1}, 'invalid --augment=1: use true or false'),
+        ({'compression_channels': '4,8'}, 'use a list of whole numbers'),
+        ({'learning_rate': '0.1'}, 'use a number'),
+        ({'activation': None}, 'use text'),
     ],
 )
 def test_invalid_values_are_refused_by_name(changes, message):

@@ -38,3 +38,35 @@ def test_area_counts_the_pixels_of_one_label_in_square_centimetres(array):
     labels[1, 2, -1, -7:] = 1
     areas = ct.area_cm2(array(labels), 1, (0.8, 0.7))  # pixels of 0.56 mm2
     np.testing.assert_allclose(areas, [[0.112, 0, 0], [0, 0, 0.0392]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ('labels', 'label', 'spacing', 'message'),
+    [
+        (np.zeros((2, 8, 8), np.float32), 1, (0.8, 0.7), 'type float32.*not its probabilities'),
+        (np.zeros((2, 8, 8), np.uint8), 'muscle', (0.8, 0.7), "label 'muscle': .* such as 1"),
+        (np.zeros((2, 8, 8), np.uint8), 1, (-0.8, 0.7), r'pixel_spacing_mm=\(-0.8, 0.7\)'),
+        (np.zeros((2, 8, 8), np.uint8), 1, (0, 0), 'two positive numbers of mm'),
+        (np.zeros((2, 8, 8), np.uint8), 1, (0.8, float('nan')), 'two positive numbers of mm'),
+        (np.zeros((2, 8, 8), np.uint8), 1, ('0.8', '0.7'), 'two positive numbers of mm'),
+        (np.zeros((2, 8, 8), np.uint8), 1, (0.8, 0.7, 5), 'two positive numbers of mm'),
+        (np.zeros((2, 8, 8), np.uint8), 1, 0.8, 'two positive numbers of mm'),
+    ],
+)
+def test_areas_of_something_else_are_refused(labels, label, spacing, message):
+    with pytest.raises(ValueError, match=message):
+        ct.area_cm2(labels, label, spacing)
+
+
+@pytest.mark.parametrize(
+    ('shape', 'expected'),
+    [
+        ((512, 512, 80), True),
+        ((512, 512, 80, 1), True),
+        ((80, 512, 512), False),
+        ((64, 64, 64), False),
+        ((512, 512), False),
+    ],
+)
+def test_a_square_that_comes_first_tells_that_slices_are_last(shape, expected):
+    assert ct.slices_last(shape) is expected

@@ -23,9 +23,13 @@ HOMES = {
     'tensorboardX': {'bodycomp_jax/training/metrics_log.py'},
     'absl': {'bodycomp_jax/runtime/flags.py'},
     'fcntl': {'bodycomp_jax/training/run_folder.py'},
-    'h5py': {'bodycomp_jax/checkpoints/keras_file.py'},
+    'h5py': {
+        'bodycomp_jax/checkpoints/keras_file.py',
+        'bodycomp_jax/checkpoints/keras_reader.py',
+    },
+    'resource': {'bodycomp_jax/checkpoints/keras_reader.py', 'bodycomp_jax/runtime/limits.py'},
     'rich': {'bodycomp_jax/runtime/terminal.py'},
-    'psutil': {'bodycomp_jax/runtime/devices.py'},
+    'psutil': {'bodycomp_jax/runtime/host_memory.py'},
     'PIL': {
         'bodycomp_jax/data/png.py',
         'bodycomp_jax/metrics/figures.py',

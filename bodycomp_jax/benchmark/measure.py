@@ -233,7 +233,12 @@ def _slice_selection(
     offsets = dict.fromkeys(levels, np.zeros(len(images)))
     slice_selection.write_split(folder, 'train', images, offsets)
     dataset = slice_selection.SliceSelectionSet(
-        folder, 'train', levels, cache_dir=folder, track=lambda items, count, title: items
+        folder,
+        'train',
+        levels,
+        cache_dir=folder,
+        track=lambda items, count, title: items,
+        check_values=False,
     )
     dataset.validate()  # decodes the slices
     task = slice_selection_task(config, devices=devices, steps_per_epoch=1, val_set=dataset)
@@ -336,9 +341,12 @@ def _prediction_modes(case, variables):
     )
     memory, _ = program_memory(program, case.devices)
     on_device = case.seconds(lambda: program(model.variables, uploaded))
+    hu = slices
+    if slices.dtype == np.uint8:  # grey values; `model` maps HU to them
+        hu = slices.astype(np.int16) + (ct.WINDOW_CENTRE - ct.WINDOW_WIDTH // 2)
     return [
         Mode('predict, one batch on the device', on_device, work, memory),
-        Mode('predict, from host to host', case.seconds(lambda: model(slices)), work),
+        Mode('predict, from host to host', case.seconds(lambda: model(hu)), work),
     ]
 
 

@@ -2,32 +2,38 @@
 
 Keras 2 keeps the weights of each layer under its name, at the root of an HDF5 file or, next to the
 architecture, in its group `model_weights`. Keras 3 numbers them: `.weights.h5`, on its own or
-packed with the architecture into a zip file, `.keras`. Nothing in a file is executed.
+packed with the architecture into a zip file, `.keras`. Nothing in a file is executed or followed:
+a child process, `keras_reader`, reads it.
 """
 
 import io
-import itertools
 import json
 import math
+import os
 import re
-import zipfile
-from collections import defaultdict
-from collections.abc import Iterator
+import signal
+import subprocess
+import sys
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.checkpoints import keras_reader
+from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.models.layers.norm import EPSILON
+from bodycomp_jax.runtime import files
+from bodycomp_jax.runtime.file_formats import START_BYTES, other_format
 
-HDF5, ZIP, GIT_LFS = b'\x89HDF\r\n\x1a\n', b'PK\x03\x04', b'version https://git-lfs'  # first bytes
+HDF5 = b'\x89HDF\r\n\x1a\n'  # first bytes
 KERAS_VERSION = '2.15.0'  # whose layout `write` follows
-TENSORS = {  # of each kind of layer, in the names and the order of Keras
-    'conv': ('kernel', 'bias'),
-    'norm': ('gamma', 'beta', 'moving_mean', 'moving_variance'),
-    'dense': ('kernel', 'bias'),
-}
+READER = (  # imports from where this process does, whatever its environment says
+    'import json, sys; sys.path[:] = json.loads(sys.argv[1]); '
+    'from bodycomp_jax.checkpoints import keras_reader; keras_reader.main(*sys.argv[2:])'
+)
+SECONDS, SECONDS_OF_COMPUTING = 60, 5  # of the reader, for any file
+BYTES_PER_SECOND = 1 << 20  # of a slow network drive
+BYTES_PER_SECOND_OF_COMPUTING = 5 << 20  # of a slow processor that unpacks them
 
 
 class Layer(NamedTuple):
@@ -35,7 +41,7 @@ class Layer(NamedTuple):
 
     Attributes:
       name: in the file.
-      kind: a key of `TENSORS`, or None for any other kind.
+      kind: a key of `keras_reader.TENSORS`, or None for any other kind.
       tensors: {Keras's name: float32 array}.
     """
 
@@ -62,33 +68,26 @@ class KerasFile(NamedTuple):
 def read(path: str) -> KerasFile:
     """Reads a Keras 2 or 3 file, with or without the architecture.
 
-    Raises InputError if the file is unreadable or not from Keras, and for architectures with code
-    (Lambda) or with batch norms of another epsilon than `EPSILON`.
+    Raises InputError if the file is unreadable or not from Keras, for links in it to other places,
+    and for architectures with code (Lambda) or with batch norms of another epsilon than `EPSILON`;
+    RunError if no process can be started that reads it.
     """
+    fd = files.open_regular_file(path)
     try:
-        with open(path, 'rb') as stream:
-            head = stream.read(len(GIT_LFS))
+        _refuse_other_formats(path, os.pread(fd, START_BYTES, 0))
+        document, content = _answer(path, fd)
     except OSError as error:
-        raise InputError(f'{path}: cannot read this file ({error.strerror})') from error
-    if head.startswith(GIT_LFS):
-        raise InputError(
-            f'{path}: this is a git-lfs pointer, the file itself was not fetched; run git lfs pull '
-            'in its repository'
-        )
-    if not head.startswith((HDF5, ZIP)):
-        raise InputError(
-            f'{path}: this is not a Keras file (HDF5 or .keras); give a file written by '
-            'save_weights or save, or a run folder'
-        )
+        raise InputError(f'{path}: cannot be read ({files.explained(error, "")})') from error
+    finally:
+        os.close(fd)
     try:
-        return _read_zip(path) if head.startswith(ZIP) else _read_hdf5(path)
+        layers = _layers(path, document['weights'], content)
+        architecture = document['layers']
     except InputError:
         raise
-    except Exception as error:  # h5py raises many kinds of errors for corrupt files
-        message = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        raise InputError(
-            f'{path}: this file is truncated or corrupt ({message}); copy it again'
-        ) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, str(error)) from error
+    return KerasFile(path, layers, architecture and _activations(path, architecture))
 
 
 def write(path: str, layers: dict[str, dict[str, Any]]) -> None:
@@ -97,8 +96,11 @@ def write(path: str, layers: dict[str, dict[str, Any]]) -> None:
     Args:
       path: of the file.
       layers: {name: {Keras's name of a tensor: array}}, in the order in which Keras makes them.
+
+    Raises OSError.
     """
-    with h5py.File(path, 'w') as file:
+    content = io.BytesIO()  # libhdf5 crashes on a full disk
+    with h5py.File(content, 'w') as file:
         # Names are bytes, as early versions of Keras 2 require.
         file.attrs['backend'] = np.bytes_('tensorflow')
         file.attrs['keras_version'] = np.bytes_(KERAS_VERSION)
@@ -109,109 +111,138 @@ def write(path: str, layers: dict[str, dict[str, Any]]) -> None:
             group.attrs['weight_names'] = np.array(list(arrays), np.bytes_)
             for name, array in arrays.items():
                 group.create_dataset(name, data=np.asarray(array, np.float32))
+    with files.replacing(path, binary=True) as target:
+        target.write(content.getbuffer())
 
 
-def _read_hdf5(path: str) -> KerasFile:
-    with h5py.File(path) as file:
-        architecture = file.attrs.get('model_config')
-        return KerasFile(path, _layers(path, file), _activations(path, architecture))
+def _refuse_other_formats(path: str, start: bytes) -> None:
+    if not start.startswith((HDF5, keras_reader.ZIP)):
+        remedy = 'give a file written by save_weights or save, or a run folder'
+        found = other_format(start, remedy)
+        reason = f', but {found}' if found else f'; {remedy}'
+        raise InputError(f'{path}: not a Keras file (HDF5 or .keras){reason}')
 
 
-def _read_zip(path: str) -> KerasFile:
-    with zipfile.ZipFile(path) as archive:
-        if not {'config.json', 'model.weights.h5'} <= set(archive.namelist()):
-            raise InputError(
-                f'{path}: this zip file is not from Keras; give a .keras file, an HDF5 file or a '
-                'run folder'
-            )
-        architecture = archive.read('config.json')
-        weights = io.BytesIO(archive.read('model.weights.h5'))
-    with h5py.File(weights) as file:
-        return KerasFile(path, _layers(path, file), _activations(path, architecture))
+def _answer(path: str, fd: int) -> tuple[dict[str, Any], memoryview]:
+    """The document and the weights that the reader sends of a file.
+
+    Raises InputError, RunError, and OSError if the file cannot be read at the moment.
+    """
+    size = os.fstat(fd).st_size
+    computing = SECONDS_OF_COMPUTING + size // BYTES_PER_SECOND_OF_COMPUTING
+    seconds = SECONDS + size // BYTES_PER_SECOND
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    paths = json.dumps([*(path for path in sys.path if isinstance(path, str)), package])
+    try:
+        reader = subprocess.run(
+            [sys.executable, '-I', '-c', READER, paths, str(seconds), str(computing)],
+            stdin=fd,
+            capture_output=True,
+            check=False,
+            start_new_session=True,  # Ctrl-C ends it through this process only
+            env=os.environ | {'OPENBLAS_NUM_THREADS': '1'},
+        )
+    except OSError as error:
+        raise RunError(
+            f'{path}: no process can be started to read it ({files.explained(error, "")})'
+        ) from error
+    if reader.returncode < 0:
+        raise InputError(f'{path}: {_why_ended(-reader.returncode, seconds, computing)}')
+    if reader.returncode > 0:
+        reason = _plain(reader.stderr.decode(errors='replace').strip().rpartition('\n')[2])
+        raise RunError(
+            f'{path}: the process that reads it cannot start ({reason}); install the packages of '
+            'this project again, or allow it more memory, files and processes (ulimit -a)'
+        )
+    start = keras_reader.LENGTH
+    end = start + int.from_bytes(reader.stdout[:start], 'little')
+    document = json.loads(reader.stdout[start:end])
+    if 'errno' in document:
+        raise OSError(document['errno'], os.strerror(document['errno']))
+    if 'refused' in document:
+        raise InputError(f'{path}: {_plain(document["refused"])}')
+    if 'damaged' in document:
+        raise _damaged(path, document['damaged'])
+    return document, memoryview(reader.stdout)[end:]
 
 
-def _layers(path: str, file: h5py.File) -> list[Layer]:
-    group = file.get('model_weights', file)
-    if {'layer_names', 'layer_names0'} & set(group.attrs):
-        return list(_keras_2_layers(group))
-    if 'layers' in file:
-        return list(_keras_3_layers(file['layers']))
-    raise InputError(
-        f'{path}: this HDF5 file has no layers where Keras 2 or 3 stores them; load it with the '
-        "version of Keras that wrote it and save it again with model.save('network.h5')"
+def _why_ended(number: int, seconds: int, computing: int) -> str:
+    """What is wrong with a file whose reader a signal ended."""
+    if number == signal.SIGALRM:
+        return f'not read within {seconds} s; copy it to a faster disk'
+    if number == signal.SIGXCPU:
+        return f'not read within {computing} s of computing, so it is damaged; copy it again'
+    return (
+        f'the process that reads it was ended by {signal.Signals(number).name}; free some memory, '
+        'and if that does not help the file is damaged: copy it again'
     )
 
 
-def _keras_2_layers(group: h5py.Group) -> Iterator[Layer]:
-    for name in _names(group.attrs, 'layer_names'):
-        owners = defaultdict(list)  # one, or several if the layer is itself a model
-        for weight in _names(group[name].attrs, 'weight_names'):
-            owner, _, tensor = weight.rpartition('/')
-            owners[owner].append((tensor, group[name][weight]))
-        for owner, weights in owners.items():
-            yield _layer(name if len(owners) == 1 else owner.rpartition('/')[2], weights)
+def _damaged(path: str, reason: str) -> InputError:
+    return InputError(
+        f'{path}: this file is truncated or corrupt ({_plain(reason)}), or another program is '
+        'still writing it; copy it again'
+    )
 
 
-def _keras_3_layers(group: h5py.Group) -> Iterator[Layer]:
-    for key, layer in group.items():
-        values = layer.get('vars', ())
-        names = TENSORS['norm' if len(values) == 4 else 'conv']
-        if len(values):
-            weights = [(name, values[str(i)]) for i, name in enumerate(names)]
-            yield _layer(values.attrs.get('name', key), weights)
+def _plain(text: str) -> str:
+    """The first line of a text from elsewhere, without control characters."""
+    return ascii(text.strip().partition('\n')[0][:300])[1:-1]
 
 
-def _names(attributes: h5py.AttributeManager, name: str) -> list[str]:
-    """A list of names, which Keras splits into name0, name1, ... if it is long."""
-    numbered = (f'{name}{i}' for i in itertools.count())
-    chunks = list(itertools.takewhile(lambda chunk: chunk in attributes, numbered)) or [name]
-    names = itertools.chain.from_iterable(attributes[chunk] for chunk in chunks)
-    return [each.decode() if isinstance(each, bytes) else str(each) for each in names]
+def _layers(
+    path: str, weights: list[tuple[str, str, list[int]]], content: memoryview
+) -> list[Layer]:
+    """The layers with [(layer, tensor, shape)], whose values follow each other in the content.
+
+    Raises InputError if a tensor is there twice, ValueError if weights and content do not match.
+    """
+    layers: dict[str, dict[str, np.ndarray]] = {}
+    for name, tensor, shape in weights:
+        stop = keras_reader.ITEM * math.prod(shape)
+        array = np.frombuffer(content[:stop], '<f4').reshape(shape).copy()
+        content = content[stop:]
+        tensors = layers.setdefault(name, {})
+        key = re.sub(r'(_\d+)?(:\d+)?$', '', tensor)
+        if key in tensors:
+            raise InputError(
+                f'{path}: the {key} of layer {name} is listed twice; save the network again with '
+                'Keras'
+            )
+        tensors[key] = array
+    if content:
+        raise ValueError('it has more weights than it lists')
+    return [Layer(name, _kind(tensors), tensors) for name, tensors in layers.items()]
 
 
-def _layer(name: str, weights: list[tuple[str, h5py.Dataset]]) -> Layer:
-    """A `Layer` from [(name of a tensor, such as kernel:0, its values)]."""
-    tensors = {re.sub(r'(_\d+)?(:\d+)?$', '', tensor): _array(values) for tensor, values in weights}
+def _kind(tensors: dict[str, np.ndarray]) -> str | None:
     kind = 'norm' if 'gamma' in tensors else None
     if 'kernel' in tensors:
         kind = {4: 'conv', 2: 'dense'}.get(tensors['kernel'].ndim, kind)
-    return Layer(name, kind, tensors)
+    return kind
 
 
-def _array(values: h5py.Dataset) -> np.ndarray:
-    if values.dtype.kind != 'f':
-        raise TypeError(f'{values.name} has the dtype {values.dtype}')
-    return np.asarray(values, np.float32)
+def _activations(
+    path: str, layers: list[tuple[str, str, str, float | None]]
+) -> list[tuple[str, str]]:
+    """[(layer, activation)] of [(class, layer, activation, epsilon)].
 
-
-def _activations(path: str, architecture: str | bytes | None) -> list[tuple[str, str]] | None:
-    """The activations in the JSON text of an architecture. Raises InputError as `read`."""
-    if architecture is None:
-        return None
+    Raises InputError as `read`.
+    """
     activations = []
-    for layer in _described_layers(json.loads(architecture)):
-        options = layer['config']
-        name = options.get('name', layer['class_name'])
-        if layer['class_name'] == 'Lambda':
+    for class_name, layer, activation, epsilon in layers:
+        name = _plain(layer)
+        if class_name == 'Lambda':
             raise InputError(
                 f'{path}: layer {name} is a Lambda, and code in a file is never executed; give a '
                 'file that save_weights wrote of the network without this layer'
             )
-        epsilon = options.get('epsilon', EPSILON)
-        if layer['class_name'] == 'BatchNormalization' and not math.isclose(epsilon, EPSILON):
+        other = epsilon is not None and not math.isclose(epsilon, EPSILON)
+        if class_name == 'BatchNormalization' and other:
             raise InputError(
                 f'{path}: layer {name} has epsilon {epsilon}; only {EPSILON}, the epsilon of the '
                 'reference, can be loaded'
             )
-        if options.get('activation', 'linear') != 'linear':
-            activations.append((name, str(options['activation'])))
+        if activation != 'linear':
+            activations.append((name, _plain(activation)))
     return activations
-
-
-def _described_layers(model: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The layers in the description of a model, including those of models inside it."""
-    layers = model['config']
-    for layer in layers['layers'] if isinstance(layers, dict) else layers:
-        yield layer
-        if 'layers' in layer['config']:
-            yield from _described_layers(layer)

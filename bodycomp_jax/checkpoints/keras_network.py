@@ -11,7 +11,8 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from bodycomp_jax.checkpoints import keras_file
-from bodycomp_jax.checkpoints.keras_file import TENSORS, KerasFile, Layer
+from bodycomp_jax.checkpoints.keras_file import KerasFile, Layer
+from bodycomp_jax.checkpoints.keras_reader import TENSORS
 from bodycomp_jax.config import (
     DenseNetConfig,
     NetworkConfig,
@@ -45,7 +46,7 @@ class Part(NamedTuple):
       name: in Keras. It numbers the layers of a DenseNet across all networks of a process; here
         they have the numbers of the first network.
       path: of its parameters in the variables.
-      kind: a key of `keras_file.TENSORS`.
+      kind: a key of `keras_reader.TENSORS`.
       bias_in_norm: whether our layer has no bias, because the batch norm after it cancels it.
     """
 
@@ -96,7 +97,10 @@ def read(
     layers = layout.layers(file)
     overrides = _with_levels(file, layout, layers, overrides)
     determined = layout.options(file, layers, overrides)
-    config = from_values(layout.config_class, determined | overrides)
+    try:
+        config = from_values(layout.config_class, determined | overrides)
+    except InputError as error:
+        raise InputError(f'{path}: {error}') from error
     mismatch = _first_mismatch(config, layers)
     conflict = contradiction(determined, overrides)
     if conflict:
@@ -271,18 +275,19 @@ def _activation(file: KerasFile, fixed: list[bool], output: str) -> dict[str, st
 def _unet_options(
     file: KerasFile, layers: dict[str, Layer], overrides: dict[str, Any]
 ) -> dict[str, Any]:
-    def channels(level: str) -> int:
-        return next((_width(layers[name]) for name in layers if name.startswith(f'{level}_')), 1)
-
-    def exists(i: int) -> bool:
-        return any(name.startswith(f'compression_{i}_') for name in layers)
-
-    down = [channels(f'compression_{i}') for i in itertools.takewhile(exists, itertools.count())]
+    channels: dict[str, int] = {}  # of each level
+    for name, layer in layers.items():
+        level = re.match(r'((de)?compression_(\d+|center))_', name)
+        if level:
+            channels.setdefault(level[1], _width(layer))
+    names = (f'compression_{i}' for i in itertools.count())
+    down = [channels[name] for name in itertools.takewhile(channels.__contains__, names)]
+    up = [channels.get(f'decompression_{i}', 1) for i in range(len(down))]
     convs = Counter(re.sub(r'_conv_\d+$', '', name) for name in layers if '_conv_' in name)
     num_convs = max(convs.values(), default=1)  # of each level
     found = {
-        'compression_channels': (*down, channels('compression_center')),
-        'decompression_channels': tuple(channels(f'decompression_{i}') for i in range(len(down))),
+        'compression_channels': (*down, channels.get('compression_center', 1)),
+        'decompression_channels': tuple(up),
         'num_convs': num_convs,
     }
     if 'final_conv' in layers:

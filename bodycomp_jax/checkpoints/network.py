@@ -1,12 +1,16 @@
 """The network that a path names: a run, a checkpoint, a final model or a Keras file."""
 
+import contextlib
 import os
 import tempfile
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
-from bodycomp_jax.checkpoints import keras_network, store
+from bodycomp_jax.checkpoints import folder, keras_network, store
 from bodycomp_jax.config import (
     TRAINERS,
     NetworkConfig,
@@ -17,8 +21,9 @@ from bodycomp_jax.config import (
     to_json,
     to_values,
 )
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.models.build import variable_shapes
+from bodycomp_jax.runtime import files
 
 
 class Network(NamedTuple):
@@ -36,16 +41,20 @@ class Network(NamedTuple):
 
 
 def load_network(
-    path: str, overrides: dict[str, Any] | None = None, kind: str | None = None
+    path: str,
+    overrides: dict[str, Any] | None = None,
+    kind: str | None = None,
+    warn: Callable[[str], None] = warnings.warn,
 ) -> Network:
     """Loads the network that a path names.
 
     Args:
-      path: a run folder (its `final_model`, else its latest valid checkpoint), a checkpoint, a
+      path: a run folder (its `final_model`, else its best valid checkpoint), a checkpoint, a
         `final_model` folder or a Keras file.
       overrides: {option: value} for what a Keras file leaves open; must agree with what the file
         determines.
       kind: of the network that is required, if any.
+      warn: is told if another network of a run is loaded than its `final_model`.
 
     Raises InputError if there is no valid network, or another than is required.
     """
@@ -53,7 +62,7 @@ def load_network(
     if os.path.isfile(path):
         config, variables = keras_network.read(path, overrides, kind)
         return Network(config, variables, 'auto')
-    network = _load_folder(os.path.abspath(path))
+    network = _load_folder(os.path.abspath(path), warn)
     if kind not in (None, network.config.kind):
         raise InputError(f'{path}: a {network.config.kind} network; expected a {kind} network')
     if overrides:
@@ -74,45 +83,105 @@ def convert(source: str, target: str, overrides: dict[str, Any]) -> NetworkConfi
     Returns:
       The config of the network.
 
-    Raises InputError as `load_network`, and if the target exists.
+    Raises InputError as `load_network`, and if the target exists or is in no folder where this
+    user can write; RunError if it cannot be written or what was written is not what was read.
     """
     target = os.path.abspath(target)
+    parent = os.path.dirname(target)
     if os.path.lexists(target):
         raise InputError(f'{target} exists; remove it or choose another path')
-    config, variables, _ = load_network(source, overrides)
-    folder = os.path.dirname(target)
-    os.makedirs(folder, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='.converted_', dir=folder) as temporary:
-        new = os.path.join(temporary, 'new')
-        if os.path.isfile(source):
-            fields = to_json(from_values(TRAINERS[config.kind], to_values(config)))
-            store.write(new, variables=variables, config=fields)
-        else:
-            keras_network.write(new, config, variables)
-        os.rename(new, target)
-    return config
+    files.refuse_unwritable(parent)
+    network = load_network(source, overrides)
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(network.variables)):
+        raise InputError(f'{source}: non-finite weights; choose an earlier checkpoint of its run')
+    try:
+        with (
+            _existing(parent),
+            tempfile.TemporaryDirectory(prefix='.converted_', dir=parent) as temporary,
+        ):
+            new = os.path.join(temporary, 'new')
+            _write(new, network, as_keras=not os.path.isfile(source))
+            os.rename(new, target)
+    except Exception as error:  # Orbax raises many kinds of errors
+        raise RunError(
+            f'{target}: cannot be written ({folder.reason(error)}); run the same command again'
+        ) from error
+    return network.config
 
 
-def _load_folder(path: str) -> Network:
-    """The first valid network in a folder, the final model before the latest checkpoint."""
-    corrupt = {}
-    for folder in store.models_in(path):
+@contextlib.contextmanager
+def _existing(parent: str) -> Iterator[None]:
+    """Makes a folder for the block; if that fails, removes what was made."""
+    existing, made = files.existing_folder(parent), []
+    while parent != existing:
+        made.append(parent)
+        parent = os.path.dirname(parent)
+    try:
+        for each in reversed(made):
+            os.makedirs(each, exist_ok=True)
+        yield
+    except BaseException:
+        for each in made:
+            with contextlib.suppress(OSError):  # not empty: another program writes there
+                os.rmdir(each)
+        raise
+
+
+def _write(path: str, network: Network, as_keras: bool) -> None:
+    """Writes a network and reads it back. Raises errors of many kinds."""
+    config, variables, _ = network
+    if as_keras:
+        keras_network.write(path, config, variables)
+        _, found = keras_network.read(path, {})
+    else:
+        fields = to_json(from_values(TRAINERS[config.kind], to_values(config)))
+        store.write(path, variables=variables, config=fields)
+        found = _read_network(path).variables
+    if store.checksums({'variables': found}) != store.checksums({'variables': variables}):
+        raise ValueError('what was written is not what is read back')
+
+
+def _load_folder(path: str, warn: Callable[[str], None]) -> Network:
+    """The first valid network in a folder: the final model, the best, the latest checkpoint.
+
+    `warn` is told of the networks before it that are corrupt or missing.
+    """
+    corrupt: dict[str, folder.CorruptCheckpointError] = {}
+    for model in _models_in(path, warn):
         try:
-            return _read_network(folder)
-        except store.CorruptCheckpointError as error:
-            corrupt[folder] = error
+            network = _read_network(model)
+        except folder.CorruptCheckpointError as error:
+            corrupt[model] = error
+            continue
+        if corrupt:
+            warn(
+                f'{model} is loaded, as a better one is corrupt ({folder.listed(corrupt)}); the '
+                'command of the training writes final_model again'
+            )
+        elif model not in (path, os.path.join(path, folder.FINAL_MODEL)):
+            warn(f'{path} has no {folder.FINAL_MODEL} yet; {model} is loaded, its best so far')
+        return network
     raise InputError(
         f'{path}: no {"valid " if corrupt else ""}model found'
-        f'{f" ({store.listed(corrupt)})" if corrupt else ""}; give the folder of a run, one of its '
-        'checkpoints (checkpoints/<step>), its final_model or a Keras file'
+        f'{f" ({folder.listed(corrupt)})" if corrupt else ""}; give the folder of a run, one of '
+        'its checkpoints (checkpoints/<step>), its final_model or a Keras file'
     )
 
 
-def _read_network(folder: str) -> Network:
-    items = store.read(folder, 'config', arrays={'variables': None})
-    config = from_json(items['config'])
-    variables = {'batch_stats': {}, **items['variables']}
-    expected = variable_shapes(config.network)
-    if jax.tree.map(lambda x: x.shape, variables) != jax.tree.map(lambda x: x.shape, expected):
-        raise store.CorruptCheckpointError('its weights do not fit its config')
-    return Network(config.network, variables, config.precision)
+def _models_in(path: str, warn: Callable[[str], None]) -> Iterator[str]:
+    """The models that a path names, corrupt or not, the preferred first."""
+    for model in (path, os.path.join(path, folder.FINAL_MODEL)):
+        if folder.is_model(model):
+            yield model
+    best = store.ranked(path, warn)
+    yield from best
+    yield from (each for each in folder.list_checkpoints(path) if each not in best)
+
+
+def _read_network(model: str) -> Network:
+    try:
+        config = from_json(store.read(model, 'config')['config'])
+    except InputError as error:
+        raise folder.CorruptCheckpointError(f'its config: {error}') from error
+    items = store.read(model, arrays={'variables': variable_shapes(config.network)})
+    return Network(config.network, items['variables'], config.precision)

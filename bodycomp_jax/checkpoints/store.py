@@ -1,102 +1,87 @@
-"""Checkpoint folders on disk (Orbax), whose arrays and documents have checksums.
+"""Checkpoints on disk (Orbax), whose arrays and documents have checksums.
 
 A checkpoint has the items `variables` (what prediction needs) and `training` (what continuing
 needs besides), and the JSON documents `config`, `progress` and `checksums`. A `final_model` has
 `variables`, `config` and `checksums`.
 """
 
+import contextlib
 import json
 import math
 import os
 import re
 import shutil
+import sys
+import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from orbax.checkpoint import checkpoint_managers as managers
 
-from bodycomp_jax.errors import RunError
+from bodycomp_jax.checkpoints.folder import (
+    CorruptCheckpointError,
+    OtherArraysError,
+    checkpoints_dir,
+    first_line,
+    list_checkpoints,
+    reason,
+    refuse_unreadable,
+    refuse_unsafe_files,
+    step_of,
+)
+from bodycomp_jax.errors import InputError
 
 LATEST_TO_KEEP = 2  # checkpoints; the best is kept as well
 MAX_ON_DISK = LATEST_TO_KEEP + 3  # also the best, the one being written, and the final model
 BEST_METRIC = 'val_loss'  # lower is better
-FINAL_MODEL = 'final_model'
+TRIAL = '.trial'
+LATE_CALLBACK = 'Event loop is closed'
+HEADER_BYTES = 4096  # per array in the headers of an item; Orbax writes some 400
+SPECIAL = re.compile(r'[][*?\\]|[^\x00-\ud7ff\ue000-\U0010ffff]')  # the last: bytes not in UTF-8
+
+Shapes = Any  # a pytree of arrays or of jax.ShapeDtypeStruct
 
 
-class CorruptCheckpointError(Exception):
-    """A checkpoint on disk that is incomplete, unreadable or not what was saved."""
-
-
-def list_checkpoints(run_dir: str) -> list[str]:
-    """The folders of the checkpoints of a run, newest first; unfinished saves are left out."""
-    folder = checkpoints_dir(run_dir)
-    if not os.path.isdir(folder):
-        return []
-    steps = sorted(int(name) for name in os.listdir(folder) if re.fullmatch(r'\d+', name))
-    return [os.path.join(folder, str(step)) for step in reversed(steps)]
-
-
-def checkpoints_dir(run_dir: str) -> str:
-    """The folder of all checkpoints of a run."""
-    return os.path.join(os.path.abspath(run_dir), 'checkpoints')
-
-
-def step_of(checkpoint: str) -> int:
-    """The training step at which a checkpoint was saved."""
-    return int(os.path.basename(checkpoint))
-
-
-def models_in(path: str) -> Iterator[str]:
-    """The models that a path names, corrupt or not: itself, a final model, then checkpoints."""
-    for folder in (path, os.path.join(path, FINAL_MODEL)):
-        if os.path.isdir(os.path.join(folder, 'variables')):
-            yield folder
-    yield from list_checkpoints(path)
-
-
-def bytes_on_disk(run_dir: str) -> int:
-    """Size of the checkpoints and the final model of a run."""
-    tops = checkpoints_dir(run_dir), os.path.join(run_dir, FINAL_MODEL)
-    return sum(
-        os.path.getsize(os.path.join(folder, name))
-        for top in tops
-        for folder, _, names in os.walk(top)
-        for name in names
-    )
-
-
-def read(folder: str, *documents: str, arrays: dict[str, Any] | None = None) -> dict[str, Any]:
+def read(folder: str, *documents: str, arrays: dict[str, Shapes] | None = None) -> dict[str, Any]:
     """Reads items of a checkpoint and verifies their checksums.
 
     Args:
       folder: of the checkpoint.
       documents: names of JSON items.
-      arrays: {item: pytree of arrays with the expected structure and shapes, or None for nested
-        dicts as they were saved}.
+      arrays: {item: the expected structure and shapes}.
 
     Returns:
       {name of each item and document: its value}, arrays as numpy arrays.
 
-    Raises CorruptCheckpointError.
+    Raises CorruptCheckpointError; OtherArraysError, before anything large is read, if the arrays
+    are not the expected ones; RunError if the files cannot be read now.
     """
     arrays = arrays or {}
     wanted: dict[str, Any] = {
-        item: ocp.args.StandardRestore(like and jax.tree.map(_empty_like, like))
+        item: ocp.args.StandardRestore(jax.tree.map(_empty_like, like))
         for item, like in arrays.items()
     }
     wanted |= {name: ocp.args.JsonRestore() for name in (*documents, 'checksums')}
-    try:
-        with _checkpointer() as checkpointer:
-            items = checkpointer.restore(folder, args=ocp.args.Composite(**wanted))
-        found = {name: items[name] for name in (*arrays, *documents)}
-        expected = items['checksums']
-        wrong = [name for name, crc in checksums(found).items() if expected[name] != crc]
-    except Exception as error:  # Orbax and its JSON raise errors of many kinds
-        raise CorruptCheckpointError(first_line(error)) from error
+    with _checkpointer() as checkpointer, _literal_path(folder) as path:
+        try:
+            refuse_unsafe_files(path)
+            for item, like in arrays.items():
+                _refuse_other_arrays(os.path.join(path, item), like)
+            items = checkpointer.restore(path, args=ocp.args.Composite(**wanted))
+            found = {name: items[name] for name in (*arrays, *documents)}
+            expected = items['checksums']
+            wrong = [name for name, crc in checksums(found).items() if expected[name] != crc]
+        except CorruptCheckpointError:
+            raise
+        except Exception as error:  # Orbax and its JSON raise errors of many kinds
+            _ignore_late_callbacks()
+            refuse_unreadable(folder, error)
+            raise CorruptCheckpointError(first_line(error)) from error
     if wrong:
         raise CorruptCheckpointError(f'{wrong[0]} does not match its checksum')
     return found
@@ -104,46 +89,52 @@ def read(folder: str, *documents: str, arrays: dict[str, Any] | None = None) -> 
 
 def write(folder: str, **items: Any) -> None:
     """Writes a checkpoint that must not exist yet: arrays and JSON documents by name."""
-    with _checkpointer() as checkpointer:
-        checkpointer.save(folder, args=save_args(items))
+    _ignore_late_callbacks()
+    parent, name = os.path.split(os.path.abspath(folder))
+    with _checkpointer() as checkpointer, _literal_path(parent) as path:
+        checkpointer.save(os.path.join(path, name), args=save_args(items))
 
 
-def write_final_model(run_dir: str, variables: Any, config_fields: dict[str, Any]) -> None:
-    """Replaces the final model of a run; between two renames it is missing, never incomplete.
+def ranked(run_dir: str, warn: Callable[[str], None]) -> list[str]:
+    """The checkpoints of finished epochs with a finite validation loss, the best first.
 
-    Raises RunError if it cannot be written.
+    `warn` is told of those whose history is corrupt.
     """
-    final_model = os.path.join(run_dir, FINAL_MODEL)
-    new, old = f'{final_model}.new', f'{final_model}.old'
-    _remove_leftovers(final_model)
+    losses = []
+    for folder in list_checkpoints(run_dir):
+        try:
+            history = read(folder, 'progress')['progress']['history'] or [{}]
+        except CorruptCheckpointError as error:
+            warn(f'{folder} is corrupt ({error})')
+            continue
+        row = history[-1]
+        if row.get('step') == step_of(folder) and math.isfinite(row[BEST_METRIC]):
+            losses.append((row[BEST_METRIC], folder))
+    return [folder for _, folder in sorted(losses)]
+
+
+def refuse_unsuitable_disk(run_dir: str) -> None:
+    """Raises InputError unless a small checkpoint can be written in a run and read back."""
+    trial = os.path.join(checkpoints_dir(run_dir), TRIAL)
+    shutil.rmtree(trial, ignore_errors=True)
+    values = {'variables': {'values': np.arange(8.0, dtype=np.float32)}}
     try:
-        write(new, variables=variables, config=config_fields)
+        os.makedirs(os.path.dirname(trial), exist_ok=True)
+        write(trial, **values)
+        read(trial, arrays=values)
     except Exception as error:  # of many kinds
-        _remove_leftovers(final_model)
-        raise RunError(
-            f'{final_model}: could not be written ({first_line(error)}); free some space and run '
-            'the same command again'
+        raise InputError(
+            f'{run_dir}: no checkpoint can be saved and read in this folder ({reason(error)}); '
+            'if nothing else helps, choose another output folder'
         ) from error
-    if os.path.exists(final_model):
-        os.rename(final_model, old)
-    os.rename(new, final_model)
-    _remove_leftovers(final_model)
+    finally:
+        shutil.rmtree(trial, ignore_errors=True)
 
 
-def set_aside(checkpoint: str) -> str:
-    """Moves a corrupt checkpoint into `corrupt_checkpoints` of its run; returns its new path."""
-    run_dir = os.path.dirname(os.path.dirname(checkpoint))
-    aside = os.path.join(run_dir, 'corrupt_checkpoints', os.path.basename(checkpoint))
-    os.makedirs(os.path.dirname(aside), exist_ok=True)
-    path, n = aside, 1
-    while os.path.exists(path):
-        path, n = f'{aside}_{n}', n + 1
-    os.rename(checkpoint, path)
-    return path
-
-
-def open_manager(run_dir: str) -> ocp.CheckpointManager:
+@contextlib.contextmanager
+def open_manager(run_dir: str) -> Iterator[ocp.CheckpointManager]:
     """Saves checkpoints of a run, keeps the latest and the best, and removes unfinished saves."""
+    _ignore_late_callbacks()
     folder = checkpoints_dir(run_dir)
     os.makedirs(folder, exist_ok=True)
     policy = managers.AnyPreservationPolicy(
@@ -152,16 +143,15 @@ def open_manager(run_dir: str) -> ocp.CheckpointManager:
             managers.BestN(get_metric_fn=_score, n=1, keep_checkpoints_without_metrics=False),
         ]
     )
-    return ocp.CheckpointManager(
-        folder,
-        options=ocp.CheckpointManagerOptions(
-            preservation_policy=policy,
-            best_fn=_score,
-            cleanup_tmp_directories=True,
-            create=False,
-            multiprocessing_options=_this_process(),
-        ),
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=policy,
+        best_fn=_score,
+        cleanup_tmp_directories=True,
+        create=False,
+        multiprocessing_options=_this_process(),
     )
+    with _literal_path(folder) as path, ocp.CheckpointManager(path, options=options) as manager:
+        yield manager
 
 
 def save_args(items: dict[str, Any]) -> ocp.args.Composite:
@@ -188,27 +178,65 @@ def checksums(items: dict[str, Any]) -> dict[str, int]:
     return sums
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type if it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+@contextlib.contextmanager
+def _literal_path(folder: str) -> Iterator[str]:
+    """A path of a folder for Orbax, which takes brackets for a pattern and a backslash for /."""
+    folder = os.path.abspath(folder)
+    if not SPECIAL.search(folder):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix='bodycomp_') as temporary:
+        link = os.path.join(temporary, 'folder')
+        os.symlink(folder, link)
+        yield link
 
 
-def listed(errors: dict[str, CorruptCheckpointError]) -> str:
-    """{checkpoint: what is wrong with it} as text."""
-    return '; '.join(f'{folder}: {error}' for folder, error in errors.items())
+def _refuse_other_arrays(item: str, like: Shapes) -> None:
+    """Raises OtherArraysError unless the headers of an item describe such arrays.
+
+    Orbax would allocate what they describe.
+    """
+    expected, header = _by_name(like), os.path.join(item, '_METADATA')
+    if os.path.getsize(header) > HEADER_BYTES * (1 + len(expected)):
+        raise OtherArraysError(f'{header} describes more than {len(expected)} arrays')
+    found = _by_name(ocp.StandardCheckpointHandler().metadata(epath.Path(item)).tree)
+    differs = expected.keys() ^ found.keys()
+    if differs:
+        where = 'missing' if min(differs) in expected else 'not expected'
+        raise OtherArraysError(f'the array {min(differs)} is {where}')
+    for name, leaf in expected.items():
+        shape, chunk = found[name].shape, found[name].storage.chunk_shape
+        if shape != leaf.shape or math.prod(chunk) > math.prod(shape):
+            raise OtherArraysError(
+                f'the array {name} has shape {shape} in chunks of {chunk}, expected {leaf.shape}'
+            )
+
+
+def _by_name(arrays: Any) -> dict[str, Any]:
+    """{path in the tree: leaf}; named tuples are saved as dicts."""
+    return {
+        jax.tree_util.keystr(path, simple=True, separator='/'): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(arrays)
+    }
+
+
+def _ignore_late_callbacks() -> None:
+    """After an error threads of Orbax call into an event loop that is closed already."""
+    print_error = sys.unraisablehook
+    if getattr(print_error, 'ignores', None) == LATE_CALLBACK:
+        return
+
+    def print_other_errors(unraisable: Any) -> None:
+        if LATE_CALLBACK not in str(unraisable.exc_value):
+            print_error(unraisable)
+
+    print_other_errors.ignores = LATE_CALLBACK  # type: ignore[attr-defined]
+    sys.unraisablehook = print_other_errors
 
 
 def _is_arrays(value: Any) -> bool:
     leaves = jax.tree.leaves(value)
     return bool(leaves) and all(hasattr(leaf, 'dtype') for leaf in leaves)
-
-
-def _remove_leftovers(final_model: str) -> None:
-    """Removes what an interrupted replacement left."""
-    folder, name = os.path.split(final_model)
-    for other in os.listdir(folder):
-        if other.startswith(f'{name}.'):
-            shutil.rmtree(os.path.join(folder, other), ignore_errors=True)
 
 
 def _score(metrics: dict[str, float]) -> float:

@@ -29,6 +29,15 @@ class Dataset(Protocol):
     def describe(self) -> str:
         """A line about a validated dataset."""
 
+    def warnings(self) -> list[str]:
+        """What is improbable in a validated dataset, and where to look; [] if nothing is."""
+
+    def refuse_changes(self) -> None:
+        """Raises RunError if files that are still read have changed since `validate`.
+
+        Cheap unless a file was touched.
+        """
+
     def fingerprint(self) -> dict[str, dict[str, Any]]:
         """{array: {property: JSON value}} that identify the content of a validated dataset.
 

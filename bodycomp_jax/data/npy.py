@@ -18,11 +18,14 @@ from typing import IO, Any
 import numpy as np
 
 from bodycomp_jax.errors import InputError, RunError
-from bodycomp_jax.runtime.files import open_regular_file, replacing
+from bodycomp_jax.runtime.file_formats import other_format
+from bodycomp_jax.runtime.files import explained, open_regular_file, replacing
 
 MAX_HEADER_BYTES = 1 << 16  # numpy.save writes 118; the format allows 4 GiB
 FINGERPRINT_ROWS = 16
 COPY_BYTES = 1 << 26  # memory for copying a Fortran-ordered file
+MAGIC = b'\x93NUMPY'
+SAVE_NUMBERS = 'convert it to plain integers or floats (astype), then use numpy.save'
 
 
 class NpyRows:
@@ -38,10 +41,11 @@ class NpyRows:
         """Reads the header alone; raises InputError unless it describes an array of numbers."""
         self.path = os.fspath(path)
         self._keep_open(open_regular_file(self.path))
+        self._identity = _identity(os.fstat(self._fd))
         self.shape, self.fortran_order, self.dtype, self._offset = _read_header(self._fd, self.path)
         self._row_shape = self.shape[1:]
         self._row_bytes = math.prod(self._row_shape) * self.dtype.itemsize
-        self._refuse_truncated_file()
+        self._refuse_other_size()
         self._in_row_order = not self.fortran_order
         self._copying = threading.Lock()
 
@@ -64,14 +68,26 @@ class NpyRows:
             self._read_into(target, self._offset + int(row) * self._row_bytes)
         return _native(array)
 
-    def chunks(self, chunk_bytes: int) -> Iterator[tuple[int, np.ndarray]]:
-        """The whole array in order, as (first row, `[n, ...]` rows) of about `chunk_bytes`."""
+    def read_span(self, start: int, stop: int) -> np.ndarray:
+        """Copies of consecutive rows: `[stop - start, ...]`, native endian. Errors as `read`."""
         self._ensure_row_order()
+        array = np.empty((stop - start, *self._row_shape), self.dtype)
+        self._read_into(array, self._offset + start * self._row_bytes)
+        return _native(array)
+
+    def spans(self, chunk_bytes: int) -> list[tuple[int, int]]:
+        """(first row, row after the last) of consecutive parts of about `chunk_bytes`."""
         n = max(1, chunk_bytes // max(1, self._row_bytes))
-        for start in range(0, len(self), n):
-            array = np.empty((min(n, len(self) - start), *self._row_shape), self.dtype)
-            self._read_into(array, self._offset + start * self._row_bytes)
-            yield start, _native(array)
+        return [(start, min(start + n, len(self))) for start in range(0, len(self), n)]
+
+    def touched(self) -> bool:
+        """Whether the file was written or replaced since it was opened, or since the last call."""
+        try:
+            found = _identity(os.stat(self.path))
+        except OSError:  # the open file is still read
+            return False
+        before, self._identity = self._identity, found
+        return found != before
 
     def fingerprint(self) -> dict[str, Any]:
         """Properties that identify the array: 'shape', 'dtype', 'bytes' and 'fingerprint'.
@@ -90,7 +106,10 @@ class NpyRows:
     def _read_into(self, array: np.ndarray, position: int) -> None:
         buffer = array.reshape(-1).view(np.uint8).data
         while buffer:
-            count = os.preadv(self._fd, [buffer], position)
+            try:
+                count = os.preadv(self._fd, [buffer], position)
+            except OSError as error:
+                raise RunError(f'{self.path}: cannot be read ({explained(error, "")})') from error
             if count == 0:
                 raise RunError(
                     f'{self.path}: the file ends at byte {position}, but its header requires '
@@ -99,12 +118,15 @@ class NpyRows:
                 )
             buffer, position = buffer[count:], position + count
 
-    def _refuse_truncated_file(self) -> None:
+    def _refuse_other_size(self) -> None:
         size, required = os.fstat(self._fd).st_size, self._offset + self.nbytes
-        if size < required:
+        if size != required:
+            fault = 'it is truncated, copy it again'
+            if size > required:
+                fault = 'the rest would be ignored; save a single array with numpy.save'
             raise InputError(
                 f'{self.path}: the file has {size:,} bytes, but its header requires {required:,} '
-                f'({self.dtype} of shape {self.shape}); it is truncated, copy it again'
+                f'({self.dtype} of shape {self.shape}); {fault}'
             )
 
     def _keep_open(self, fd: int) -> None:
@@ -119,11 +141,20 @@ class NpyRows:
         read the whole file for each.
         """
         with self._copying:
-            if not self._in_row_order:
+            if self._in_row_order:
+                return
+            try:
                 with tempfile.TemporaryFile() as copy:
                     self._write_in_row_order(copy)
                     self._keep_open(os.dup(copy.fileno()))
-                self._offset, self._in_row_order = 0, True
+            except OSError as error:
+                raise InputError(
+                    f'{self.path}: in Fortran order, needs a copy of {self.nbytes / 1e6:,.0f} MB '
+                    f'in the temporary folder {tempfile.gettempdir()}, which failed '
+                    f'({explained(error, "")}); set TMPDIR to a folder with more space, or save '
+                    'the array in C order (numpy.ascontiguousarray)'
+                ) from error
+            self._offset, self._in_row_order = 0, True
 
     def _write_in_row_order(self, copy: IO[bytes]) -> None:
         """Writes blocks of rows, each gathered from all columns of the file."""
@@ -138,7 +169,7 @@ class NpyRows:
             for i in range(columns):
                 self._read_into(column, self._offset + i * column.nbytes)
                 rows[..., i] = column[..., start : start + block].T
-            rows.tofile(copy)
+            copy.write(rows.data)  # `tofile` does not say why it fails
         copy.flush()
 
 
@@ -188,13 +219,23 @@ def npy_writers(*paths: str) -> Iterator[list[NpyWriter]]:
             writer.finish()
 
 
+def _identity(found: os.stat_result) -> tuple[int, int, int]:
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def _read_header(fd: int, path: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     """(shape, Fortran order, dtype, offset of the data). Raises InputError.
 
     numpy parses the header, but only after a check of its length: numpy would read as many bytes
     as the header claims to have. Nothing is ever unpickled.
     """
-    start = os.pread(fd, MAX_HEADER_BYTES, 0)
+    try:
+        start = os.pread(fd, MAX_HEADER_BYTES, 0)
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({explained(error, "")})') from error
+    other = None if start.startswith(MAGIC) else other_format(start, 'write it with numpy.save')
+    if other is not None:
+        raise InputError(f'{path}: not a readable .npy file, but {other}')
     try:
         version = np.lib.format.read_magic(io.BytesIO(start))
         length_bytes = 2 if version == (1, 0) else 4
@@ -209,13 +250,11 @@ def _read_header(fd: int, path: str) -> tuple[tuple[int, ...], bool, np.dtype, i
             read = np.lib.format.read_array_header_2_0
         shape, fortran_order, dtype = read(stream, max_header_size=MAX_HEADER_BYTES)
     except Exception as error:  # the parsers of Python and numpy raise almost anything
-        raise InputError(
-            f'{path}: not a readable .npy file ({error}); write it with numpy.save'
-        ) from error
+        raise InputError(f'{path}: not a readable .npy file ({error}); {SAVE_NUMBERS}') from error
     if not shape or min(shape) < 0 or dtype.kind not in 'biufc':
         raise InputError(
-            f'{path}: {dtype} of shape {shape}, expected an array of numbers; write it with '
-            'numpy.save'
+            f'{path}: {dtype} of shape {shape}, expected an array of numbers, such as int16 '
+            f'(numpy.save keeps neither bfloat16 nor lists of arrays); {SAVE_NUMBERS}'
         )
     return tuple(int(n) for n in shape), fortran_order, dtype, offset  # True counts as 1
 

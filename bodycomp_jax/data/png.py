@@ -8,10 +8,14 @@ from PIL import Image
 
 from bodycomp_jax.config import DENSENET_SIDE
 from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime.file_formats import START_BYTES, other_format
+from bodycomp_jax.runtime.files import explained, open_regular_file
 
 MAX_SIDE = 8192  # pixels; a larger size in a header is a decompression bomb
 PNG_START = struct.Struct('>8s4x4sIIBB')  # signature, IHDR, width, height, bit depth, colour type
+SIGNATURE = b'\x89PNG\r\n\x1a\n'
 GREY_8_BIT = (8, 0)
+EXPORT = 'export this slice as 8-bit greyscale PNG'
 
 
 def read_png(path: str | os.PathLike[str]) -> np.ndarray:
@@ -20,8 +24,8 @@ def read_png(path: str | os.PathLike[str]) -> np.ndarray:
     Raises InputError for any other file; checks the header before any decompression.
     """
     try:
-        with open(path, 'rb') as file:
-            size = _checked_size(path, file.read(PNG_START.size))
+        with open(open_regular_file(path), 'rb') as file:
+            size = _checked_size(path, file.read(START_BYTES))
             file.seek(0)
             with Image.open(file, formats=['PNG']) as image:
                 if (image.mode, image.size) != ('L', size):  # from a second header
@@ -29,9 +33,9 @@ def read_png(path: str | os.PathLike[str]) -> np.ndarray:
                 return np.asarray(image)
     except InputError:
         raise
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read ({error}); export this slice again') from error
     except Exception as error:  # Pillow raises errors of many kinds for corrupt files
+        if isinstance(error, OSError) and error.errno:  # of the disk, not of the content
+            raise InputError(f'{path}: cannot be read ({explained(error, "")})') from error
         raise InputError(f'{path}: corrupt PNG file ({error}); export this slice again') from error
 
 
@@ -52,9 +56,10 @@ def resized(image: np.ndarray) -> np.ndarray:
 
 def _checked_size(path: str | os.PathLike[str], start: bytes) -> tuple[int, int]:
     """(width, height) in the first bytes of a file. Raises InputError."""
-    if len(start) < PNG_START.size or start[:8] != b'\x89PNG\r\n\x1a\n' or start[12:16] != b'IHDR':
-        raise InputError(f'{path}: not a PNG file; export this slice as 8-bit greyscale PNG')
-    _, _, width, height, depth, colour = PNG_START.unpack(start)
+    if len(start) < PNG_START.size or start[:8] != SIGNATURE or start[12:16] != b'IHDR':
+        other = None if start.startswith(SIGNATURE[:4]) else other_format(start, EXPORT)
+        raise InputError(f'{path}: not a PNG file{f", but {other}" if other else f"; {EXPORT}"}')
+    _, _, width, height, depth, colour = PNG_START.unpack_from(start)
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         raise InputError(
             f'{path}: invalid size {width} x {height}: use 1 x 1 to {MAX_SIDE} x {MAX_SIDE} pixels'

@@ -1,25 +1,41 @@
 """Segmentation datasets: CT slices and their labels in four `.npy` files."""
 
-import collections
 import concurrent.futures
 import os
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from bodycomp_jax import ct
 from bodycomp_jax.config import SegmentationConfig
+from bodycomp_jax.data import plausibility
 from bodycomp_jax.data.npy import NpyRows, npy_writers
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.data.plausibility import USE_ANYWAY
+from bodycomp_jax.errors import InputError, RunError
 
-CHUNK_BYTES = 1 << 23  # the checksums of older runs depend on it
-VALIDATION_THREADS, MAX_CHUNKS = 4, 8  # chunks in memory, whatever the number of cores
+CHUNK_BYTES = 1 << 23  # of masks; the checksums of older runs depend on it
+VALIDATION_THREADS = 4  # chunks in memory, whatever the number of cores
 MAX_LISTED = 8  # invalid labels named in a message
+INT16 = np.iinfo(np.int16)
+CHANGED = (
+    'The data changed during the run: restore them and repeat the same command, or continue on the '
+    'new data with --allow_data_change'
+)
 
-Result = TypeVar('Result')
+
+class _Chunk(NamedTuple):
+    """What is known of consecutive slices once they have been read."""
+
+    pixels: np.ndarray  # of each label
+    bad_labels: np.ndarray  # rows with labels out of range
+    bad_pixels: np.ndarray  # rows with pixels that are not finite
+    checksums: dict[str, int]
+    digests: np.ndarray  # of each image
+    values: plausibility.SliceValues | None  # None if anything is bad
 
 
 class SegmentationSet:
@@ -30,12 +46,33 @@ class SegmentationSet:
     """
 
     def __init__(
-        self, data_dir: str | os.PathLike[str], split: str, tissues: tuple[str, ...]
+        self,
+        data_dir: str | os.PathLike[str],
+        split: str,
+        tissues: tuple[str, ...],
+        *,
+        apply_window: bool = True,
+        check_values: bool = True,
+        disjoint_from: 'SegmentationSet | None' = None,
     ) -> None:
+        """Opens the files.
+
+        Args:
+          data_dir: the folder with the files.
+          split: 'train' or 'val'.
+          tissues: names of the labels 1, 2, ...
+          apply_window: whether the images are HU; otherwise grey values in 0..255.
+          check_values: whether `validate` refuses, and `warnings` names, values that are unlikely
+            to be right.
+          disjoint_from: a set, validated first, that must have no image in common with this.
+        """
         self._tissues = tissues
+        self._apply_window, self._check_values = apply_window, check_values
+        self._disjoint_from = disjoint_from
+        self._data_dir, self._split = data_dir, split
         self.images = NpyRows(os.path.join(data_dir, f'{split}_images.npy'))
         self.masks = NpyRows(os.path.join(data_dir, f'{split}_masks.npy'))
-        _check_images(self.images)
+        _check_images(self.images, apply_window)
         _check_masks(self.masks, self.images)
         _, H, W = self.images.shape[:3]
         self.image_shape = (H, W)
@@ -55,77 +92,155 @@ class SegmentationSet:
         """
         shape = (len(rows), *self.image_shape)
         images = self.images.read(rows).reshape(shape)
-        if images.dtype.itemsize > 2 and self._image_dtype == np.int16:
-            images = images.clip(np.iinfo(np.int16).min, np.iinfo(np.int16).max)
+        if images.dtype != self._image_dtype == np.int16:
+            images = images.clip(INT16.min, INT16.max)
         return {
             'image': images.astype(self._image_dtype, copy=False),
             'mask': self.masks.read(rows).reshape(shape).astype(np.uint8, copy=False),
         }
 
     def validate(self) -> None:
-        """Reads every label, and every pixel that could be NaN or infinite.
+        """Reads every label and every pixel.
 
-        Raises InputError for labels out of range and for pixels that are not finite.
+        Raises InputError for labels out of range, for pixels that are not finite and, if values
+        are checked, for values that cannot be right and for images of `disjoint_from`.
         """
         began = time.perf_counter()
         with concurrent.futures.ThreadPoolExecutor(VALIDATION_THREADS) as threads:
-            self._pixels, self._checksum = self._read_masks(threads)
-            self._bytes_read = self.masks.nbytes
-            if self.images.dtype.kind == 'f':
-                self._refuse_non_finite(threads)
-                self._bytes_read += self.images.nbytes
+            chunks = list(threads.map(self._read_chunk, self.masks.spans(CHUNK_BYTES)))
+        for name, message in (('bad_labels', self._bad_labels), ('bad_pixels', self._bad_pixels)):
+            bad_slices = np.concatenate([getattr(chunk, name) for chunk in chunks])
+            if bad_slices.size:
+                raise InputError(message(bad_slices))
+        self._pixels = np.sum([chunk.pixels for chunk in chunks], axis=0)
+        self._values = plausibility.joined([chunk.values for chunk in chunks if chunk.values])
+        self._digests = np.concatenate([chunk.digests for chunk in chunks])
+        self._fingerprint = {
+            name: {
+                **file.fingerprint(),
+                'checksum': zlib.crc32(np.array([c.checksums[name] for c in chunks], '<u4').data),
+            }
+            for name, file in (('images', self.images), ('masks', self.masks))
+        }
+        if self._check_values:
+            self._refuse_impossible_values()
         self._seconds = time.perf_counter() - began
 
     def describe(self) -> str:
-        """Size, types and the share of each label."""
+        """Size, types, the share and the median of each label, and the range of the values."""
         H, W = self.image_shape
         names = ('background', *(tissue.replace('_', ' ') for tissue in self._tissues))
         shares = ', '.join(
             f'{name} {share:.1%}'
             for name, share in zip(names, self._pixels / self._pixels.sum(), strict=True)
         )
+        medians = ', '.join(
+            f'{name} {median:.0f}'
+            for name, median in zip(names[1:], plausibility.medians(self._values), strict=True)
+        )
         copied = ', '.join(file.path for file in (self.images, self.masks) if file.fortran_order)
         note = f'; copied to {tempfile.gettempdir()} in row order: {copied}' if copied else ''
         return (
             f'{len(self)} slices of {H} x {W}, images {self.images.dtype.name}, '
             f'masks {self.masks.dtype.name}: {shares}; '
-            f'checked {self._bytes_read / 1e6:,.0f} MB in {self._seconds:.1f} s{note}'
+            f'median {"HU" if self._apply_window else "grey value"} {medians}, '
+            f'values {self._values.low.min():.5g} to {self._values.high.max():.5g}; checked '
+            f'{(self.images.nbytes + self.masks.nbytes) / 1e6:,.0f} MB in {self._seconds:.1f} s'
+            f'{note}'
         )
 
+    def warnings(self) -> list[str]:
+        """What is improbable in a validated set."""
+        if not self._check_values:
+            return []
+        missing = [
+            f'no pixel is labelled {tissue.replace("_", " ")}; its Dice is nan'
+            for tissue, pixels in zip(self._tissues, self._pixels[1:], strict=True)
+            if not pixels
+        ]
+        doubts = plausibility.doubts(self._values, self._tissues, self._apply_window)
+        return [f'{self.images.path}, with its masks: {doubt}' for doubt in (*missing, *doubts)]
+
     def fingerprint(self) -> dict[str, dict[str, Any]]:
-        """Masks by their whole content ('checksum'), images by a sample.
+        """Shape, type, size and checksums of the validated images and masks.
 
-        Of both it has the shape, the type, the size, and the CRC-32 of 16 rows spread evenly
-        over the file ('fingerprint'). A change of other images alone goes unnoticed: integer
-        images are never read in full before training.
+        'checksum' is the CRC-32 of the CRC-32 of each chunk of 8 MiB of masks and of the images
+        of the same slices, 'fingerprint' that of 16 rows spread evenly over the file.
         """
-        return {
-            'images': self.images.fingerprint(),
-            'masks': {**self.masks.fingerprint(), 'checksum': self._checksum},
-        }
+        return self._fingerprint
 
-    def _read_masks(self, threads: concurrent.futures.Executor) -> tuple[np.ndarray, int]:
-        """(pixels of each label `[C]`, the CRC-32 of the CRC-32 of each chunk)."""
-        C = 1 + len(self._tissues)
+    def refuse_changes(self) -> None:
+        """Raises RunError if a file was changed since `validate`; a touched file is read again."""
+        touched = [file.touched() for file in (self.images, self.masks)]
+        if not any(touched):
+            return
+        try:
+            now = SegmentationSet(
+                self._data_dir,
+                self._split,
+                self._tissues,
+                apply_window=self._apply_window,
+                check_values=False,
+            )
+            now.validate()
+        except (InputError, RunError) as error:
+            raise RunError(f'{error}. {CHANGED}') from error
+        for name, file in (('images', self.images), ('masks', self.masks)):
+            if now.fingerprint()[name] != self._fingerprint[name]:
+                raise RunError(f'{file.path}: other content than at the start. {CHANGED}')
 
-        def read(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-            return *_count_labels(masks, C), zlib.crc32(masks.data)
+    def _read_chunk(self, span: tuple[int, int]) -> '_Chunk':
+        start, stop = span
+        shape = (stop - start, *self.image_shape)
+        masks = self.masks.read_span(start, stop).reshape(shape)
+        images = self.images.read_span(start, stop).reshape(shape)
+        pixels, bad_labels = _count_labels(masks, 1 + len(self._tissues))
+        bad_pixels = _find_non_finite(images)
+        sound = not (bad_labels.size or bad_pixels.size)
+        return _Chunk(
+            pixels=pixels,
+            bad_labels=start + bad_labels,
+            bad_pixels=start + bad_pixels,
+            checksums={'images': zlib.crc32(images.data), 'masks': zlib.crc32(masks.data)},
+            digests=np.array([_digest(image) for image in images]) if sound else np.zeros(0),
+            values=self._measure(images, masks) if sound else None,
+        )
 
-        chunks = list(_map_chunks(threads, self.masks, read))
-        bad_slices = np.concatenate([start + bad_rows for start, (_, bad_rows, _) in chunks])
-        if bad_slices.size:
-            raise InputError(self._bad_labels(bad_slices, C))
-        pixels = np.sum([pixels for _, (pixels, _, _) in chunks], axis=0)
-        checksums = np.array([checksum for _, (_, _, checksum) in chunks], '<u4')
-        return pixels, zlib.crc32(checksums.data)
+    def _measure(self, images: np.ndarray, masks: np.ndarray) -> plausibility.SliceValues:
+        return plausibility.measure(images, masks, self._tissues, self._apply_window)
 
-    def _refuse_non_finite(self, threads: concurrent.futures.Executor) -> None:
-        found = _map_chunks(threads, self.images, _find_non_finite)
-        bad_slices = np.concatenate([start + bad for start, bad in found])
-        if bad_slices.size:
-            raise InputError(self._bad_pixels(bad_slices))
+    def _refuse_impossible_values(self) -> None:
+        if not self._pixels[1:].any():
+            wanted = ', '.join(f'{i} {name}' for i, name in enumerate(self._tissues, start=1))
+            raise InputError(
+                f'{self.masks.path}: no pixel has a label; label the tissues ({wanted}). '
+                f'{USE_ANYWAY}'
+            )
+        reason = plausibility.impossible_set(self._values, self._tissues, self._apply_window)
+        if reason is None and self._disjoint_from is not None:
+            reason = self._shared_images(self._disjoint_from)
+        if reason is not None:
+            raise InputError(f'{self.images.path}: {reason}. {USE_ANYWAY}')
 
-    def _bad_labels(self, bad_slices: np.ndarray, num_classes: int) -> str:
+    def _shared_images(self, other: 'SegmentationSet') -> str | None:
+        """What this set and another have in common, slices of a single value aside."""
+        digests = {int(d): row for row, d in enumerate(other._digests)}
+        pairs = [
+            (row, digests[int(digest)])
+            for row, digest in enumerate(self._digests)
+            if int(digest) in digests and not self._values.uniform[row]
+        ]
+        for row, of_other in pairs:  # equal digests alone may be chance
+            image = self.read(np.array([row]))['image']
+            if np.array_equal(image, other.read(np.array([of_other]))['image']):
+                return (
+                    f'slice {row} is also slice {of_other} of {other.images.path}, and so are '
+                    f'about {len(pairs)} of {len(self)} slices; use other slices for validation'
+                )
+        return None
+
+    def _bad_labels(self, bad_slices: np.ndarray) -> str:
+        num_classes = 1 + len(self._tissues)
         labels = np.unique(self.masks.read(bad_slices[:1])[0])
         wrong = [int(label) for label in labels if not 0 <= label < num_classes]
         listed = ', '.join(map(str, wrong[:MAX_LISTED])) + ', ...' * (len(wrong) > MAX_LISTED)
@@ -148,17 +263,26 @@ class SegmentationSet:
 
 
 def open_sets(
-    data_dir: str | os.PathLike[str], config: SegmentationConfig
+    data_dir: str | os.PathLike[str], config: SegmentationConfig, *, check_values: bool = True
 ) -> tuple[SegmentationSet, SegmentationSet]:
-    """The training and the validation set in a folder, not yet validated.
+    """The training and the validation set in a folder; validate them in this order.
+
+    Args:
+      data_dir: the folder with the files.
+      config: the hyper-parameters.
+      check_values: see `SegmentationSet`.
 
     Raises InputError where a header does not fit the network, the batch size or the other set.
     """
     if not os.path.isdir(data_dir):
         raise InputError(f'{data_dir}: no such folder; give the folder of the .npy files')
     network = config.network
-    train_set = SegmentationSet(data_dir, 'train', network.tissues)
-    val_set = SegmentationSet(data_dir, 'val', network.tissues)
+    options: dict[str, Any] = {
+        'apply_window': network.apply_window_function,
+        'check_values': check_values,
+    }
+    train_set = SegmentationSet(data_dir, 'train', network.tissues, **options)
+    val_set = SegmentationSet(data_dir, 'val', network.tissues, **options, disjoint_from=train_set)
     side, val_side = train_set.image_shape[0], val_set.image_shape[0]
     if val_side != side:
         raise InputError(
@@ -196,13 +320,9 @@ def write_split(
             masks.append(mask[..., None])
 
 
-def _check_images(images: NpyRows) -> None:
-    dtype = images.dtype
-    if not ((dtype.kind == 'i' and dtype.itemsize >= 2) or dtype.kind == 'f'):
-        raise InputError(
-            f'{images.path}: images of type {dtype.name} cannot hold Hounsfield units, which '
-            'reach below zero; save them as int16 HU (apply RescaleSlope and RescaleIntercept)'
-        )
+def _check_images(images: NpyRows, apply_window: bool) -> None:
+    if apply_window or images.dtype.kind not in 'u':
+        plausibility.refuse_types_without_hu(images.dtype, f'{images.path}: images')
     _check_shape(images)
 
 
@@ -229,6 +349,11 @@ def _check_shape(rows: NpyRows) -> None:
         )
     if 0 in shape:
         raise InputError(f'{rows.path}: an array of shape {shape}; expected at least one slice')
+    if ct.slices_last(shape):
+        raise InputError(
+            f'{rows.path}: an array of shape {shape}: the last axis seems to count the slices; '
+            'save numpy.moveaxis(array, 2, 0)'
+        )
     if shape[1] != shape[2]:
         raise InputError(
             f'{rows.path}: slices of {shape[1]} x {shape[2]} are not square; pad or crop them'
@@ -237,23 +362,16 @@ def _check_shape(rows: NpyRows) -> None:
 
 def _batch_dtype(dtype: np.dtype) -> np.dtype:
     """The type of the images in a batch, for the type of those in the file."""
-    if dtype.kind == 'i':
+    if dtype.kind in 'iu':
         return np.dtype(np.int16)
     return np.dtype(np.float16 if dtype.itemsize == 2 else np.float32)
 
 
-def _map_chunks(
-    threads: concurrent.futures.Executor, file: NpyRows, function: Callable[[np.ndarray], Result]
-) -> Iterator[tuple[int, Result]]:
-    """(first row, function(chunk)) for each chunk of a file, with few chunks in memory."""
-    jobs: collections.deque[tuple[int, concurrent.futures.Future[Result]]] = collections.deque()
-    for start, chunk in file.chunks(CHUNK_BYTES):
-        jobs.append((start, threads.submit(function, chunk)))
-        if len(jobs) == MAX_CHUNKS:
-            first, job = jobs.popleft()
-            yield first, job.result()
-    for first, job in jobs:
-        yield first, job.result()
+def _digest(image: np.ndarray) -> int:
+    """The same for a slice in every type that holds its values."""
+    if image.dtype != np.int16:
+        image = np.rint(image.clip(INT16.min, INT16.max)).astype(np.int16)
+    return zlib.crc32(image.data)
 
 
 def _count_labels(masks: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:

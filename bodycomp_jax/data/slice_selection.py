@@ -14,14 +14,23 @@ from typing import Any
 
 import numpy as np
 
+from bodycomp_jax import vertebrae
 from bodycomp_jax.config import DENSENET_SIDE, SliceSelectionConfig
+from bodycomp_jax.data.offset_table import (
+    contents_beside,
+    doubtful_offsets,
+    read_offset_table,
+    refuse_impossible_offsets,
+)
+from bodycomp_jax.data.plausibility import USE_ANYWAY
 from bodycomp_jax.data.png import read_png, resized, write_png
 from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime.files import explained
 
 LARGE = 1 << 31  # bytes of decoded slices from which a file holds them instead of memory
-SERIES_COLUMNS = ('series', 'SeriesInstanceUID')
-MAX_OFFSET = 1e4  # mm
-MAX_LISTED = 8  # names in a message
+MAX_LISTED = 8  # sizes in a message
+MAX_GREY = 255
+MIN_BRIGHTEST = 8  # grey value that any picture of a body exceeds
 
 # (items, their number, title) -> the same items, with progress shown
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
@@ -48,6 +57,8 @@ class SliceSelectionSet:
         cache_dir: str | os.PathLike[str],
         track: Track,
         disjoint_from: 'SliceSelectionSet | None' = None,
+        near: float = math.inf,
+        check_values: bool = True,
     ) -> None:
         """Raises InputError where table and pictures do not match.
 
@@ -58,12 +69,17 @@ class SliceSelectionSet:
           cache_dir: an existing folder for the temporary file that holds a large set.
           track: shows the progress of `validate`.
           disjoint_from: a set, validated first, that must have no picture in common with this.
+          near: mm from a level within which the errors of offsets are measured.
+          check_values: whether values that cannot be right are refused, and `warnings` names
+            improbable ones.
         """
-        self._levels = levels
+        self._levels, self._split, self._near = levels, split, near
+        self._check_values = check_values
         self._cache_dir, self._track, self._disjoint_from = cache_dir, track, disjoint_from
         table = os.path.join(data_dir, 'meta', f'{split}.csv')
         self._folder = os.path.join(data_dir, 'images', split)
-        self.offsets, self.series = _read_table(table, levels)
+        self._table = read_offset_table(table, levels, check_values=check_values)
+        self.offsets, self.series = self._table.offsets, self._table.series
         self._paths = _list_pictures(self._folder, len(self.offsets), table)
 
     def __len__(self) -> int:
@@ -76,41 +92,78 @@ class SliceSelectionSet:
     def validate(self) -> None:
         """Decodes and resizes all pictures, on all cores.
 
-        Raises InputError for an invalid picture, for one that is also in `disjoint_from`, and
-        if there is no space for the decoded slices.
+        Raises InputError for an invalid picture, if there is no space for the decoded slices and,
+        if values are checked, for offsets and grey values that cannot be right and for pictures
+        of `disjoint_from`.
         """
+        if self._check_values:
+            refuse_impossible_offsets(self._table, is_training=self._split == 'train')
         began = time.perf_counter()
         self._slices = _allocate(len(self), self._cache_dir)
         self._digests: dict[bytes, int] = {}  # of each distinct picture, its first row
         self._sizes = set()
+        self._uniform = []
+        self._grey = np.zeros(MAX_GREY + 1, int)  # pixels of each grey value
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
             try:
                 decoded = threads.map(self._decode, range(len(self)))
-                for i, (size, digest) in enumerate(self._track(decoded, len(self), self._folder)):
+                tracked = self._track(decoded, len(self), self._folder)
+                for i, (size, grey, digest) in enumerate(tracked):
                     self._sizes.add(size)
-                    if digest is not None:
+                    self._grey += grey
+                    if digest is None:
+                        self._uniform.append(i)
+                    else:
                         self._digests.setdefault(digest, i)
             except BaseException:
                 threads.shutdown(cancel_futures=True)
                 raise
         self._checksum = zlib.crc32(self._slices.data)
         self._seconds = time.perf_counter() - began
-        if self._disjoint_from is not None:
-            self._refuse_shared_pictures(self._disjoint_from)
+        if self._check_values:
+            self._refuse_impossible_pictures()
 
     def describe(self) -> str:
         """Number and sizes of the slices, and the range of the offsets."""
+        darkest, brightest = np.flatnonzero(self._grey)[[0, -1]]
         sizes = ', '.join(f'{H} x {W}' for H, W in sorted(self._sizes)[:MAX_LISTED])
         ranges = ', '.join(
-            f'{level} {low:+.0f} to {high:+.0f} mm'
+            f'{level} {low:+z.0f} to {high:+z.0f} mm'
             for level, low, high in zip(
                 self._levels, self.offsets.min(0), self.offsets.max(0), strict=True
             )
         )
         return (
             f'{len(self)} slices of {sizes}, resized to {DENSENET_SIDE} x {DENSENET_SIDE}, in '
-            f'{len(self.series)} series; offsets from {ranges}; decoded in {self._seconds:.1f} s'
+            f'{len(self.series)} series; grey values {darkest} to {brightest}; offsets from '
+            f'{ranges}; decoded in {self._seconds:.1f} s'
         )
+
+    def warnings(self) -> list[str]:
+        """What is improbable in a validated set."""
+        if not self._check_values:
+            return []
+        found = doubtful_offsets(self._table, self._near)
+        if self._uniform:
+            found.append(
+                f'{self._paths[self._uniform[0]]}: a single grey value, as in {len(self._uniform)} '
+                f'of {len(self)} slices; leave them out'
+            )
+        if self._grey[MAX_GREY] > self._grey[0]:
+            found.append(
+                f'{self._folder}: more pixels are white than black; air must be 0 and bone '
+                f'{MAX_GREY} (window 40/400)'
+            )
+        shared = self._shared_series()
+        if shared:
+            found.append(
+                f'{self._table.path}: {len(shared)} series, such as {shared[0]!r}, are training '
+                'series as well; validate on other patients'
+            )
+        return found
+
+    def refuse_changes(self) -> None:
+        """Does nothing: the pictures and offsets have been read."""
 
     def fingerprint(self) -> dict[str, dict[str, Any]]:
         """Number and CRC-32 of the resized slices; levels and CRC-32 of the offsets."""
@@ -119,15 +172,39 @@ class SliceSelectionSet:
             'offsets': {'levels': list(self._levels), 'fingerprint': zlib.crc32(self.offsets.data)},
         }
 
-    def _decode(self, i: int) -> tuple[tuple[int, ...], bytes | None]:
-        """Stores slice i; returns its original shape and its digest, None if it is uniform."""
+    def _decode(self, i: int) -> tuple[tuple[int, ...], np.ndarray, bytes | None]:
+        """Stores slice i; returns its shape, its pixels of each grey value, and its digest.
+
+        The digest is None if the slice is uniform.
+        """
         image = read_png(self._paths[i])
         small = resized(image)
         self._slices[i] = small
-        uniform = small.min() == small.max()
-        return image.shape, None if uniform else hashlib.blake2b(
-            small.data, digest_size=16
-        ).digest()
+        grey = np.bincount(small.ravel(), minlength=MAX_GREY + 1)
+        uniform = np.count_nonzero(grey) == 1
+        digest = None if uniform else hashlib.blake2b(small.data, digest_size=16).digest()
+        return image.shape, grey, digest
+
+    def _refuse_impossible_pictures(self) -> None:
+        fault = None
+        if len(self._uniform) == len(self):
+            fault = 'each picture has a single grey value'
+        elif not self._grey[MIN_BRIGHTEST:].any():
+            fault = f'no pixel is brighter than {self._grey.nonzero()[0][-1]}'
+        if fault is not None:
+            raise InputError(
+                f'{self._folder}: {fault}; map HU with the window 40/400 to 0..{MAX_GREY}; '
+                f'{USE_ANYWAY}'
+            )
+        if self._disjoint_from is not None:
+            self._refuse_shared_pictures(self._disjoint_from)
+
+    def _shared_series(self) -> list[str]:
+        """Names of series that are also in `disjoint_from`."""
+        other = self._disjoint_from
+        if other is None or not (self._table.names_series and other._table.names_series):
+            return []
+        return [name for name in self.series if name in other.series]
 
     def _refuse_shared_pictures(self, other: 'SliceSelectionSet') -> None:
         shared = self._digests.keys() & other._digests.keys()
@@ -136,7 +213,7 @@ class SliceSelectionSet:
             raise InputError(
                 f'{self._paths[self._digests[first]]}: the same picture as '
                 f'{other._paths[other._digests[first]]}; {len(shared)} of {len(self)} validation '
-                'slices are also training slices; use other slices for validation'
+                f'slices are also training slices; use other slices for validation. {USE_ANYWAY}'
             )
 
 
@@ -145,23 +222,29 @@ def open_sets(
     config: SliceSelectionConfig,
     cache_dir: str | os.PathLike[str],
     track: Track,
+    *,
+    check_values: bool = True,
 ) -> tuple[SliceSelectionSet, SliceSelectionSet]:
     """The training and the validation set in a folder; validate them in this order.
 
     Args:
       data_dir: the folder with `images` and `meta`.
       config: the hyper-parameters.
-      cache_dir, track: see `SliceSelectionSet`.
+      cache_dir, track, check_values: see `SliceSelectionSet`.
 
     Raises InputError where tables and pictures do not match, and for less than a batch of slices.
     """
     if not os.path.isdir(data_dir):
         raise InputError(f'{data_dir}: no such folder; give the folder of images and meta')
     levels = config.network.levels
-    train_set = SliceSelectionSet(data_dir, 'train', levels, cache_dir=cache_dir, track=track)
-    val_set = SliceSelectionSet(
-        data_dir, 'val', levels, cache_dir=cache_dir, track=track, disjoint_from=train_set
-    )
+    options: dict[str, Any] = {
+        'cache_dir': cache_dir,
+        'track': track,
+        'near': vertebrae.SIGMOID_RANGE * config.network.threshold,
+        'check_values': check_values,
+    }
+    train_set = SliceSelectionSet(data_dir, 'train', levels, **options)
+    val_set = SliceSelectionSet(data_dir, 'val', levels, **options, disjoint_from=train_set)
     if len(train_set) < config.batch_size:
         raise InputError(
             f'{data_dir}: {len(train_set)} training slices are fewer than one batch of '
@@ -179,6 +262,8 @@ def write_split(
 ) -> None:
     """Writes a split as `SliceSelectionSet` reads it, slice by slice; the table comes last.
 
+    Pictures of a larger split that was there are removed.
+
     Args:
       data_dir: an existing folder.
       split: 'train' or 'val'.
@@ -188,12 +273,12 @@ def write_split(
 
     Raises ValueError if the numbers of images, offsets and series differ.
     """
-    pictures, tables = (os.path.join(data_dir, name) for name in ('images', 'meta'))
-    os.makedirs(os.path.join(pictures, split), exist_ok=True)
+    pictures, tables = os.path.join(data_dir, 'images', split), os.path.join(data_dir, 'meta')
+    os.makedirs(pictures, exist_ok=True)
     os.makedirs(tables, exist_ok=True)
     count = 0
     for image in images:
-        write_png(os.path.join(pictures, split, f'{count:06d}.png'), image)
+        write_png(os.path.join(pictures, f'{count:06d}.png'), image)
         count += 1
     columns = {f'ZOffset_{level}': [f'{mm:.1f}' for mm in of] for level, of in offsets.items()}
     if series is not None:
@@ -201,75 +286,34 @@ def write_split(
     for name, values in columns.items():
         if len(values) != count:
             raise ValueError(f'{len(values)} values of {name} for {count} slices')
+    for name in _pictures_in(pictures):
+        if int(name.removesuffix('.png')) >= count:
+            os.remove(os.path.join(pictures, name))
     with open(os.path.join(tables, f'{split}.csv'), 'w', newline='') as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
 
 
-def _read_table(path: str, levels: tuple[str, ...]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """(offsets `[N, L]` float32, {series: indices}). Raises InputError."""
+def _pictures_in(folder: str) -> set[str]:
+    """The names of the numbered pictures. Raises InputError if the folder cannot be read."""
     try:
-        with open(path, newline='', encoding='utf-8-sig') as file:
-            header, *rows = [row for row in csv.reader(file, strict=True) if row] or [[]]
-    except FileNotFoundError as error:
-        raise InputError(f'{path}: no such table; {_contents_beside(path)}') from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f'{path}: cannot be read as CSV ({error}); save it as UTF-8') from error
-    if not rows:
-        raise InputError(f'{path}: no rows; write one row per picture')
-    ragged = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
-    if ragged is not None:
-        raise InputError(
-            f'{path}: row {ragged} has {len(rows[ragged])} values, but the header names '
-            f'{len(header)} columns'
-        )
-    columns = [_column(path, header, level, len(levels)) for level in levels]
-    offsets = [[_offset(path, i, header[c], row[c]) for c in columns] for i, row in enumerate(rows)]
-    return np.array(offsets, np.float32), _series(header, rows)
-
-
-def _column(path: str, header: list[str], level: str, num_levels: int) -> int:
-    """Position of the column with the offsets of a level."""
-    names = [f'ZOffset_{level}', *(['ZOffset'] if num_levels == 1 else [])]
-    name = next((name for name in names if name in header), None)
-    if name is None:
-        raise InputError(
-            f'{path}: no column {" or ".join(names)} among {_listed(list(map(repr, header)))}; '
-            'name the levels of the table with --levels'
-        )
-    if header.count(name) > 1:
-        raise InputError(f'{path}: {header.count(name)} columns have the name {name}; keep one')
-    return header.index(name)
-
-
-def _offset(path: str, row: int, column: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not abs(value) < MAX_OFFSET:
-        raise InputError(
-            f'{path}: row {row}, column {column}: invalid offset {text!r}: expected a number of '
-            'mm; correct it, or remove the row and its picture'
-        )
-    return value
-
-
-def _series(header: list[str], rows: list[list[str]]) -> dict[str, np.ndarray]:
-    """{name: indices of its rows}."""
-    column = next((header.index(name) for name in SERIES_COLUMNS if name in header), None)
-    if column is None:
-        return {'all slices': np.arange(len(rows))}
-    names = np.array([row[column] for row in rows])
-    return {str(name): np.flatnonzero(names == name) for name in dict.fromkeys(names)}
+        names = os.listdir(folder)
+    except OSError as error:
+        raise InputError(f'{folder}: cannot be read ({explained(error, "")})') from error
+    return {name for name in names if re.fullmatch(r'\d{6,}\.png', name, re.ASCII)}
 
 
 def _list_pictures(folder: str, count: int, table: str) -> list[str]:
     """The paths of 000000.png and so on. Raises InputError unless there are exactly `count`."""
     if not os.path.isdir(folder):
-        raise InputError(f'{folder}: no such folder; {_contents_beside(folder)}')
-    found = {name for name in os.listdir(folder) if re.fullmatch(r'\d+\.png', name)}
+        raise InputError(f'{folder}: no such folder; {contents_beside(folder)}')
+    found = _pictures_in(folder)
+    if not found:
+        raise InputError(
+            f'{folder}: no pictures named 000000.png, 000001.png and so on (the ending in small '
+            f'letters); {contents_beside(os.path.join(folder, "000000.png"))}'
+        )
     wanted = [f'{i:06d}.png' for i in range(len(found))]
     gap = next((name for name in wanted if name not in found), None)
     if gap is not None:
@@ -297,18 +341,6 @@ def _allocate(count: int, cache_dir: str | os.PathLike[str]) -> np.ndarray:
             return np.memmap(file, np.uint8, 'r+', shape=shape)
     except OSError as error:
         raise InputError(
-            f'{cache_dir}: no space for {size / 1e6:,.0f} MB of decoded slices '
-            f'({error.strerror}); free some or choose another output folder'
+            f'{cache_dir}: no file for {size / 1e6:,.0f} MB of decoded slices '
+            f'({explained(error, "")}), or choose another output folder'
         ) from error
-
-
-def _contents_beside(path: str) -> str:
-    """The contents of the parent folder, for a message."""
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        return f'its folder {folder} does not exist either'
-    return f'{folder} contains {_listed(sorted(os.listdir(folder))) or "nothing"}'
-
-
-def _listed(names: list[str]) -> str:
-    return ', '.join(names[:MAX_LISTED]) + ', ...' * (len(names) > MAX_LISTED)

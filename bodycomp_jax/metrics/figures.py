@@ -21,6 +21,7 @@ FONT_SIZE, MARGIN = 16, 8
 MAX_CURVES = 4  # series that are drawn
 MAX_TITLE = 40  # letters of the name of a series and the level
 CURVE_SIZE = (800, 360)  # pixels
+CAPTION_BYTES, BYTES_PER_PIXEL, CURVE_BYTES = 20_000, 4, 16_000  # of PNG files of real slices
 PREDICTED, TRUE, AXIS = (64, 176, 228), (240, 201, 62), (110, 110, 110)
 
 
@@ -82,6 +83,17 @@ def level_figures(
     ]
 
 
+def segmentation_bytes(count: int, image_shape: tuple[int, ...]) -> int:
+    """About the size of `count` segmentation figures of slices `(H, W)` as PNG files."""
+    height, width = image_shape
+    return count * (CAPTION_BYTES + BYTES_PER_PIXEL * height * width)
+
+
+def level_bytes(series: int, levels: int) -> int:
+    """About the size of the level figures of so many series as PNG files."""
+    return min(series, MAX_CURVES) * levels * CURVE_BYTES
+
+
 def _curve(title: str, true: np.ndarray, predicted: np.ndarray, threshold: float) -> np.ndarray:
     """One level in one series; z is the position relative to the level."""
     width, height = CURVE_SIZE
@@ -103,14 +115,14 @@ def _curve(title: str, true: np.ndarray, predicted: np.ndarray, threshold: float
         line((z[0], z[-1]), (share, share), AXIS, 1)
         draw.text((MARGIN, place(0, share)[1]), str(share), font=font, anchor='lm')
     for mm, anchor in ((z[0], 'lb'), (z[-1], 'rb')):
-        draw.text((place(mm, 0)[0], height - 2), f'{mm:+.0f} mm', font=font, anchor=anchor)
+        draw.text((place(mm, 0)[0], height - 2), f'{mm:+z.0f} mm', font=font, anchor=anchor)
     line(z, vertebrae.sigmoid(z / threshold), TRUE)
     line(z, np.nan_to_num(vertebrae.sigmoid(predicted[order] / threshold)), PREDICTED)
     for mm, colour in ((0, TRUE), (position.z, PREDICTED)):
         if z[0] <= mm <= z[-1]:
             line((mm, mm), (0, 1), colour, 1)
     draw.text((left, 2), f'{title[-MAX_TITLE:]}: true', font=font, fill=TRUE)
-    text = 'outside the series' if position.outside else f'{position.z:+.1f} mm'
+    text = 'outside the series' if position.outside else f'{position.z:+z.1f} mm'
     if np.isnan(position.z):
         text = 'not finite'
     draw.text((width - MARGIN, 2), f'predicted: {text}', font=font, fill=PREDICTED, anchor='ra')

@@ -51,7 +51,7 @@ def build_network(
 def variable_shapes(config: NetworkConfig) -> dict:
     """The variables of the network that a config describes, as `jax.ShapeDtypeStruct`s."""
     side = config.size_divisor if isinstance(config, UNetConfig) else DENSENET_SIDE
-    images = jnp.zeros((1, side, side, 1))
+    images = jnp.zeros((1, side, side, 1), jnp.float32)
     shapes = jax.eval_shape(build_network(config).init, jax.random.key(0), images)
     return {'batch_stats': {}, **shapes}  # without batch norms there are none
 

@@ -25,7 +25,7 @@ class Conv(nn.Module):
         C = x.shape[-1]
         S = 0 if skip is None else skip.shape[-1]
         shape = (3, 3, C + S, self.channels)
-        kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape)
+        kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape, jnp.float32)
         if skip is None:
             return conv(x, kernel)
         return conv_of_upsampled(x, kernel[:, :, :C]) + conv(skip, kernel[:, :, C:])

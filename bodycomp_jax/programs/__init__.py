@@ -1,1 +1,33 @@
 """The programs: flags in, one call out."""
+
+import functools
+import importlib
+import signal
+from typing import NoReturn
+
+
+def run(name: str) -> NoReturn:
+    """Runs the program in the module of this name; its imports are part of the run.
+
+    During them Ctrl-C ends the process at once: they cannot be interrupted by an exception.
+    """
+    interruptible = signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    if interruptible:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from bodycomp_jax.runtime import program
+
+    def main(argv: list[str]) -> None:
+        module = importlib.import_module(f'{__name__}.{name}')
+        if interruptible:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        module.main(argv)
+
+    program.run(main)
+
+
+run_benchmark, run_convert_weights, run_demo, run_train_segmentation, run_train_slice_selection = (
+    functools.partial(run, name)
+    for name in (
+        'benchmark', 'convert_weights', 'demo', 'train_segmentation', 'train_slice_selection',
+    )
+)  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 
 from bodycomp_jax.checkpoints.network import convert
 from bodycomp_jax.config import ACTIVATIONS, option
-from bodycomp_jax.runtime import flags, program
+from bodycomp_jax.runtime import flags
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,7 @@ class ConversionConfig:
         'the first positional argument',
         group='Input and output',
         positional=True,
+        path=True,
     )
     output: str = option(
         None,
@@ -25,6 +26,7 @@ class ConversionConfig:
         'the second positional argument',
         group='Input and output',
         positional=True,
+        path=True,
     )
     activation: str | None = option(
         None,
@@ -63,11 +65,3 @@ def main(argv: list[str]) -> None:
     }
     config = convert(conversion.input, conversion.output, overrides)
     print(f'{conversion.output}: a {config.kind} network')
-
-
-def run() -> None:
-    program.run(main)
-
-
-if __name__ == '__main__':
-    run()

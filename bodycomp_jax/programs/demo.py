@@ -17,7 +17,7 @@ from PIL import Image
 from bodycomp_jax import ct, load_model
 from bodycomp_jax.data import phantom, segmentation
 from bodycomp_jax.metrics import figures
-from bodycomp_jax.runtime import flags, program
+from bodycomp_jax.runtime import flags
 
 TRAIN, VAL, NEW = 40, 4, 3  # subjects
 SIDE, SPACING, NEW_SPACING = 128, 20.0, 5.0  # pixels; mm between slices
@@ -36,10 +36,6 @@ def main(argv: list[str]) -> None:
         'train_slice_selection', folder / 'trunks', folder / 'models', SLICE_SELECTION
     )
     _measure(segmenter, selector, folder)
-
-
-def run() -> None:
-    program.run(main)
 
 
 def _write_sets(folder: pathlib.Path) -> None:
@@ -63,10 +59,11 @@ def _labelled_slices(seeds: range) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def _train(trainer: str, data_dir: pathlib.Path, output_dir: pathlib.Path, options: str) -> Any:
     """Runs a trainer as a user would; returns its model."""
-    arguments = ['-m', f'bodycomp_jax.programs.{trainer}', str(data_dir), str(output_dir)]
+    arguments = ['-m', 'bodycomp_jax.programs', trainer, str(data_dir), str(output_dir)]
     arguments += options.split()
     print(f'$ python {shlex.join(arguments)}', flush=True)
-    code = subprocess.run([sys.executable, *arguments], check=False).returncode
+    # -P: a file of the user in the working folder, such as random.py, is not a module of Python.
+    code = subprocess.run([sys.executable, '-P', *arguments], check=False).returncode
     if code:
         sys.exit(code)
     return load_model(output_dir / options.split()[1])
@@ -128,7 +125,3 @@ def _pairs(predicted: Any, true: Any, digits: int) -> str:
 def _save(pictures: list[np.ndarray], path: pathlib.Path) -> None:
     Image.fromarray(np.concatenate(pictures)).save(path)
     print(f'figure: {path}')
-
-
-if __name__ == '__main__':
-    run()

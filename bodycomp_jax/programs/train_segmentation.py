@@ -3,8 +3,6 @@
 from bodycomp_jax.config import RunConfig, SegmentationConfig
 from bodycomp_jax.data.segmentation import SegmentationSet, open_sets
 from bodycomp_jax.programs.trainer import run_trainer
-from bodycomp_jax.runtime import program
-from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.training.tasks.segmentation import segmentation_task
 
 
@@ -20,17 +18,7 @@ def main(argv: list[str]) -> None:
     )
 
 
-def run() -> None:
-    program.run(main)
-
-
 def _open_sets(
     settings: RunConfig, config: SegmentationConfig, run_dir: str
 ) -> tuple[SegmentationSet, SegmentationSet]:
-    if not config.network.apply_window_function:
-        Terminal().line('WARNING: no HU window: the images must already be grey values in 0..255')
-    return open_sets(settings.data_dir, config)
-
-
-if __name__ == '__main__':
-    run()
+    return open_sets(settings.data_dir, config, check_values=settings.check_values)

@@ -3,7 +3,6 @@
 from bodycomp_jax.config import RunConfig, SliceSelectionConfig
 from bodycomp_jax.data.slice_selection import SliceSelectionSet, open_sets
 from bodycomp_jax.programs.trainer import run_trainer
-from bodycomp_jax.runtime import program
 from bodycomp_jax.runtime.files import existing_folder
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.training.tasks.slice_selection import slice_selection_task
@@ -21,16 +20,14 @@ def main(argv: list[str]) -> None:
     )
 
 
-def run() -> None:
-    program.run(main)
-
-
 def _open_sets(
     settings: RunConfig, config: SliceSelectionConfig, run_dir: str
 ) -> tuple[SliceSelectionSet, SliceSelectionSet]:
     cache_dir = existing_folder(run_dir)
-    return open_sets(settings.data_dir, config, cache_dir, Terminal().track)
-
-
-if __name__ == '__main__':
-    run()
+    return open_sets(
+        settings.data_dir,
+        config,
+        cache_dir,
+        Terminal().track,
+        check_values=settings.check_values,
+    )

@@ -5,18 +5,22 @@ from typing import Any
 
 from bodycomp_jax.checkpoints.run import load_pretrained
 from bodycomp_jax.config import RunConfig
+from bodycomp_jax.errors import InputError, on_all_processes
 from bodycomp_jax.runtime import flags, launch
 from bodycomp_jax.runtime.devices import cache_compiled_programs, choose_devices
 from bodycomp_jax.runtime.processes import sync_errors
+from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.training.run_folder import run_folder
 from bodycomp_jax.training.run_spec import RunSpec
 from bodycomp_jax.training.tasks.task import Task
 from bodycomp_jax.training.train import train
 
+MAX_STEPS = 2**31 - 1  # an int32 counts them
+
 
 def run_trainer(
     argv: Sequence[str],
-    description: str,
+    description: str | None,
     config_class: type,
     open_sets: Callable[[RunConfig, Any, str], tuple[Any, Any]],
     make_task: Callable[[Any, Sequence[Any], int, Any], Task],
@@ -34,12 +38,19 @@ def run_trainer(
     (settings, config), given = flags.parse(argv, description, RunConfig, config_class)
     launch.join(settings)
     run_dir = run_folder(settings)
-    config, pretrained = load_pretrained(run_dir, config, given)
+    config, pretrained = load_pretrained(run_dir, config, given, Terminal().warn)
     with sync_errors():
         devices = choose_devices(settings.num_gpus, config.batch_size)
         cache_compiled_programs(devices)
         train_set, val_set = open_sets(settings, config, run_dir)
     steps_per_epoch = config.steps_per_epoch(len(train_set))
+    if config.epochs * steps_per_epoch > MAX_STEPS:
+        raise on_all_processes(
+            InputError(
+                f'--epochs={config.epochs} with {steps_per_epoch} steps each: more than '
+                f'{MAX_STEPS} steps cannot be counted; lower --epochs or --batches_per_epoch'
+            )
+        )
     spec = RunSpec(
         task=make_task(config, devices, steps_per_epoch, val_set),
         config=config,

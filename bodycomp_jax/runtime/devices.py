@@ -1,14 +1,28 @@
 """The devices to compute on: which, in which precision, and how much memory they have."""
 
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import psutil
 
 from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime import host_memory
+
+
+def refuse_no_device() -> None:
+    """Raises InputError if JAX cannot start its devices."""
+    try:
+        jax.local_devices()
+    except (RuntimeError, AssertionError) as error:  # the latter for JAX_PLATFORMS=cuda on CPU
+        platforms = os.environ.get('JAX_PLATFORMS')
+        asked = f' for JAX_PLATFORMS={platforms}' if platforms else ''
+        raise InputError(
+            f'JAX found no device to compute on{asked} ({str(error) or "it is not installed"}); '
+            'check the driver and the installation of JAX, or set JAX_PLATFORMS=cpu'
+        ) from error
 
 
 def choose_devices(num_gpus: int | None, batch_size: int) -> list[jax.Device]:
@@ -20,18 +34,14 @@ def choose_devices(num_gpus: int | None, batch_size: int) -> list[jax.Device]:
 
     Raises InputError if there are too few devices or the batch does not divide.
     """
-    try:
-        available = [jax.local_devices(i) for i in range(jax.process_count())]
-    except (RuntimeError, AssertionError) as error:  # the latter for JAX_PLATFORMS=cuda on CPU
-        raise InputError(f'JAX found no device to compute on: {error}') from error
+    refuse_no_device()
+    available = [jax.local_devices(i) for i in range(jax.process_count())]
     count, kind = len(available[0]), available[0][0].device_kind
     each = count if num_gpus is None else num_gpus
     if not 1 <= each <= count:
         where = 'this machine' if jax.process_count() == 1 else 'each process'
-        raise InputError(
-            f'invalid --num_gpus={each}: {where} has {count} devices ({kind}); use a number in '
-            f'1..{count}'
-        )
+        has, use = ('one device', '1') if count == 1 else (f'{count} devices', f'1 to {count}')
+        raise InputError(f'invalid --num_gpus={each}: {where} has {has} ({kind}); use {use}')
     chosen = [device for of_process in available for device in of_process[:each]]
     if batch_size % len(chosen):
         raise InputError(
@@ -42,11 +52,20 @@ def choose_devices(num_gpus: int | None, batch_size: int) -> list[jax.Device]:
 
 
 def cache_compiled_programs(devices: Sequence[jax.Device]) -> None:
-    """Caches programs compiled for GPU and TPU in the cache folder of the user."""
+    """Caches programs compiled for GPU and TPU in the cache folder of the user, if there is one.
+
+    A user of a container may have no home, and a computing node one that is read-only.
+    """
     if devices[0].platform == 'cpu' or jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         return
     cache = os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache')
-    jax.config.update('jax_compilation_cache_dir', os.path.join(cache, 'bodycomp_jax'))
+    folder = os.path.join(cache, 'bodycomp_jax')
+    if not os.path.isabs(folder):
+        return
+    with contextlib.suppress(OSError):
+        os.makedirs(folder, exist_ok=True)
+    if os.access(folder, os.W_OK | os.X_OK):
+        jax.config.update('jax_compilation_cache_dir', folder)
 
 
 def compute_dtype(precision: str, devices: Sequence[jax.Device]) -> jnp.dtype:
@@ -73,7 +92,7 @@ def program_memory(compiled: jax.stages.Compiled, devices: Sequence[jax.Device])
     )
     stats = _memory_stats()
     if stats is None:  # the virtual devices of a CPU share the memory of the host
-        return needed, psutil.virtual_memory().total // num_local(devices)
+        return needed, host_memory.total_bytes() // num_local(devices)
     others = max(0, stats['bytes_in_use'] - sizes.argument_size_in_bytes)
     return needed, stats['bytes_limit'] - others
 
@@ -82,7 +101,7 @@ def free_memory(devices: Sequence[jax.Device]) -> int:
     """Free bytes per device."""
     stats = _memory_stats()
     if stats is None:
-        return psutil.virtual_memory().available // num_local(devices)
+        return host_memory.available_bytes() // num_local(devices)
     return stats['bytes_limit'] - stats['bytes_in_use']
 
 

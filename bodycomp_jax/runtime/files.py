@@ -16,6 +16,7 @@ FILES_OPEN = 'too many files are open; raise the limit (ulimit -n)'
 REMEDIES = {
     errno.ENOSPC: 'free some space on this disk',
     errno.EDQUOT: 'free some of your quota on this disk',
+    errno.EFBIG: 'raise the limit of file sizes (ulimit -f) or choose another disk',
     errno.EACCES: PERMISSIONS,
     errno.EPERM: PERMISSIONS,
     errno.EROFS: 'this disk is read-only; choose another path',
@@ -63,18 +64,30 @@ def open_regular_file(path: str | os.PathLike[str]) -> int:
 
 @contextlib.contextmanager
 def replacing(path: str, *, binary: bool = False) -> Iterator[IO[Any]]:
-    """A file that replaces `path` when the block ends without an error."""
+    """A file that replaces `path` when the block ends without an error.
+
+    An OSError names the path.
+    """
     temporary = f'{path}.tmp'
     try:
-        with open(temporary, 'wb') if binary else open(temporary, 'w', newline='') as file:
+        with _new_file(temporary, binary) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.remove(temporary)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = os.fspath(path)
         raise
+
+
+def _new_file(path: str, binary: bool) -> IO[Any]:
+    """A file that replaces what a process that was killed left; follows no link."""
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(path)
+    return open(path, 'xb') if binary else open(path, 'x', newline='')
 
 
 def existing_folder(folder: str) -> str:

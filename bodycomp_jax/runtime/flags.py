@@ -2,16 +2,15 @@
 
 import dataclasses
 import os
+import re
 import sys
 import textwrap
-import types
-import typing
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
-from bodycomp_jax.config import as_text, from_values, options
+from bodycomp_jax.config import as_text, from_values, options, value_types
 from bodycomp_jax.errors import InputError
 
 GROUPS = (  # in the order of --help
@@ -30,7 +29,7 @@ PLACEHOLDERS = {  # what --help shows for each type
 
 
 def parse(
-    argv: Sequence[str], description: str, *config_classes: type
+    argv: Sequence[str], description: str | None, *config_classes: type
 ) -> tuple[list[Any], set[str]]:
     """Reads the command line into one value of each config class.
 
@@ -63,8 +62,12 @@ def parse(
     by_position = _by_position(
         [field.name for field in fields if field.metadata['positional']], positional, values
     )
-    configs = [from_values(c, values | by_position) for c in config_classes]
-    return configs, given | set(by_position)
+    given |= set(by_position)
+    values |= by_position
+    for field in fields:
+        if field.name in given and isinstance(values[field.name], str):
+            values[field.name] = _checked_text(field, values[field.name])
+    return [from_values(c, values) for c in config_classes], given
 
 
 class _IntegersParser(flags.ArgumentParser):
@@ -89,7 +92,7 @@ class _NamesFlag(flags.Flag):
 
 
 def _define(field: dataclasses.Field, parsed: flags.FlagValues) -> None:
-    metadata, value_type = field.metadata, _value_type(field)
+    metadata, value_type = field.metadata, value_types(field)[0]
     name, text = field.name, metadata['help']
     default: Any = field.default
     settings = {
@@ -117,11 +120,27 @@ def _define(field: dataclasses.Field, parsed: flags.FlagValues) -> None:
         flags.DEFINE(_IntegersParser(), name, default, text, **settings)
 
 
-def _value_type(field: dataclasses.Field) -> Any:
-    """The type of an option's values, without the `| None` of an option that may be unset."""
-    if isinstance(field.type, types.UnionType):
-        return next(t for t in typing.get_args(field.type) if t is not type(None))
-    return field.type
+def _checked_text(field: dataclasses.Field, value: str) -> str:
+    """The text that the user gave; a path with ~ expanded.
+
+    Raises InputError for what a shell leaves where a variable is unset or in quotes.
+    """
+    if not value.strip():
+        raise InputError(f'--{field.name} is empty: is a shell variable unset?')
+    if not field.metadata['path']:
+        return value
+    if re.match(r'[A-Za-z][A-Za-z0-9+.-]+://', value):
+        raise InputError(
+            f'--{field.name}={value}: not a path of this machine; mount the bucket or the server, '
+            'or copy the files, and give the path'
+        )
+    path = os.path.expanduser(value)
+    if path.startswith('~') or re.match(r'\$\w|\$\{', path):
+        raise InputError(
+            f'--{field.name}={value}: there is no such user, or the shell did not expand the '
+            f'variable; give the path itself, or ./{value} if it really begins like this'
+        )
+    return path
 
 
 def _by_position(names: list[str], positional: list[str], values: dict[str, Any]) -> dict[str, str]:
@@ -143,11 +162,11 @@ def _by_position(names: list[str], positional: list[str], values: dict[str, Any]
     return dict(zip(free, positional, strict=False))
 
 
-def _help(program: str, description: str, fields: list[dataclasses.Field]) -> str:
+def _help(program: str, description: str | None, fields: list[dataclasses.Field]) -> str:
     positional = [field.name.upper() for field in fields if field.metadata['positional']]
     command = f'python {program}' if program.endswith('.py') else os.path.basename(program)
     usage = ' '.join([command, *positional, *(['[flags]'] if fields else [])])
-    lines = [usage, '', *_wrap(description, 0)]
+    lines = [usage, '', *_wrap(description or '', 0)]  # -OO drops docstrings
     for group in GROUPS:
         of_group = [field for field in fields if field.metadata['group'] == group]
         if of_group:
@@ -156,7 +175,7 @@ def _help(program: str, description: str, fields: list[dataclasses.Field]) -> st
 
 
 def _help_on(field: dataclasses.Field) -> list[str]:
-    metadata, value_type = field.metadata, _value_type(field)
+    metadata, value_type = field.metadata, value_types(field)[0]
     short = f'-{metadata["short"]}, ' if metadata['short'] else '    '
     if value_type is bool:
         head = f'{short}--[no]{field.name}'

@@ -1,22 +1,26 @@
 """How the processes of a job find each other: by srun, mpirun, Cloud TPU or flags."""
 
 import collections
+import contextlib
 import dataclasses
 import glob
 import os
 import re
 import socket
+import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import jax
 
 from bodycomp_jax.config import RunConfig
 from bodycomp_jax.errors import InputError, on_all_processes
-from bodycomp_jax.runtime import processes
+from bodycomp_jax.runtime import job
 
 METADATA_SERVER = ('metadata.google.internal', 80)  # of Google's virtual machines
 START_TIMEOUT = 300  # seconds within which all processes of a job must start
+FIRST_NOTICE, NOTICES = 2, 30  # seconds of waiting until the first line about it, and between lines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,33 +55,40 @@ def join(run_config: RunConfig) -> None:
     launch = detect(run_config, os.environ)
     if launch is None:
         return
-    if launch.process_id and launch.coordinator_address:  # JAX would abort with a stack trace
-        _wait_for(launch.coordinator_address)
     jax.config.update('jax_enable_preemption_service', False)  # it would take SIGTERM from us
-    try:
-        jax.distributed.initialize(
-            launch.coordinator_address,
-            launch.num_processes,
-            launch.process_id,
-            launch.local_device_ids,
-            initialization_timeout=START_TIMEOUT,
-            heartbeat_timeout_seconds=run_config.heartbeat_timeout,
-            shutdown_timeout_seconds=run_config.heartbeat_timeout,
-        )
-        found = collections.Counter(device.process_index for device in jax.devices())
-    except (RuntimeError, ValueError, AssertionError, OSError) as error:
-        raise InputError(f'cannot join the other processes of the job: {error}') from error
-    processes.set_job(jax.process_index(), jax.process_count())
+    with _notices(launch):
+        if launch.process_id and launch.coordinator_address:
+            _wait_for(launch.coordinator_address)
+        try:
+            jax.distributed.initialize(
+                launch.coordinator_address,
+                launch.num_processes,
+                launch.process_id,
+                launch.local_device_ids,
+                initialization_timeout=2 * START_TIMEOUT,  # JAX would abort with a stack trace
+                heartbeat_timeout_seconds=run_config.heartbeat_timeout,
+                shutdown_timeout_seconds=run_config.heartbeat_timeout,
+            )
+            found = collections.Counter(device.process_index for device in jax.devices())
+        except (RuntimeError, ValueError, AssertionError, OSError) as error:
+            raise InputError(f'cannot join the other processes of the job: {error}') from error
+    job.set_job(jax.process_index(), jax.process_count())
     if len(set(found.values())) > 1:
         counts = ', '.join(f'process {i} has {n}' for i, n in sorted(found.items()))
         message = f'all processes need the same number of devices: {counts}'
         raise on_all_processes(InputError(message))
-    if processes.is_main_process() and not processes.is_alone():
+    if job.is_main_process() and not job.is_alone():
         print(
             f'{len(found)} processes, started by {launch.launcher}, with {found[0]} devices each: '
             f'{jax.device_count()} x {jax.devices()[0].device_kind}',
             flush=True,
         )
+
+
+def leave() -> None:
+    """Tells the other processes of the job that this one ends."""
+    with contextlib.suppress(RuntimeError):  # they may be gone
+        jax.distributed.shutdown()
 
 
 def detect(run_config: RunConfig, environ: Mapping[str, str]) -> Launch | None:
@@ -88,19 +99,22 @@ def detect(run_config: RunConfig, environ: Mapping[str, str]) -> Launch | None:
     address, count, index = (
         run_config.coordinator_address, run_config.num_processes, run_config.process_id,
     )  # fmt: skip
+    if count == 1:
+        return None
     if count is None and index is None:
-        if int(environ.get('OMPI_COMM_WORLD_SIZE', 1)) > 1:
+        if _number(environ, 'OMPI_COMM_WORLD_SIZE', 1) > 1:
             return _from_mpirun(address, environ)
-        if int(environ.get('SLURM_STEP_NUM_TASKS', 1)) > 1:
+        if _number(environ, 'SLURM_STEP_NUM_TASKS', 1) > 1:
             return _from_srun(address, environ)
         if address is None:
             return Launch('Cloud TPU') if _on_cloud_tpu(environ) else None
     if address is None or count is None or index is None:
         raise InputError(
             '--coordinator_address, --num_processes and --process_id belong together: give all '
-            'three, or start the processes with srun or mpirun, which provide them'
+            'three, or start the processes with srun or mpirun, which provide them; to train in '
+            'this process alone, give --num_processes=1 only'
         )
-    return Launch('flags', address, count, index) if count > 1 else None
+    return Launch('flags', address, count, index)
 
 
 def own_gpus(visible: int, on_host: int, tasks: int, local_id: int) -> tuple[int, ...]:
@@ -135,7 +149,7 @@ def _from_mpirun(address: str | None, environ: Mapping[str, str]) -> Launch:
             '--coordinator_address HOST:PORT with that host and any free port'
         )
     count, index, tasks, local_id = (
-        int(environ[f'OMPI_COMM_WORLD_{name}'])
+        _number(environ, f'OMPI_COMM_WORLD_{name}')
         for name in ('SIZE', 'RANK', 'LOCAL_SIZE', 'LOCAL_RANK')
     )
     gpus = own_gpus(_visible_gpus(environ), 0, tasks, local_id)
@@ -144,12 +158,32 @@ def _from_mpirun(address: str | None, environ: Mapping[str, str]) -> Launch:
 
 def _from_srun(address: str | None, environ: Mapping[str, str]) -> Launch:
     count, index, node, local_id = (
-        int(environ[f'SLURM_{name}']) for name in ('STEP_NUM_TASKS', 'PROCID', 'NODEID', 'LOCALID')
+        _number(environ, f'SLURM_{name}')
+        for name in ('STEP_NUM_TASKS', 'PROCID', 'NODEID', 'LOCALID')
     )
-    on_host = int(environ.get('SLURM_GPUS_ON_NODE', 0))
-    tasks = _tasks_per_node(environ['SLURM_STEP_TASKS_PER_NODE'])[node]
-    gpus = own_gpus(_visible_gpus(environ), on_host, tasks, local_id)
+    on_host = _number(environ, 'SLURM_GPUS_ON_NODE', 0)
+    tasks = _tasks_per_node(environ.get('SLURM_STEP_TASKS_PER_NODE', ''))
+    if node >= len(tasks):
+        raise _unusable('SLURM_STEP_TASKS_PER_NODE', environ)
+    gpus = own_gpus(_visible_gpus(environ), on_host, tasks[node], local_id)
     return Launch('srun', address, count, index, gpus)
+
+
+def _number(environ: Mapping[str, str], name: str, default: int | None = None) -> int:
+    """The whole number in a variable of the launcher. Raises InputError if there is none."""
+    if name not in environ and default is not None:
+        return default
+    if not re.fullmatch(r'\d+', environ.get(name, '')):
+        raise _unusable(name, environ)
+    return int(environ[name])
+
+
+def _unusable(name: str, environ: Mapping[str, str]) -> InputError:
+    return InputError(
+        f'{name}={environ.get(name, "")}: this variable of srun or mpirun is missing or unusable; '
+        'to train in this process alone, add --num_processes=1, otherwise give '
+        '--coordinator_address, --num_processes and --process_id'
+    )
 
 
 def _tasks_per_node(text: str) -> list[int]:
@@ -186,6 +220,49 @@ def _answers(address: tuple[str, int]) -> bool:
     except OSError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def _notices(launch: Launch) -> Iterator[None]:
+    """A block that waits for the other processes: says so, and ends this one after `START_TIMEOUT`.
+
+    JAX itself would wait in silence, and end with a stack trace.
+    """
+    joined = threading.Event()
+    who, whom = _parties(launch)
+    alone = 'to train in this process alone, add --num_processes=1'
+
+    def watch() -> None:
+        began, pause = time.monotonic(), float(FIRST_NOTICE)
+        while not joined.wait(pause):
+            left = START_TIMEOUT - (time.monotonic() - began)
+            if left < -FIRST_NOTICE:  # `_wait_for` says more
+                _say(f'{who}: no answer from {whom} for {START_TIMEOUT} s; start them all; {alone}')
+                os._exit(2)
+            _say(f'{who}: waiting for {whom}, {max(0, left):.0f} s more; {alone}')
+            pause = min(NOTICES, max(0, left) + 2 * FIRST_NOTICE)
+
+    thread = threading.Thread(target=watch, name='notices', daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        joined.set()
+        thread.join()
+
+
+def _parties(launch: Launch) -> tuple[str, str]:
+    """(this process, those that it waits for), for messages."""
+    count, index, address = launch.num_processes, launch.process_id, launch.coordinator_address
+    if count is None:
+        return f'started by {launch.launcher}', 'the other processes of the job'
+    whom = 'process 0' if index else f'{count - 1} other processes'
+    who = f'process {index} of {count}, started by {launch.launcher}'
+    return who, f'{whom} at {address}' if address else whom
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _wait_for(address: str) -> None:

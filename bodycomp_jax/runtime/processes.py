@@ -1,13 +1,11 @@
 """Agreement between the processes of a job.
 
-A job is one process, or one per host, or one per GPU, all running the same program. Each computes
-on its own devices; only the main process, process 0, accesses the run folder.
+All run the same program. Each computes on its own devices; only the main process, process 0,
+accesses the run folder.
 """
 
 import contextlib
 import functools
-import os
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
@@ -17,35 +15,13 @@ from flax import serialization
 from jax.experimental import multihost_utils
 
 from bodycomp_jax.errors import InputError, RunError, on_all_processes
+from bodycomp_jax.runtime.files import explained
+from bodycomp_jax.runtime.job import is_alone, is_main_process
 
 LOST = ('Gloo', 'NCCL', 'UNAVAILABLE', 'DEADLINE_EXCEEDED')  # in the errors of JAX: no answer
 
 P = ParamSpec('P')
 R = TypeVar('R')
-
-# Of this process in its job. JAX would start its devices to answer, which may fail.
-_index, _count = 0, 1
-
-
-def set_job(index: int, count: int) -> None:
-    """Records the index of this process among the `count` processes that `launch.join` found."""
-    global _index, _count
-    _index, _count = index, count
-
-
-def is_alone() -> bool:
-    """Whether this process is the whole job."""
-    return _count == 1
-
-
-def is_main_process() -> bool:
-    """Whether this is the process that reads and writes the run folder."""
-    return _index == 0
-
-
-def message_prefix() -> str:
-    """'process 3: ' for the beginning of a message; '' if this process is alone."""
-    return '' if is_alone() else f'process {_index}: '
 
 
 def on_main_process(function: Callable[P, R]) -> Callable[P, R]:
@@ -123,19 +99,9 @@ def lost_process_errors() -> Iterator[None]:
         ) from error
 
 
-def exit_alone(code: int) -> None:
-    """Ends a process that fails alone, without the shutdown that waits for all processes.
-
-    Returns if this process is the whole job.
-    """
-    if not is_alone():
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-
-
 def _as_fields(error: Exception) -> list[str]:
-    return ['InputError' if isinstance(error, InputError) else 'RunError', str(error)]
+    message = explained(error) if isinstance(error, OSError) else str(error)
+    return ['InputError' if isinstance(error, InputError) else 'RunError', message]
 
 
 def _raise_on_all(kind: str, message: str) -> NoReturn:

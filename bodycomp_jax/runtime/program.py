@@ -1,4 +1,7 @@
-"""How every program ends: messages instead of tracebacks, and exit codes."""
+"""How every program begins and ends: messages instead of tracebacks, and exit codes.
+
+Does not import JAX, which reads the environment when it is imported.
+"""
 
 import logging
 import os
@@ -9,48 +12,80 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from bodycomp_jax.errors import InputError, RunError, Stopped
-from bodycomp_jax.runtime import processes
+from bodycomp_jax.runtime import arithmetic, job, limits, streams
+from bodycomp_jax.runtime.files import explained
 
-ORBAX_NOISE = 'Event loop is closed'
+Main = Callable[[list[str]], None]
 
 
-def run(main: Callable[[list[str]], None]) -> NoReturn:
-    """Runs a program and ends the process.
+def run(main: Main) -> NoReturn:
+    """Runs a program and ends the process, whatever threads are still at work.
 
     Exit codes: 0 done, 1 failed, 2 wrong usage or invalid input, 128 + n ended by signal n.
     """
-    _silence_orbax()
+    streams.make_unfailing()
+    _watch_ignored_errors()
+
+    def checked_main(argv: list[str]) -> None:
+        _refuse_missing_folder()
+        limits.refuse_small_limits()
+        for name in arithmetic.drop_variables(os.environ):
+            print(f'WARNING: {name} is ignored: it would change the results', file=sys.stderr)
+        main(argv)
+
+    code = exit_code(checked_main)
+    if not job.is_alone():
+        from bodycomp_jax.runtime import launch  # and with it JAX, which is imported by now
+
+        launch.leave()
+    _end_at_once(code)
+
+
+def exit_code(main: Main) -> int:
+    """Runs a program and prints its error, once per job; returns the exit code, see `run`.
+
+    A process that fails alone ends here: it does not wait for the others, which wait for it.
+    """
     try:
         main(sys.argv)
-    except (InputError, RunError, OSError, Stopped, KeyboardInterrupt) as error:
-        _end(error, _message(error), _exit_code(error))
-    except Exception as error:
-        traceback.print_exc()
-        _end(error, '', 1)
-    sys.exit(0)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except BaseException as error:
+        code = _code(error)
+        shared = getattr(error, 'on_all_processes', False)
+        if job.is_main_process() or not shared:
+            _print(error, '' if shared else job.message_prefix())
+        if not (shared or job.is_alone()):
+            _end_at_once(code)
+        return code
+    return 0
 
 
-def _end(error: BaseException, message: str, code: int) -> NoReturn:
-    """Prints an error once per job and ends the process.
-
-    A process that fails alone does not wait for the others, which wait for it.
-    """
-    shared = getattr(error, 'on_all_processes', False)
-    if message and (processes.is_main_process() or not shared):
-        prefix = '' if shared else processes.message_prefix()
-        print(f'{os.path.basename(sys.argv[0])}: {prefix}{message}', file=sys.stderr)
-    if not shared:
-        processes.exit_alone(code)
-    sys.exit(code)
+def _end_at_once(code: int) -> NoReturn:
+    """Ends the process without waiting for its threads."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
-def _message(error: BaseException) -> str:
+def _print(error: BaseException, prefix: str) -> None:
     if isinstance(error, Stopped):  # the training has printed it
-        return ''
-    return 'interrupted' if isinstance(error, KeyboardInterrupt) else str(error)
+        return
+    if isinstance(error, InputError | RunError):
+        message = str(error)
+    elif isinstance(error, OSError):
+        message = explained(error)
+    elif isinstance(error, KeyboardInterrupt):
+        message = 'interrupted'
+    elif isinstance(error, MemoryError):
+        message = f'out of memory ({error}); lower --batch_size, or use a machine with more memory'
+    else:
+        traceback.print_exception(error)
+        return
+    print(f'{os.path.basename(sys.argv[0])}: {prefix}{message}', file=sys.stderr)
 
 
-def _exit_code(error: BaseException) -> int:
+def _code(error: BaseException) -> int:
     if isinstance(error, Stopped):
         return 128 + error.signal_number
     if isinstance(error, KeyboardInterrupt):
@@ -58,17 +93,29 @@ def _exit_code(error: BaseException) -> int:
     return 2 if isinstance(error, InputError) else 1
 
 
-def _silence_orbax() -> None:
-    """Drops Orbax's log of every save and of the errors that it also raises.
+def _refuse_missing_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise InputError(
+            f'the working folder is not there ({explained(error)}); change to another one (cd) '
+            'and repeat the command'
+        ) from error
 
-    After a corrupt checkpoint its threads call into an event loop that is closed already.
+
+def _watch_ignored_errors() -> None:
+    """Ends the process if Ctrl-C interrupts what ignores errors; drops the log of Orbax.
+
+    Orbax logs every save, and the errors that it also raises.
     """
     for logger in ('absl', 'asyncio'):
         logging.getLogger(logger).setLevel(logging.CRITICAL)
     print_error = sys.unraisablehook
 
-    def print_other_errors(unraisable):
-        if ORBAX_NOISE not in str(unraisable.exc_value):
-            print_error(unraisable)
+    def look_at(unraisable):
+        if isinstance(unraisable.exc_value, KeyboardInterrupt):
+            _print(unraisable.exc_value, '')
+            _end_at_once(_code(unraisable.exc_value))
+        print_error(unraisable)
 
-    sys.unraisablehook = print_other_errors
+    sys.unraisablehook = look_at

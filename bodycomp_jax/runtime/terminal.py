@@ -10,9 +10,10 @@ import rich.markup
 import rich.progress
 import rich.table
 
-from bodycomp_jax.runtime import processes
+from bodycomp_jax.runtime import job
 
 PLAIN_WIDTH = 1000  # columns of a table in a file or a pipe
+MIN_WIDTH = 40  # columns of a terminal
 
 Item = TypeVar('Item')
 
@@ -22,9 +23,11 @@ class Terminal:
 
     def __init__(self) -> None:
         self._console = rich.console.Console(highlight=False, emoji=False)
-        self._quiet = not processes.is_main_process()
+        self._quiet = not job.is_main_process()
         if not self._console.is_terminal:
             self._console.width = PLAIN_WIDTH
+        elif self._console.width < MIN_WIDTH:  # COLUMNS=0: no letter would fit
+            self._console.width = MIN_WIDTH
 
     def line(self, text: str) -> None:
         """Prints a line."""
@@ -33,7 +36,7 @@ class Terminal:
 
     def warn(self, text: str) -> None:
         """Prints a warning, with the number of the process if there are several."""
-        self._print(f'WARNING: {processes.message_prefix()}{text}')
+        self._print(f'WARNING: {job.message_prefix()}{text}')
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Prints a table."""

@@ -14,16 +14,13 @@ from bodycomp_jax.config import TrainerConfig
 from bodycomp_jax.data.batches import ReadAhead, evaluation_batches, training_batches
 from bodycomp_jax.errors import RunError, on_all_processes
 from bodycomp_jax.runtime.devices import program_memory
-from bodycomp_jax.runtime.processes import (
-    is_alone,
-    is_main_process,
-    lost_process_errors,
-    sync_errors,
-)
+from bodycomp_jax.runtime.job import is_alone, is_main_process
+from bodycomp_jax.runtime.processes import lost_process_errors, sync_errors
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.training import data_parallel, messages
 from bodycomp_jax.training.device_batches import cached_batches, streamed_batches
 from bodycomp_jax.training.evaluate import evaluate, one_behind
+from bodycomp_jax.training.metrics_log import shows_figures
 from bodycomp_jax.training.run_spec import RunSpec
 from bodycomp_jax.training.state import Progress, TrainState
 from bodycomp_jax.training.step import eval_step, train_step
@@ -81,6 +78,7 @@ class Trainer:
                     began = time.perf_counter()
                     state, speed = self._train_epoch(state, progress)
                     examples = None if self._stop.stop_signal else self._validate(state)
+                    self._refuse_changed_data()
                     if examples is None:
                         self._watchdog.waits_for('the checkpoint')
                         yield state, None
@@ -88,7 +86,7 @@ class Trainer:
                     seconds = round(time.perf_counter() - began, 3)
                     row = self._epoch_row(progress, int(state.step), examples)
                     progress.end_epoch({**row, **speed, 'seconds': seconds})
-                    figures = self._draw_figures(state, examples['metrics'])
+                    figures = self._draw_figures(state, examples['metrics'], len(progress.history))
                     self._watchdog.waits_for('the checkpoint')
                     yield state, figures
 
@@ -146,6 +144,13 @@ class Trainer:
             self._should_stop,
         )
 
+    def _refuse_changed_data(self) -> None:
+        """Raises RunError for changed files, before a checkpoint is written of them."""
+        self._watchdog.waits_for('the data files')
+        with sync_errors():
+            self._train_set.refuse_changes()
+            self._val_set.refuse_changes()
+
     def _should_stop(self) -> bool:
         """Whether a signal stops the job; called after each step of the validation."""
         self._watchdog.step_finished()
@@ -171,8 +176,10 @@ class Trainer:
             'learning_rate': float(f'{rate:.6g}'),
         }
 
-    def _draw_figures(self, state: TrainState, metrics: dict[str, np.ndarray]) -> list[np.ndarray]:
-        if not is_main_process():
+    def _draw_figures(
+        self, state: TrainState, metrics: dict[str, np.ndarray], epoch: int
+    ) -> list[np.ndarray]:
+        if not (is_main_process() and shows_figures(epoch, self._config.epochs)):
             return []
         self._watchdog.waits_for('the figures')
         outputs = None
@@ -218,9 +225,7 @@ def _device_errors(config: TrainerConfig) -> Iterator[None]:
         with lost_process_errors():
             yield
     except jax.errors.JaxRuntimeError as error:
-        if 'RESOURCE_EXHAUSTED' not in str(error):
+        line = next((x for x in str(error).splitlines() if 'RESOURCE_EXHAUSTED' in x), None)
+        if line is None:
             raise
-        first_line = str(error).splitlines()[0]
-        raise RunError(
-            f'out of memory ({first_line}); {messages.how_to_save_memory(config)}'
-        ) from error
+        raise RunError(f'out of memory ({line}); {messages.how_to_save_memory(config)}') from error

@@ -35,6 +35,14 @@ def describe_progress(spec: RunSpec, progress: Progress) -> str:
     return f'{spec.run_dir} {done}, {spec.config.epochs} epochs in total'
 
 
+def other_arithmetic(changed: list[str]) -> str:
+    """A warning about what may change the last bits of the result."""
+    return (
+        f'WARNING: this run was trained with {"; ".join(changed)}. The result will not be '
+        'bit-identical to that of an undisturbed run; for equal bits, continue it as before'
+    )
+
+
 def describe_epoch(spec: RunSpec, history: list[Row]) -> str:
     """The losses, the summary metrics and the speed of the last epoch, and the time left."""
     config, row = spec.config, history[-1]
@@ -94,7 +102,8 @@ def how_to_save_memory(config: TrainerConfig) -> str:
     """The options that lower the memory of a step."""
     return (
         f'lower --batch_size (now {config.batch_size}), use more devices (--num_gpus), a smaller '
-        'network (see --help) or --data_cache=host'
+        'network (see --help) or --data_cache=host, and see whether another program uses the '
+        'memory'
     )
 
 

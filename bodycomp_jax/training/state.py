@@ -32,6 +32,7 @@ class Progress:
 
     Attributes:
       data: {split: fingerprint of the set}.
+      arithmetic: what the bits of the result depend on besides, see `runtime.arithmetic`.
       history: a row of numbers per finished epoch.
       steps_done: of the current epoch.
       sums: the loss sums over these steps, float64; None before the first step.
@@ -40,6 +41,7 @@ class Progress:
     """
 
     data: dict[str, Any]
+    arithmetic: dict[str, Any] = dataclasses.field(default_factory=dict)
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     steps_done: int = 0
     sums: dict[str, np.ndarray] | None = None

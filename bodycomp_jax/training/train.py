@@ -1,6 +1,5 @@
 """The training of a network, the same for every task."""
 
-import contextlib
 import os
 from typing import Any
 
@@ -10,23 +9,21 @@ from bodycomp_jax.checkpoints.run import (
     RunCheckpoints,
     refuse_config_change,
     refuse_data_change,
+    refuse_lost_checkpoints,
     refuse_small_disk,
 )
 from bodycomp_jax.config import to_json, to_values
 from bodycomp_jax.errors import Stopped
-from bodycomp_jax.runtime.processes import (
-    is_alone,
-    on_main_process,
-    refuse_differences,
-    sync_errors,
-)
+from bodycomp_jax.runtime import arithmetic
+from bodycomp_jax.runtime.job import is_alone
+from bodycomp_jax.runtime.processes import on_main_process, refuse_differences, sync_errors
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.runtime.versions import versions
 from bodycomp_jax.training import messages
 from bodycomp_jax.training.device_batches import plan_device_cache
 from bodycomp_jax.training.epochs import Trainer
-from bodycomp_jax.training.metrics_log import MetricsLog, write_args
-from bodycomp_jax.training.run_folder import locked
+from bodycomp_jax.training.metrics_log import MetricsLog, bytes_to_write, write_args
+from bodycomp_jax.training.run_folder import RunLock
 from bodycomp_jax.training.run_spec import RunSpec
 from bodycomp_jax.training.state import Progress, TrainState, initial_state
 from bodycomp_jax.training.stop_signals import StopSignals
@@ -35,8 +32,8 @@ from bodycomp_jax.training.stop_signals import StopSignals
 def train(spec: RunSpec, pretrained: dict[str, Any] | None = None) -> None:
     """Trains a network, or continues after the latest valid checkpoint in the run folder.
 
-    The first SIGTERM, SIGINT or SIGUSR1 stops it after the current step, with a checkpoint; a
-    signal to any process of a job stops them all. Nothing is written before data and run folder
+    The first SIGTERM, SIGINT, SIGHUP or SIGUSR1 stops it after the current step, with a checkpoint;
+    a signal to any process of a job stops them all. Nothing is written before data and run folder
     are validated.
 
     Args:
@@ -49,16 +46,16 @@ def train(spec: RunSpec, pretrained: dict[str, Any] | None = None) -> None:
     terminal = Terminal()
     state, cached = _validated_start(spec, pretrained, terminal)
     data = _fingerprints(spec)
-    refuse_small_disk(spec.run_dir, state)
+    figure_bytes = spec.task.figure_bytes(spec.train_set.image_shape)
+    log_bytes = bytes_to_write(spec.run_dir, spec.config.epochs, figure_bytes)
+    refuse_small_disk(spec.run_dir, state, log_bytes)
     with (
-        contextlib.ExitStack() as stack,
+        RunLock(spec.run_dir, terminal.warn) as lock,
         StopSignals(is_alone()) as stop,
         RunCheckpoints(spec.run_dir, spec.config, terminal.warn) as checkpoints,
     ):
-        on_main_process(stack.enter_context)(locked(spec.run_dir))
         state, saved = checkpoints.restore(state)
-        progress = Progress.from_json({**saved, 'data': data}) if saved else Progress(data)
-        terminal.line(messages.describe_progress(spec, progress))
+        progress = _progress(spec, saved, data, terminal)
         write_args(spec.run_dir, _args(spec))
         if len(progress.history) < spec.config.epochs:
             cached = on_main_process(bool)(cached)  # every process must compile the same programs
@@ -66,6 +63,7 @@ def train(spec: RunSpec, pretrained: dict[str, Any] | None = None) -> None:
             with MetricsLog(spec.run_dir, progress.history, terminal.warn) as log:
                 epochs = trainer.epochs(state, progress)
                 for state, figures in epochs:
+                    lock.refuse_loss()
                     if figures is not None:
                         log.write(progress.history, figures)
                         terminal.line(messages.describe_epoch(spec, progress.history))
@@ -90,11 +88,14 @@ def _validated_start(
         devices=[device.id for device in spec.devices],
         versions=versions(),
     )
+    refuse_lost_checkpoints(spec.run_dir)
     refuse_config_change(spec.run_dir, spec.config)
     with sync_errors():
         for split, dataset in (('train', spec.train_set), ('val', spec.val_set)):
             dataset.validate()
             terminal.line(f'{split:<6} {dataset.describe()}')
+            for warning in dataset.warnings():
+                terminal.line(f'WARNING: {warning}')
         state = initial_state(spec.task, spec.train_set.image_shape, pretrained)
         terminal.line(messages.describe_work(spec, state))
         sets = (spec.train_set, spec.val_set)
@@ -110,6 +111,21 @@ def _fingerprints(spec: RunSpec) -> dict[str, Any]:
     if not spec.settings.allow_data_change:
         refuse_data_change(spec.run_dir, data)
     return data
+
+
+def _progress(
+    spec: RunSpec, saved: dict[str, Any] | None, data: dict[str, Any], terminal: Terminal
+) -> Progress:
+    """Of a new run or, if something is `saved`, of one that continues; says which."""
+    conditions = arithmetic.describe(
+        len(spec.devices), spec.devices[0].device_kind, spec.task.model.dtype.name, os.environ
+    )
+    progress = Progress.from_json({**(saved or {}), 'data': data, 'arithmetic': conditions})
+    terminal.line(messages.describe_progress(spec, progress))
+    changed = arithmetic.differences((saved or {}).get('arithmetic', {}), conditions)
+    if changed:
+        terminal.line(messages.other_arithmetic(changed))
+    return progress
 
 
 def _args(spec: RunSpec) -> dict[str, Any]:

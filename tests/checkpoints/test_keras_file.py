@@ -100,8 +100,11 @@ def other_zip(path):
 
 
 WRONG_FILES = {
-    'no HDF5': (bytes_of(lambda b: b'\x93NUMPY' + b), 'this is not a Keras file'),
-    'empty': (bytes_of(lambda b: b''), 'this is not a Keras file'),
+    'no HDF5': (
+        bytes_of(lambda b: b'\x93NUMPY' + b),
+        'not a Keras file .*, but a .npy file; give a file',
+    ),
+    'empty': (bytes_of(lambda b: b''), 'not a Keras file .*, but an empty file; copy it again'),
     'truncated': (bytes_of(lambda b: b[: len(b) // 2]), 'this file is truncated or corrupt'),
     'names lost': (
         bytes_of(lambda b: b.replace(b'weight_names', b'weight_nam\xff\xff')),
@@ -109,9 +112,9 @@ WRONG_FILES = {
     ),
     'git-lfs': (
         bytes_of(lambda b: b'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n'),
-        'this is a git-lfs pointer, .* run git lfs pull',
+        'not a Keras file .*, but a Git LFS pointer; .* git lfs pull',
     ),
-    'empty zip': (lambda path: zipfile.ZipFile(path, 'w').close(), 'this is not a Keras file'),
+    'empty zip': (lambda path: zipfile.ZipFile(path, 'w').close(), 'not a Keras file'),
     'other zip': (other_zip, 'this zip file is not from Keras'),
     'no Keras': (lambda path: h5py.File(path, 'w').close(), 'no layers where Keras 2 or 3 stores'),
     'gone': (lambda path: path.unlink(), 'no model found'),
@@ -136,5 +139,5 @@ def test_a_conversion_of_an_unreadable_file_prints_one_line_exits_with_2_and_wri
 
 
 def test_a_file_that_cannot_be_opened_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r'cannot read this file \(No such file or directory\)'):
+    with pytest.raises(InputError, match=r'cannot be opened \(No such file or directory'):
         keras_file.read(tmp_path / 'gone.hdf5')

@@ -1,3 +1,5 @@
+import resource
+
 import h5py
 import jax
 import numpy as np
@@ -14,12 +16,15 @@ from keras_files import (
     write_keras_3,
 )
 
-from bodycomp_jax.checkpoints import keras_network, network, run
+from bodycomp_jax.checkpoints import keras_network, network, run, store
 from bodycomp_jax.config import (
     DenseNetConfig,
     SegmentationConfig,
     SliceSelectionConfig,
     UNetConfig,
+    from_values,
+    to_json,
+    to_values,
 )
 from bodycomp_jax.data import phantom
 from bodycomp_jax.errors import InputError
@@ -314,6 +319,81 @@ def test_convert_weights_takes_options_that_the_file_leaves_open(
     code, error = convert(monkeypatch, capsys, unet_file, out)
     assert code == 2
     assert 'exists; remove it' in error
+
+
+@pytest.fixture(params=['from Keras', 'to Keras'])
+def source(request, unet_file, finished_run):
+    """What a conversion reads: a Keras file, or the final model of a run."""
+    return unet_file if request.param == 'from Keras' else finished_run.run_dir / 'final_model'
+
+
+def test_a_conversion_that_cannot_be_written_leaves_nothing(tmp_path, source, monkeypatch, capsys):
+    before = sorted(tmp_path.rglob('*'))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # bytes of a file: a full disk
+    try:
+        code, error = convert(monkeypatch, capsys, source, tmp_path / 'new' / 'out')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert code == 1
+    assert f'{tmp_path}/new/out: cannot be written (' in error
+    assert len(error.strip().splitlines()) == 1
+    assert sorted(tmp_path.rglob('*')) == before
+
+
+@pytest.mark.parametrize('name', ['wei[g]hts', "o'ut *? a\\b größe"])
+def test_a_conversion_is_written_under_any_name(tmp_path, source, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    network.convert(source, f'[x]/{name}', {})
+    assert_equal(load_model(f'[x]/{name}').variables, load_model(source).variables)
+    assert list((tmp_path / '[x]').iterdir()) == [tmp_path / '[x]' / name]
+
+
+def test_targets_that_exist_or_are_in_no_folder_are_refused(
+    tmp_path, source, unet_file, monkeypatch, capsys
+):
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'link').symlink_to('nowhere')
+    before = sorted(tmp_path.rglob('*'))
+    for target, message in (
+        ('folder', 'exists; remove it or choose another path'),
+        ('link', 'exists; remove it or choose another path'),
+        ('unet.hdf5/out', f'{unet_file} is not a folder; choose another output folder'),
+    ):
+        code, error = convert(monkeypatch, capsys, source, tmp_path / target)
+        assert code == 2
+        assert message in error
+    assert sorted(tmp_path.rglob('*')) == before
+
+
+def test_what_is_converted_is_read_back(tmp_path, source, monkeypatch, capsys):
+    write_keras, write_folder = keras_network.write, store.write
+
+    def zeros(variables):
+        return jax.tree.map(np.zeros_like, variables)
+
+    def wrong_keras(path, config, variables):
+        write_keras(path, config, zeros(variables))
+
+    def wrong_folder(path, variables, config):
+        write_folder(path, variables=zeros(variables), config=config)
+
+    monkeypatch.setattr(keras_network, 'write', wrong_keras)
+    monkeypatch.setattr(store, 'write', wrong_folder)
+    code, error = convert(monkeypatch, capsys, source, tmp_path / 'out')
+    assert code == 1
+    assert 'what was written is not what is read back' in error
+    assert not (tmp_path / 'out').exists()
+
+
+def test_networks_with_non_finite_weights_are_not_converted(tmp_path, unet_file):
+    config, variables = keras_network.read(unet_file, {})
+    variables['params']['final_conv']['bias'] = np.full(4, np.nan, np.float32)
+    fields = to_json(from_values(SegmentationConfig, to_values(config)))
+    model = tmp_path / 'diverged'
+    store.write(str(model), variables=variables, config=fields)
+    with pytest.raises(InputError, match=f'^{model}: non-finite weights; choose an earlier check'):
+        network.convert(model, tmp_path / 'out', {})
 
 
 def without(name):

@@ -1,4 +1,7 @@
+import contextlib
+import errno
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -90,7 +93,7 @@ def test_a_run_whose_losses_were_never_finite_has_no_model(tmp_path):
     save_epochs(tmp_path, [float('nan'), float('inf')])
     with open_checkpoints(tmp_path) as checkpoints:
         checkpoints.restore(state_of(tiny_config()))
-        with pytest.raises(RunError, match='no checkpoint with a finite validation loss'):
+        with pytest.raises(RunError, match='no valid checkpoint with a finite validation loss'):
             checkpoints.export_best()
 
 
@@ -116,9 +119,12 @@ def test_a_failed_save_is_reported_once(tmp_path, monkeypatch, failures):
         left = [failures]
         opened = store.open_manager
 
+        @contextlib.contextmanager
         def failing(run_dir):
-            manager = opened(run_dir)
+            with opened(run_dir) as manager:
+                yield make_fail(manager)
 
+        def make_fail(manager):
             failed = []
 
             def fail(*args, **kwargs):
@@ -166,6 +172,60 @@ def test_a_failed_save_is_reported_when_the_training_ends_with_an_error(tmp_path
     assert 'disk full' in warnings[0]
 
 
+def test_a_checkpoint_that_cannot_be_removed_is_a_warning(tmp_path, monkeypatch):
+    """Such as one on a network drive that another program is reading."""
+    warnings = []
+    rmtree = shutil.rmtree
+
+    def fail(path, *args, **kwargs):
+        if 'checkpoints/' in str(path) and str(path)[-1].isdigit():
+            raise OSError(errno.ENOTEMPTY, 'Directory not empty', str(path))
+        rmtree(path, *args, **kwargs)
+
+    monkeypatch.setattr(shutil, 'rmtree', fail)
+    with open_checkpoints(tmp_path, warnings.append) as checkpoints:
+        state, _ = checkpoints.restore(state_of(tiny_config()))
+        for step in range(1, 5):
+            state = state.replace(step=state.step + 1)
+            checkpoints.save(state, progress_of([-1.0, -2.0, -3.0, -4.0][:step]))
+        checkpoints.finish()
+        assert checkpoints.export_best()[1] == 4
+    assert warnings
+    assert all('an old checkpoint could not be removed' in each for each in warnings)
+    assert 'Directory not empty' in warnings[0]
+
+
+def test_checkpoints_that_are_moved_while_the_run_trains_are_missed(tmp_path):
+    warnings = []
+    with open_checkpoints(tmp_path, warnings.append) as checkpoints:
+        state, _ = checkpoints.restore(state_of(tiny_config()))
+        for step in range(1, 3):
+            state = state.replace(step=state.step + 1)
+            checkpoints.save(state, progress_of([-2.0, -1.0][:step]))
+            checkpoints._wait()
+            if step == 1:
+                (tmp_path / 'checkpoints').rename(tmp_path / 'moved')
+        checkpoints.finish()
+        assert checkpoints.export_best()[1] == 2
+    assert len(warnings) == 1
+    assert 'checkpoints/1 was deleted or moved while the run trained' in warnings[0]
+
+
+def test_a_final_model_that_is_a_link_is_replaced_and_its_target_kept(run_copy, tmp_path):
+    final_model, elsewhere = run_copy / 'final_model', tmp_path / 'elsewhere'
+    final_model.rename(elsewhere)
+    final_model.symlink_to(elsewhere)
+    load_model(final_model)
+    (elsewhere / 'checksums' / 'metadata').write_text('{}')
+    with open_checkpoints(run_copy) as checkpoints:
+        checkpoints.restore(state_of(tiny_config()))
+        checkpoints.export_best()
+    assert not final_model.is_symlink()
+    load_model(final_model)
+    assert (elsewhere / 'checksums' / 'metadata').read_text() == '{}'
+    assert not list(run_copy.glob('.final*'))
+
+
 def test_the_final_model_is_replaced_only_by_other_weights(run_copy):
     final_model = run_copy / 'final_model'
     before = final_model.stat().st_ino
@@ -180,6 +240,72 @@ def test_the_final_model_is_replaced_only_by_other_weights(run_copy):
     assert sorted(path.name for path in run_copy.iterdir() if 'final' in path.name) == [
         'final_model'
     ]
+
+
+def test_what_the_user_puts_beside_the_final_model_stays(run_copy):
+    for name in ('final_model.epoch6', 'final_model.old', 'final_model_new'):
+        shutil.copytree(run_copy / 'final_model', run_copy / name)
+    (run_copy / 'final_model' / 'checksums' / 'metadata').write_text('{}')
+    with open_checkpoints(run_copy) as checkpoints:
+        checkpoints.restore(state_of(tiny_config()))
+        checkpoints.export_best()
+    for name in ('final_model', 'final_model.epoch6', 'final_model.old', 'final_model_new'):
+        load_model(run_copy / name)
+
+
+def test_a_replacement_of_the_final_model_that_was_killed_is_ended(run_copy):
+    final_model, old = run_copy / 'final_model', run_copy / '.final_model.old'
+    new = run_copy / '.final_model.new.orbax-checkpoint-tmp'
+    for left, kept in (((old, new), True), ((final_model, old, new), False)):
+        for path in left:
+            if not path.exists():
+                new.mkdir() if path == new else shutil.copytree(final_model, path)
+        if kept:
+            shutil.rmtree(final_model)  # killed between the two renames
+        with open_checkpoints(run_copy) as checkpoints:
+            checkpoints.restore(state_of(tiny_config()))
+        load_model(final_model)
+        assert not old.exists() and not new.exists()
+
+
+@pytest.mark.parametrize('lost', ['checkpoints', 'checkpoints and final_model'])
+def test_a_run_without_its_checkpoints_does_not_begin_again(run_copy, data_dir, lost):
+    for name in lost.split(' and '):
+        shutil.rmtree(run_copy / name)
+    before = {path: path.stat().st_mtime_ns for path in run_copy.rglob('*')}
+    with pytest.raises(InputError, match='the checkpoints of this run are missing'):
+        train_tiny(data_dir, run_copy, tiny_config())
+    assert {path: path.stat().st_mtime_ns for path in run_copy.rglob('*')} == before
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_again(run_copy, data_dir):
+    shutil.rmtree(run_copy / 'final_model')
+    for checkpoint in (run_copy / 'checkpoints').iterdir():
+        shutil.rmtree(checkpoint)
+    rows = (run_copy / 'metrics.csv').read_text().splitlines(keepends=True)
+    (run_copy / 'metrics.csv').write_text(''.join(rows[:3]))
+    assert 'starts' in train_tiny(data_dir, run_copy, tiny_config(epochs=1))
+
+
+def test_a_checkpoint_of_another_optimizer_is_not_called_corrupt(run_copy):
+    state = state_of(tiny_config())
+    other = state.replace(opt_state=(*state.opt_state, {'more': np.zeros(3, np.float32)}))
+    with (
+        open_checkpoints(run_copy) as checkpoints,
+        pytest.raises(RunError, match=r'more is missing.* Continue with the versions'),
+    ):
+        checkpoints.restore(other)
+    assert not (run_copy / 'corrupt_checkpoints').exists()
+
+
+def test_the_last_checkpoint_is_read_back_before_success(tmp_path):
+    with open_checkpoints(tmp_path) as checkpoints:
+        state, _ = checkpoints.restore(state_of(tiny_config()))
+        checkpoints.save(state.replace(step=state.step + 1), progress_of([-1.0]))
+        checkpoints._manager.wait_until_finished()
+        (tmp_path / 'checkpoints' / '1' / 'progress' / 'metadata').write_text('{}')
+        with pytest.raises(RunError, match='last checkpoint could not be saved'):
+            checkpoints.finish()
 
 
 def test_args_json_rebuilds_the_network(finished_run):

@@ -1,13 +1,21 @@
+import errno
+import gc
+import json
 import os
+import resource
 import shutil
+import sys
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+import tensorstore as ts
 from helpers import SIDE, tiny_config, train_tiny
 
 from bodycomp_jax import load_model
+from bodycomp_jax.checkpoints import store
+from bodycomp_jax.checkpoints.folder import CorruptCheckpointError
 from bodycomp_jax.checkpoints.run import RunCheckpoints
 from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.training.state import initial_state
@@ -47,6 +55,7 @@ DAMAGES = {
     'item deleted': lambda c: shutil.rmtree(c / 'training'),
     'byte flipped in the weights': lambda c: flip_a_byte_of_every_array(c / 'variables'),
     'byte flipped in the optimizer': lambda c: flip_a_byte_of_every_array(c / 'training'),
+    'byte flipped in the headers': lambda c: flip_a_byte(c / 'training' / '_METADATA'),
     'byte flipped in the history': lambda c: flip_a_byte(largest_file(c / 'progress')),
     'byte flipped in the checksums': lambda c: flip_a_byte(largest_file(c / 'checksums')),
     'another value in the weights': lambda c: rewrite(c, 'variables'),
@@ -55,21 +64,19 @@ DAMAGES = {
 }
 
 
+def initial():
+    task = segmentation_task(tiny_config(), devices=jax.local_devices(), steps_per_epoch=2)
+    return initial_state(task, (SIDE, SIDE))
+
+
 def restore(run_dir):
     """(step that is restored, warnings)."""
-    task = segmentation_task(tiny_config(), devices=jax.local_devices(), steps_per_epoch=2)
     warnings = []
     with RunCheckpoints(run_dir, tiny_config(), warnings.append) as checkpoints:
-        state, _ = checkpoints.restore(initial_state(task, (SIDE, SIDE)))
+        state, _ = checkpoints.restore(initial())
     return int(state.step), warnings
 
 
-orbax_threads_outlive_their_loop = pytest.mark.filterwarnings(
-    'ignore::pytest.PytestUnraisableExceptionWarning'
-)
-
-
-@orbax_threads_outlive_their_loop
 @pytest.mark.parametrize('damage', DAMAGES)
 def test_a_corrupt_checkpoint_is_set_aside_and_the_previous_one_is_used(run_copy, damage):
     DAMAGES[damage](run_copy / 'checkpoints' / '6')
@@ -87,7 +94,6 @@ def test_stray_files_among_the_checkpoints_are_ignored(run_copy):
     assert restore(run_copy) == (6, [])
 
 
-@orbax_threads_outlive_their_loop
 def test_without_a_valid_checkpoint_nothing_is_touched(run_copy, data_dir):
     for step in os.listdir(run_copy / 'checkpoints'):
         flip_a_byte_of_every_array(run_copy / 'checkpoints' / step)
@@ -97,9 +103,154 @@ def test_without_a_valid_checkpoint_nothing_is_touched(run_copy, data_dir):
     assert sorted(path for path in run_copy.rglob('*') if path.name != '.lock') == before
 
 
-@orbax_threads_outlive_their_loop
 def test_a_corrupt_model_is_not_loaded(run_copy):
     flip_a_byte_of_every_array(run_copy / 'final_model')
     with pytest.raises(InputError, match='no valid model'):
         load_model(run_copy / 'final_model')
-    load_model(run_copy)  # a valid checkpoint instead
+    with pytest.warns(UserWarning, match=r'checkpoints/6 is loaded, .*final_model: '):
+        load_model(run_copy)
+
+
+def values():
+    return {'variables': {'x': np.arange(6, dtype=np.float32)}}
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['out[1]', 'lr=[0.01]', 'a*b', 'a?b', 'back\\slash', 'a b', 'line\nbreak', '\udcff', 'é'],
+)
+def test_checkpoints_are_at_home_in_any_folder(tmp_path, name):
+    folder = str(tmp_path / name / name)
+    os.makedirs(os.path.dirname(folder))
+    store.write(os.path.join(os.path.dirname(folder), 'new'), **values(), config={'a': 1})
+    os.rename(os.path.join(os.path.dirname(folder), 'new'), folder)
+    found = store.read(folder, 'config', arrays=values())
+    np.testing.assert_array_equal(found['variables']['x'], values()['variables']['x'])
+    assert found['config'] == {'a': 1}
+
+
+def test_a_run_is_at_home_in_any_folder(tmp_path):
+    run_dir = tmp_path / 'out[1]' / 'back\\slash'
+    run_dir.mkdir(parents=True)
+    with RunCheckpoints(str(run_dir), tiny_config(), print) as checkpoints:
+        state, _ = checkpoints.restore(initial())
+        checkpoints.save(state.replace(step=state.step + 1), {'history': []})
+        checkpoints.finish()
+    assert restore(str(run_dir)) == (1, [])
+    assert os.listdir(run_dir / 'checkpoints') == ['1']
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    store.write(str(tmp_path / 'model'), **values(), config={'a': 1})
+    return tmp_path / 'model'
+
+
+def read_error(checkpoint):
+    with pytest.raises(CorruptCheckpointError) as caught:
+        store.read(str(checkpoint), 'config', arrays=values())
+    return str(caught.value)
+
+
+def link_to(target):
+    def change(path):
+        path.unlink()
+        path.symlink_to(target)
+
+    return change
+
+
+def pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (link_to('/dev/zero'), 'is a link to /dev/zero; copy the model with its files'),
+        (link_to('/etc/hosts'), 'is a link to /etc/hosts; copy the model with its files'),
+        (pipe, 'is not a regular file'),
+        (lambda path: os.truncate(path, 200 << 20), 'has 210 MB, expected at most'),
+    ],
+)
+@pytest.mark.parametrize('file', ['config/metadata', 'variables/_METADATA'])
+def test_only_regular_files_of_a_checkpoint_are_read(checkpoint, file, change, message):
+    change(checkpoint / file)
+    assert message in read_error(checkpoint)
+
+
+def test_a_file_that_was_not_fetched_is_named(checkpoint):
+    pointer = checkpoint / 'variables' / 'manifest.ocdbt'
+    pointer.write_text('version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n')
+    assert f'{pointer}: a Git LFS pointer; fetch the file itself' in read_error(checkpoint)
+
+
+def test_a_folder_that_is_a_link_is_not_followed(checkpoint, tmp_path):
+    (checkpoint / 'variables').rename(tmp_path / 'elsewhere')
+    (checkpoint / 'variables').symlink_to(tmp_path / 'elsewhere')
+    assert 'is a link to' in read_error(checkpoint)
+
+
+@pytest.mark.parametrize('key', ['shape', 'chunks'])
+def test_headers_of_huge_arrays_are_refused_before_anything_is_read(checkpoint, key):
+    database = {'driver': 'ocdbt', 'base': f'file://{checkpoint}/variables/'}
+    items = ts.KvStore.open(database).result()
+    header = json.loads(items.read('x/.zarray').result().value)
+    items.write('x/.zarray', json.dumps(header | {key: [10**12]}).encode()).result()
+    assert 'the array x has shape' in read_error(checkpoint)
+
+
+def test_descriptions_of_very_many_arrays_are_refused(checkpoint):
+    header = checkpoint / 'variables' / '_METADATA'
+    header.write_text(header.read_text() + ' ' * 10000)
+    assert 'describes more than 1 arrays' in read_error(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ('error', 'message'),
+    [
+        (ValueError('DATA_LOSS: [OS error 5: EIO Input/output error]'), 'Input/output error; the'),
+        (OSError(errno.ESTALE, 'Stale file handle'), 'Stale file handle; the disk or the network'),
+        (PermissionError(errno.EACCES, 'Permission denied', 'f'), r'f: Permission denied; change'),
+        (MemoryError(), 'not enough memory'),
+    ],
+)
+def test_what_cannot_be_read_now_is_not_called_corrupt(run_copy, monkeypatch, error, message):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(ocp.Checkpointer, 'restore', fail)
+    with pytest.raises(RunError, match=message):
+        restore(run_copy)
+    with pytest.raises(RunError, match=message):
+        load_model(run_copy)
+    assert sorted(os.listdir(run_copy / 'checkpoints')) == ['4', '6']
+    assert not (run_copy / 'corrupt_checkpoints').exists()
+
+
+def test_a_lack_of_file_descriptors_is_not_called_corrupt(run_copy, monkeypatch):
+    """Really, not by a mock: Orbax and its storage report it in ways of their own."""
+    monkeypatch.setattr(sys, 'unraisablehook', lambda unraisable: None)  # pytest's opens files
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    state = initial()
+    used = len(os.listdir('/proc/self/fd'))
+    with RunCheckpoints(run_copy, tiny_config(), print) as checkpoints:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used, limits[1]))
+        try:
+            with pytest.raises((RunError, OSError), match=r'Too many open files|too many files'):
+                checkpoints.restore(state)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    gc.collect()  # Orbax's coroutines that were never awaited
+    assert sorted(os.listdir(run_copy / 'checkpoints')) == ['4', '6']
+
+
+def test_a_disk_that_takes_no_checkpoint_is_refused(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.EDQUOT, 'Disk quota exceeded')
+
+    monkeypatch.setattr(ocp.Checkpointer, 'save', fail)
+    with pytest.raises(InputError, match='Disk quota exceeded; free some of your quota'):
+        store.refuse_unsuitable_disk(str(tmp_path))
+    assert os.listdir(tmp_path / 'checkpoints') == []

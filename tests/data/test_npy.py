@@ -1,6 +1,9 @@
+import errno
+import functools
 import os
 import resource
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from data.fuzz_npy import fuzz
@@ -34,9 +37,9 @@ def test_rows_equal_those_of_numpy_for_every_format(save, version, order, dtype)
     picked = rows.read(np.array([6, 0, 3, 3]))
     np.testing.assert_array_equal(picked, array[[6, 0, 3, 3]])
     assert picked.dtype.isnative
-    chunks = list(rows.chunks(2 * array[0].nbytes))
-    assert [start for start, _ in chunks] == [0, 2, 4, 6]
-    np.testing.assert_array_equal(np.concatenate([chunk for _, chunk in chunks]), array)
+    spans = rows.spans(2 * array[0].nbytes)
+    assert spans == [(0, 2), (2, 4), (4, 6), (6, 7)]
+    np.testing.assert_array_equal(np.concatenate([rows.read_span(*s) for s in spans]), array)
 
 
 def test_fortran_files_larger_than_the_copy_buffer(save, monkeypatch):
@@ -57,6 +60,19 @@ def test_other_files_are_refused(tmp_path, content):
         NpyRows(tmp_path / 'file.npy')
 
 
+def test_the_error_for_a_file_of_another_format_says_which(tmp_path):
+    np.savez(tmp_path / 'file.npz', ARRAY)
+    (tmp_path / 'file.npz').rename(tmp_path / 'file.npy')
+    with pytest.raises(InputError, match=r'file\.npy: .*, but a ZIP archive .*numpy\.save'):
+        NpyRows(tmp_path / 'file.npy')
+
+
+@pytest.mark.parametrize('dtype', [jnp.bfloat16, [('hu', 'i2')]])
+def test_arrays_of_types_that_are_not_numbers_are_to_be_converted(save, dtype):
+    with pytest.raises(InputError, match=r'expected an array of numbers.*\(astype\)'):
+        NpyRows(save(ARRAY.astype(dtype)))
+
+
 def test_pickled_objects_are_refused(tmp_path):
     np.save(tmp_path / 'file.npy', np.array([{}], object), allow_pickle=True)
     with pytest.raises(InputError, match='expected an array of numbers'):
@@ -68,6 +84,50 @@ def test_a_truncated_file_is_refused(save):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match=r'its header requires .* truncated'):
         NpyRows(path)
+
+
+def test_a_file_that_holds_more_than_its_header_says_is_refused(save):
+    path = save(ARRAY)
+    with open(path, 'ab') as file:
+        np.save(file, ARRAY)
+    with pytest.raises(InputError, match='the rest would be ignored; save a single array'):
+        NpyRows(path)
+
+
+def test_errors_of_the_disk_name_the_file_the_cause_and_the_remedy(save, monkeypatch):
+    rows = NpyRows(save(ARRAY))
+
+    def fail(*_):
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(os, 'preadv', fail)
+    with pytest.raises(RunError, match=r'array\.npy: cannot be read \(Stale file handle; the disk'):
+        rows.read([0])
+    monkeypatch.setattr(os, 'pread', fail)
+    with pytest.raises(
+        InputError, match=r'array\.npy: cannot be read \(Stale file handle; the disk'
+    ):
+        NpyRows(rows.path)
+
+
+def test_a_full_temporary_folder_is_named_with_what_is_needed(save, monkeypatch):
+    rows = NpyRows(save(np.asfortranarray(ARRAY)))
+    monkeypatch.setattr(npy.tempfile, 'TemporaryFile', functools.partial(open, '/dev/full', 'w+b'))
+    message = r'array\.npy: in Fortran order, needs a copy of 0 MB in .*No space left.*set TMPDIR'
+    with pytest.raises(InputError, match=message):
+        rows.read([0])
+
+
+def test_a_file_is_touched_when_it_is_written_or_replaced(save):
+    path = save(ARRAY)
+    rows = NpyRows(path)
+    assert not rows.touched()
+    os.utime(path, ns=(1, 1))
+    assert [rows.touched(), rows.touched()] == [True, False]
+    path.rename(path.with_name('moved.npy'))
+    assert not rows.touched()  # what was opened is still read
+    save(ARRAY)
+    assert rows.touched()
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+import errno
+import os
 import struct
 import zlib
 
@@ -34,6 +36,20 @@ def test_pictures_other_than_8_bit_greyscale_are_refused(path, mode):
 def test_the_error_for_a_corrupt_picture_names_it(path, kept):
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(InputError, match=r'000000\.png: '):
+        read_png(path)
+
+
+@pytest.mark.parametrize(
+    ('content', 'message'),
+    [
+        (b'\xff\xd8\xff\xe0' + bytes(200), 'not a PNG file, but a JPEG picture; export'),
+        (b'version https://git-lfs.github.com/spec/v1\n', 'a Git LFS pointer; .* git lfs pull'),
+        (b'\x89PNG\n\x1a\n' + bytes(200), 'not a PNG file; export'),  # copied as text
+    ],
+)
+def test_the_error_for_a_file_of_another_format_says_which(path, content, message):
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
         read_png(path)
 
 
@@ -78,4 +94,21 @@ def test_a_picture_with_a_second_header_is_refused(tmp_path):
     second = struct.pack('>I', 13) + body + struct.pack('>I', zlib.crc32(body))
     path.write_bytes(valid[:33] + second + valid[33:])
     with pytest.raises(InputError, match=r'two\.png: corrupt PNG'):
+        read_png(path)
+
+
+def test_a_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / '000000.png')
+    with pytest.raises(InputError, match=r'000000\.png: not a regular file'):
+        read_png(tmp_path / '000000.png')
+
+
+def test_an_error_of_the_disk_is_not_taken_for_a_corrupt_picture(path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Image, 'open', fail)
+    with pytest.raises(
+        InputError, match=r'000000\.png: cannot be read \(Input/output error; the d'
+    ):
         read_png(path)

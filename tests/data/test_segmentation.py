@@ -1,4 +1,6 @@
 import dataclasses
+import os
+import re
 import shutil
 import struct
 import subprocess
@@ -7,11 +9,15 @@ import zlib
 
 import numpy as np
 import pytest
+from helpers import SHARED_DATA, needs_shared_data
 
+from bodycomp_jax import ct
 from bodycomp_jax.config import SegmentationConfig, UNetConfig
+from bodycomp_jax.data import phantom
 from bodycomp_jax.data.segmentation import SegmentationSet, open_sets, write_split
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.errors import InputError, RunError
 
+TISSUES = ct.TISSUES
 CONFIG = SegmentationConfig(
     network=UNetConfig(compression_channels=(2, 4), decompression_channels=(2,)), batch_size=4
 )
@@ -22,9 +28,16 @@ def data_dir(tmp_path):
     """Six training and three validation slices of 8 x 8, and their labels."""
     rng = np.random.default_rng(0)
     for split, n in (('train', 6), ('val', 3)):
-        np.save(tmp_path / f'{split}_images.npy', rng.integers(-1024, 2000, (n, 8, 8, 1), np.int16))
-        np.save(tmp_path / f'{split}_masks.npy', rng.integers(0, 4, (n, 8, 8, 1), np.uint8))
+        masks = rng.integers(0, 4, (n, 8, 8, 1), np.uint8)
+        np.save(tmp_path / f'{split}_images.npy', hu_of(masks, rng))
+        np.save(tmp_path / f'{split}_masks.npy', masks)
     return tmp_path
+
+
+def hu_of(masks, rng):
+    """Air, muscle and fat where the labels say so, with noise."""
+    noise = rng.integers(-24, 24, masks.shape, np.int16)
+    return np.array([-1000, 50, -100, -100], np.int16)[masks] + noise
 
 
 def load(data_dir, name):
@@ -57,7 +70,7 @@ def test_a_written_split_is_read_back(tmp_path):
     masks = rng.integers(0, 4, (3, 8, 8), np.uint8)
     write_split(tmp_path, 'val', zip(images, masks, strict=True))
     assert np.load(tmp_path / 'val_images.npy').shape == (3, 8, 8, 1)
-    batch = SegmentationSet(tmp_path, 'val', ('a', 'b', 'c')).read([0, 1, 2])
+    batch = SegmentationSet(tmp_path, 'val', TISSUES).read([0, 1, 2])
     np.testing.assert_array_equal(batch['image'], images)
     np.testing.assert_array_equal(batch['mask'], masks)
 
@@ -113,11 +126,16 @@ def test_the_description_has_sizes_types_and_label_shares(data_dir):
     masks = np.zeros((6, 8, 8, 1), np.uint8)
     masks[:3] = 1
     replace(data_dir, 'train_masks', masks)
+    images = np.full((6, 8, 8, 1), 48, np.int16)
+    images[:, 0, 0] = -900
+    replace(data_dir, 'train_images', images)
     train_set, _ = open_sets(data_dir, CONFIG)
     train_set.validate()
     line = train_set.describe()
     assert line.startswith('6 slices of 8 x 8, images int16, masks uint8: ')
     assert 'background 50.0%, muscle 50.0%, subcutaneous fat 0.0%, visceral fat 0.0%' in line
+    assert 'median HU muscle 48, subcutaneous fat nan, visceral fat nan' in line
+    assert 'values -900 to 48; checked 0 MB' in line
 
 
 def test_the_error_for_labels_out_of_range_counts_and_names_them(data_dir):
@@ -158,7 +176,13 @@ def test_pixels_that_are_not_finite_are_refused(data_dir, value):
         ('train_images', lambda a: a[0, ..., 0], r'an array of shape \(8, 8\); expected'),
         ('train_images', lambda a: a.repeat(3, -1), r'an array of shape \(6, 8, 8, 3\); expected'),
         ('train_images', lambda a: a[:0], 'expected at least one slice'),
-        ('train_images', lambda a: a[:, :6], 'slices of 6 x 8 are not square'),
+        ('train_images', lambda a: a[:, :4], 'slices of 4 x 8 are not square'),
+        ('train_images', lambda a: np.moveaxis(a, 0, 2), r'save numpy\.moveaxis\(array, 2, 0\)'),
+        (
+            'train_images',
+            lambda a: np.moveaxis(a[..., 0], 0, 2),
+            r'shape \(8, 8, 6\): the last axis seems to count',
+        ),
         ('train_masks', lambda a: a[:5], 'do not match'),
         ('train_masks', lambda a: a[:, :6, :6], 'do not match'),
     ],
@@ -197,6 +221,191 @@ def test_errors_for_missing_files_and_folders_name_them(data_dir):
         open_sets(data_dir, CONFIG)
 
 
+@pytest.fixture(scope='module')
+def phantoms(tmp_path_factory):
+    """Twelve training and four validation phantoms of 64 x 64."""
+    folder = tmp_path_factory.mktemp('phantoms')
+    phantom.write_segmentation_set(folder, train=12, val=4, side=64)
+    return folder
+
+
+def with_changes(folder, tmp_path, **changes):
+    """A copy of a set with other 'images' or 'masks' in its training split."""
+    shutil.copytree(folder, tmp_path / 'changed')
+    for kind, change in changes.items():
+        replace(tmp_path / 'changed', f'train_{kind}', change(load(folder, f'train_{kind}')))
+    return tmp_path / 'changed'
+
+
+def warnings_of(data_dir, config=CONFIG):
+    """The warnings of each split."""
+    sets = open_sets(data_dir, config)
+    for dataset in sets:
+        dataset.validate()
+    return [dataset.warnings() for dataset in sets]
+
+
+def grey(hu):
+    return ct.window(hu.astype(np.float32))
+
+
+IMPOSSIBLE = {
+    'fractions': ({'images': lambda x: grey(x) / 255}, 'values from 0 to 1 are scaled, not HU'),
+    'z-scores': ({'images': lambda x: (x - x.mean()) / x.std()}, 'are scaled, not HU'),
+    'grey values': ({'images': lambda x: grey(x).astype('i2')}, 'values from 0 to 255 are not HU'),
+    'stored values': ({'images': lambda x: x + 1024}, 'RescaleIntercept'),
+    'stored values with padding': (
+        {'images': lambda x: np.where(x < -900, -2000, x + 1024)},
+        r'median muscle 107\d, .* cannot be HU of these tissues',
+    ),
+    'inverted': ({'images': lambda x: -x}, 'median muscle .* cannot be HU'),
+    'uniform slices': ({'images': lambda x: x * 0}, 'each slice has a single value'),
+    'no labels': ({'masks': lambda x: x * 0}, 'no pixel has a label'),
+}
+
+
+@pytest.mark.parametrize('case', IMPOSSIBLE)
+def test_values_that_cannot_be_right_are_refused_unless_they_are_not_checked(
+    phantoms, tmp_path, case
+):
+    changes, message = IMPOSSIBLE[case]
+    folder = with_changes(phantoms, tmp_path, **changes)
+    with pytest.raises(
+        InputError, match=rf'train_(images|masks)\.npy: (.* )?{message}.*give --nocheck_values'
+    ):
+        open_and_validate(folder)
+    train_set, _ = open_sets(folder, CONFIG, check_values=False)
+    train_set.validate()
+    assert train_set.warnings() == []
+
+
+def shifted(x):
+    x = x.copy()
+    x[7:10] += 1024
+    return x
+
+
+def without(label):
+    return lambda x: x * (x != label)
+
+
+def first_slices(value):
+    def change(x):
+        x = x.copy()
+        x[2:4] = value
+        return x
+
+    return change
+
+
+IMPROBABLE = {
+    'order of labels': ({'masks': lambda x: np.array([0, 3, 1, 2], 'u1')[x]}, 'muscle .*, visc'),
+    'upside down': ({'masks': lambda x: x[:, ::-1]}, 'neither flipped, transposed nor'),
+    'left and right': ({'masks': lambda x: x[:, :, ::-1][::-1]}, 'nor in another order'),
+    'transposed': (
+        {'masks': lambda x: x.swapaxes(1, 2)},
+        'in 12 of 12 slices, the first is slice 0',
+    ),
+    'other slices': ({'masks': lambda x: x[::-1]}, 'nor in another order'),
+    'some shifted': ({'images': shifted}, 'in 3 of 12 slices, the first is slice 7'),
+    'no muscle': ({'masks': without(1)}, 'no pixel is labelled muscle; its Dice is nan'),
+    'unlabelled': ({'masks': first_slices(0)}, 'no label in 2 of 12 slices, the first is slice 2'),
+    'uniform': ({'images': first_slices(-1000)}, 'a single value in 2 of 12 slices'),
+}
+
+
+@pytest.mark.parametrize('case', IMPROBABLE)
+def test_what_is_improbable_is_said(phantoms, tmp_path, case):
+    changes, message = IMPROBABLE[case]
+    in_train, in_val = warnings_of(with_changes(phantoms, tmp_path, **changes))
+    assert re.search(rf'train_images\.npy, with its masks: .*{message}', ' '.join(in_train))
+    assert in_val == []
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda x, m: x,
+        lambda x, m: x + 60 * (m == 1),  # contrast medium
+        lambda x, m: x - 60 * (m == 1),  # fatty muscle
+        lambda x, m: x + 40 * (m > 1),  # oedema
+        lambda x, m: x + np.random.default_rng(0).normal(0, 50, x.shape),
+        lambda x, m: x.clip(-160, 240),
+        lambda x, m: np.where(x < -900, -3024, x),
+    ],
+)
+def test_sound_sets_are_read_without_a_warning(phantoms, tmp_path, change):
+    masks = load(phantoms, 'train_masks').astype(np.int16)
+    folder = with_changes(phantoms, tmp_path, images=lambda x: change(x, masks))
+    assert warnings_of(folder) == [[], []]
+
+
+def test_a_sound_thoracic_set_is_read_without_a_warning(phantoms, tmp_path):
+    for split in ('train', 'val'):
+        replace(tmp_path, f'{split}_images', load(phantoms, f'{split}_images'))
+        replace(tmp_path, f'{split}_masks', without(3)(load(phantoms, f'{split}_masks')))
+    config = dataclasses.replace(CONFIG, network=UNetConfig(thoracic_model=True))
+    assert warnings_of(tmp_path, config) == [[], []]
+
+
+@needs_shared_data
+def test_real_ct_is_read_without_a_warning():
+    assert warnings_of(SHARED_DATA / 'abdomen_npy', SegmentationConfig()) == [[], []]
+
+
+def test_without_the_window_grey_values_are_wanted(phantoms, tmp_path):
+    config = dataclasses.replace(CONFIG, network=UNetConfig(apply_window_function=False))
+    with pytest.raises(InputError, match=r'are not grey values in 0\.\.255; .*--apply_window'):
+        open_and_validate(phantoms, config)
+    for split in ('train', 'val'):
+        images = grey(load(phantoms, f'{split}_images')).astype(np.uint8)
+        replace(tmp_path, f'{split}_images', images)
+        replace(tmp_path, f'{split}_masks', load(phantoms, f'{split}_masks'))
+    assert warnings_of(tmp_path, config) == [[], []]
+    assert open_sets(tmp_path, config)[1].read([3])['image'].tolist() == images[3:, ..., 0].tolist()
+    replace(tmp_path, 'train_masks', load(phantoms, 'train_masks').swapaxes(1, 2))
+    in_train, _ = warnings_of(tmp_path, config)
+    assert 'grey values of their tissue: ' in in_train[0]
+    replace(tmp_path, 'train_images', load(tmp_path, 'train_images') / np.float32(255))
+    with pytest.raises(InputError, match='values from 0 to 1 are not grey values'):
+        open_and_validate(tmp_path, config)
+
+
+@pytest.mark.parametrize('dtype', [np.int16, np.float32])
+def test_training_images_for_validation_are_refused(phantoms, tmp_path, dtype):
+    folder = with_changes(phantoms, tmp_path)
+    images = load(phantoms, 'val_images').astype(dtype)
+    images[2] = load(phantoms, 'train_images')[5]
+    replace(folder, 'val_images', images)
+    message = r'val_images\.npy: slice 2 is also slice 5 of .*train_images\.npy.* 1 of 4 slices'
+    with pytest.raises(InputError, match=message):
+        open_and_validate(folder)
+
+
+def test_uniform_slices_may_be_in_both_splits(phantoms, tmp_path):
+    folder = with_changes(phantoms, tmp_path, images=first_slices(-1000))
+    replace(folder, 'val_images', first_slices(-1000)(load(phantoms, 'val_images')))
+    open_and_validate(folder)
+
+
+def test_a_change_during_a_run_is_an_error_but_not_a_touch(phantoms, tmp_path):
+    folder = with_changes(phantoms, tmp_path)
+    train_set, _ = open_sets(folder, CONFIG)
+    train_set.validate()
+    before = train_set.fingerprint()
+    os.utime(folder / 'train_images.npy', ns=(1, 1))
+    train_set.refuse_changes()
+    images = load(folder, 'train_images')
+    images[1, 0, 0] += 1  # not among the rows of the sample
+    replace(folder, 'train_images', images)
+    with pytest.raises(RunError, match=r'train_images\.npy: other content .*--allow_data_change'):
+        train_set.refuse_changes()
+    assert train_set.fingerprint() == before
+    (folder / 'train_masks.npy').write_bytes(b'')
+    with pytest.raises(RunError, match=r'train_masks\.npy: not a readable .*--allow_data_change'):
+        train_set.refuse_changes()
+
+
 PEAK_MEMORY = """
 import resource, sys
 import numpy as np
@@ -204,7 +413,7 @@ from bodycomp_jax.config import SegmentationConfig
 from bodycomp_jax.data.batches import ReadAhead, training_batches
 from bodycomp_jax.data.segmentation import open_sets
 
-train_set, _ = open_sets(sys.argv[1], SegmentationConfig())
+train_set, _ = open_sets(sys.argv[1], SegmentationConfig(), check_values=False)
 train_set.validate()
 batches = training_batches(len(train_set), 16, len(train_set) // 16, seed=0, epoch=1)[:50]
 for batch in ReadAhead(train_set.read, batches):
@@ -219,7 +428,7 @@ def write_sparse(path, shape, dtype):
 
 
 def fingerprints(data_dir):
-    for dataset in open_sets(data_dir, CONFIG):
+    for dataset in open_sets(data_dir, CONFIG, check_values=False):
         dataset.validate()
         yield dataset.fingerprint()
 
@@ -232,21 +441,23 @@ def test_fingerprints_are_those_of_older_runs(data_dir):
     images = {'shape': shape, 'dtype': '>i4', 'bytes': 5120, 'fingerprint': 922336711}
     masks = {'shape': shape, 'dtype': '|u1', 'bytes': 1280, 'fingerprint': 3153738566}
     found, _ = fingerprints(data_dir)
-    assert found.pop('images') == images
+    assert images.items() < found.pop('images').items()
     assert masks.items() < found.pop('masks').items()
     assert not found
 
 
-def test_the_checksum_has_all_masks_in_chunks_of_8_mib(tmp_path):
+def test_the_checksums_have_all_slices_in_chunks_of_8_mib_of_masks(tmp_path):
     masks = np.random.default_rng(0).integers(0, 4, (3, 2048, 2048), np.uint8)
-    write_split(tmp_path, 'train', ((mask.astype(np.int16), mask) for mask in masks))
-    dataset = SegmentationSet(tmp_path, 'train', ('a', 'b', 'c'))
+    images = masks.astype(np.int16)
+    write_split(tmp_path, 'train', zip(images, masks, strict=True))
+    dataset = SegmentationSet(tmp_path, 'train', TISSUES, check_values=False)
     dataset.validate()
-    chunks = struct.pack('<2I', zlib.crc32(masks[:2]), zlib.crc32(masks[2:]))
-    assert dataset.fingerprint()['masks']['checksum'] == zlib.crc32(chunks)
+    for name, array in (('masks', masks), ('images', images)):
+        chunks = struct.pack('<2I', zlib.crc32(array[:2]), zlib.crc32(array[2:]))
+        assert dataset.fingerprint()[name]['checksum'] == zlib.crc32(chunks)
 
 
-def test_every_mask_and_the_sampled_images_are_in_the_fingerprint(data_dir):
+def test_every_slice_is_in_the_fingerprint(data_dir):
     n = 31  # every second row is sampled
     images, masks = np.zeros((n, 8, 8), np.int16), np.zeros((n, 8, 8), np.uint8)
 
@@ -255,19 +466,17 @@ def test_every_mask_and_the_sampled_images_are_in_the_fingerprint(data_dir):
         return next(fingerprints(data_dir))
 
     before = found()
-    masks[15, 3, 3] = 1
-    changed = found()
-    assert changed['masks'].pop('checksum') != before['masks'].pop('checksum')
-    assert changed == before
-    images[15] = 1
-    assert found()['images'] == before['images']
-    images[30] = 1
-    assert found()['images'] != before['images']
+    for name, array in (('masks', masks), ('images', images)):
+        array[15, 3, 3] = 1
+        changed = found()
+        assert changed[name].pop('checksum') != before[name].pop('checksum')
+        assert changed[name] == before[name]
+        before = found()
 
 
 def test_memory_does_not_grow_with_the_set(tmp_path):
     peaks = []
-    for n in (100, 3000):
+    for n in (100, 1000):
         folder = tmp_path / str(n)
         folder.mkdir()
         for split, slices in (('train', n), ('val', 4)):

@@ -1,9 +1,14 @@
+import errno
+import os
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from bodycomp_jax.config import SliceSelectionConfig, from_values
 from bodycomp_jax.data import slice_selection
+from bodycomp_jax.data.png import write_png
 from bodycomp_jax.data.slice_selection import SliceSelectionSet, open_sets, write_split
 from bodycomp_jax.errors import InputError
 
@@ -31,9 +36,9 @@ def untracked(items, count, title):
     return items
 
 
-def opened(folder, **changes):
+def opened(folder, *, check_values=True, **changes):
     config = from_values(SliceSelectionConfig, {'batch_size': 2} | changes)
-    return open_sets(folder, config, folder, untracked)
+    return open_sets(folder, config, folder, untracked, check_values=check_values)
 
 
 def validated(folder, **changes):
@@ -107,6 +112,11 @@ def rewrite(old, new):
     return change
 
 
+def capitals(folder):
+    for path in (folder / 'images/train').iterdir():
+        path.rename(path.with_suffix('.PNG'))
+
+
 def copy_a_slice(folder):
     data = (folder / 'images/train/000004.png').read_bytes()
     (folder / 'images/val/000001.png').write_bytes(data)
@@ -131,7 +141,8 @@ def copy_a_slice(folder):
             '2 columns have the name ZOffset_L3',
         ),
         (lambda folder: table(folder, HEADER), 'no rows'),
-        (lambda folder: table(folder, ''), 'no rows'),
+        (lambda folder: table(folder, ''), r'train\.csv: not a table, but an empty file'),
+        (capitals, r'train: no pictures named 000000\.png.*train contains 000000\.PNG, 000001'),
         (lambda folder: (folder / 'meta/train.csv').write_bytes(b'\xff\xfe\0'), 'UTF-8'),
         (copy_a_slice, r'val/000001\.png: the same picture as .*train/000004\.png; 1 of 4'),
     ],
@@ -148,6 +159,90 @@ def test_uniform_slices_may_be_in_both_splits(folder):
     validated(folder)
 
 
+def repaint(change, split='train'):
+    def apply(folder):
+        for path in (folder / 'images' / split).iterdir():
+            write_png(path, change(np.asarray(Image.open(path))))
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (repaint(lambda x: x * 0), r'images/train: each picture has a single grey value; map HU'),
+        (repaint(lambda x: x // 64), 'no pixel is brighter than 3; map HU with the window'),
+        (copy_a_slice, 'the same picture'),
+        (
+            lambda folder: table(folder, 'ZOffset' + '\n0' * 6),
+            'level L3: the slices of a series all',
+        ),
+        (lambda folder: table(folder, 'ZOffset' + '\n0' * 4, 'val'), r'val\.csv: level L3: the sl'),
+    ],
+)
+def test_what_cannot_be_right_is_refused_unless_it_is_not_checked(folder, change, message):
+    change(folder)
+    with pytest.raises(InputError, match=rf'{message}.*give --nocheck_values'):
+        validated(folder)
+    for dataset in opened(folder, check_values=False):
+        dataset.validate()
+        assert dataset.warnings() == []
+
+
+def test_what_is_improbable_is_said(folder):
+    rows = [f'{name},{mm}' for name, mm in zip('aaab', (50, 60, 70, 80), strict=True)]
+    table(folder, '\n'.join(['series,ZOffset', *rows]), 'val')
+    write_png(folder / 'images/val/000001.png', np.zeros((9, 9), np.uint8))
+    inverted = repaint(lambda x: np.where(x < 32, 255, np.minimum(x, 254)).astype(np.uint8))
+    inverted(folder)
+    in_train, in_val = (dataset.warnings() for dataset in validated(folder))
+    assert [re.sub(r'^\S+: ', '', text) for text in in_train] == [
+        'more pixels are white than black; air must be 0 and bone 255 (window 40/400)'
+    ]
+    assert [re.sub(r'^\S+: ', '', text) for text in in_val] == [
+        'no series has slices on both sides of L3 (offsets +50 to +80 mm): its position error is '
+        'nan',
+        'no slice is within 30 mm of L3: its offset error is nan',
+        'a single grey value, as in 1 of 4 slices; leave them out',
+        "2 series, such as 'a', are training series as well; validate on other patients",
+    ]
+
+
+def test_pictures_in_memory_do_not_change(folder):
+    train_set, _ = validated(folder)
+    before = train_set.read(np.arange(6))['image'].copy()
+    repaint(lambda x: x * 0)(folder)
+    train_set.refuse_changes()
+    np.testing.assert_array_equal(train_set.read(np.arange(6))['image'], before)
+
+
+def test_a_smaller_split_replaces_a_larger_one(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8), np.uint8)
+    write_split(tmp_path, 'train', images, {'L3': np.arange(-2.0, 3)})
+    for name in ('notes.txt', '7.png', '000009.png.bak'):
+        (tmp_path / 'images/train' / name).touch()
+    write_split(tmp_path, 'val', images, {'L3': np.arange(-2.0, 3)})
+    write_split(tmp_path, 'train', images[:2], {'L3': [-1.0, 1.0]})
+    assert sorted(path.name for path in (tmp_path / 'images/train').iterdir()) == [
+        '000000.png', '000001.png', '000009.png.bak', '7.png', 'notes.txt',
+    ]  # fmt: skip
+    assert len(list((tmp_path / 'images/val').iterdir())) == 5
+
+
+def test_a_folder_that_cannot_be_read_is_named_with_the_cause(folder, monkeypatch):
+    def fail(_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, 'listdir', fail)
+    with pytest.raises(
+        InputError, match=r'images/train: cannot be read .Permission denied; change'
+    ):
+        opened(folder)
+    (folder / 'meta/train.csv').unlink()
+    with pytest.raises(InputError, match=r'its folder .*meta: Permission denied; change'):
+        opened(folder)
+
+
 def test_fewer_slices_than_a_batch_are_refused(folder):
     with pytest.raises(InputError, match='6 training slices are fewer than one batch of 8'):
         opened(folder, batch_size=8)
@@ -156,8 +251,8 @@ def test_fewer_slices_than_a_batch_are_refused(folder):
 def test_the_description_has_sizes_and_offsets(folder):
     line = validated(folder)[0].describe()
     assert (
-        '6 slices of 32 x 48, resized to 256 x 256, in 2 series; offsets from L3 -20 to +30 mm'
-        in line
+        '6 slices of 32 x 48, resized to 256 x 256, in 2 series; grey values 1 to 254; offsets '
+        'from L3 -20 to +30 mm' in line
     )
 
 
@@ -171,11 +266,13 @@ def test_opening_reads_no_picture(folder):
 
 def test_a_written_split_is_read_back(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (3, 256, 256), np.uint8)
-    offsets = {'L1': [1, 2, 3], 'L3': np.array([-30, -29.94, -29])}
+    offsets = {'L1': [-98, -97, -96], 'L3': np.array([-30, -29.94, -29])}
     write_split(tmp_path, 'val', iter(images), offsets, ['a', 'b', 'b'])
     dataset = SliceSelectionSet(tmp_path, 'val', ('L3', 'L1'), cache_dir=tmp_path, track=untracked)
     dataset.validate()
     batch = dataset.read(np.arange(3))
     np.testing.assert_array_equal(batch['image'], images)
-    np.testing.assert_array_equal(batch['offset'], np.float32([[-30, 1], [-29.9, 2], [-29, 3]]))
+    np.testing.assert_array_equal(
+        batch['offset'], np.float32([[-30, -98], [-29.9, -97], [-29, -96]])
+    )
     assert {name: rows.tolist() for name, rows in dataset.series.items()} == {'a': [0], 'b': [1, 2]}

@@ -9,6 +9,8 @@ from helpers import SIDE
 
 import bodycomp_jax
 from bodycomp_jax import load_model
+from bodycomp_jax.checkpoints import store
+from bodycomp_jax.config import to_json
 from bodycomp_jax.errors import InputError
 
 
@@ -37,11 +39,30 @@ def test_a_run_a_checkpoint_and_the_final_model_can_be_loaded(finished_run):
     load_model(finished_run.run_dir / 'checkpoints' / '6')(slices)
 
 
-def test_a_run_that_is_not_finished_gives_its_latest_checkpoint(finished_run, tmp_path):
-    run_dir = tmp_path / 'run'
-    shutil.copytree(finished_run.run_dir, run_dir, ignore=lambda *_: ['final_model'])
-    latest = load_model(finished_run.run_dir / 'checkpoints' / '6')
-    jax.tree.map(np.testing.assert_array_equal, load_model(run_dir).variables, latest.variables)
+def test_a_run_that_is_not_finished_gives_its_best_checkpoint(finished_run, run_copy):
+    shutil.rmtree(run_copy / 'final_model')
+    best = load_model(finished_run.run_dir).variables
+    with pytest.warns(UserWarning, match=r'has no final_model yet; .*, its best so far'):
+        loaded = load_model(run_copy)
+    jax.tree.map(np.testing.assert_array_equal, loaded.variables, best)
+
+
+def test_a_crafted_config_is_refused(finished_run, tmp_path):
+    fields = to_json(finished_run.config)
+    for i, changes in enumerate([{'num_convs': 3000}, {'network': 'x'}, {'num_convs': 'x'}]):
+        model = tmp_path / str(i)
+        store.write(model, config=fields | changes, variables={'x': np.zeros(1)})
+        with pytest.raises(InputError, match=r'no valid model found .*its config: '):
+            load_model(model)
+
+
+def test_a_library_that_switches_on_x64_changes_nothing(finished_run):
+    slices = np.zeros((1, SIDE, SIDE), np.int16)
+    expected, _ = load_model(finished_run.run_dir)(slices)
+    with jax.enable_x64(True):
+        probabilities, _ = load_model(finished_run.run_dir)(slices)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_array_equal(probabilities, expected)
 
 
 def test_where_no_model_is_the_message_says_what_to_give(tmp_path):

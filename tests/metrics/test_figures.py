@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import ImageDraw
 
 from bodycomp_jax.metrics import figures
 
@@ -81,3 +82,13 @@ def test_curves_show_the_true_and_the_predicted_level():
     ]
     width = 800 - 6 * figures.MARGIN - figures.MARGIN
     assert (columns[1] - columns[0]) / width * 200 == pytest.approx(30, abs=2)
+
+
+def test_a_position_a_little_below_zero_is_written_as_zero(monkeypatch):
+    texts = []
+    monkeypatch.setattr(ImageDraw.ImageDraw, 'text', lambda _, at, text, **__: texts.append(text))
+    z = np.linspace(-100, 100, 41)[:, None]
+    figures.level_figures(
+        z + 0.02, offsets=z, series={'a': np.arange(41)}, levels=('L3',), threshold=10.0
+    )
+    assert texts[-1] == 'predicted: +0.0 mm'

@@ -21,6 +21,13 @@ def test_network_takes_variables_of_these_shapes(config, outputs):
     assert (logits.shape, logits.dtype) == (outputs, jnp.float32)
 
 
+@pytest.mark.parametrize('config', [UNetConfig(), DenseNetConfig(nb_layers_per_block=2)])
+def test_variables_are_float32_whatever_jax_would_choose(config):
+    with jax.enable_x64(True):
+        shapes = variable_shapes(config)
+    assert {leaf.dtype for leaf in jax.tree.leaves(shapes)} == {jnp.dtype('float32')}
+
+
 def test_network_has_the_activation_precision_and_axis_asked_for():
     for config in (UNetConfig(activation='gelu'), DenseNetConfig(activation='gelu')):
         network = build_network(config, dtype=jnp.bfloat16, axis_name='data')

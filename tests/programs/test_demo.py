@@ -94,12 +94,12 @@ def test_trainers_are_started_as_a_user_would(monkeypatch, capsys, tmp_path, cod
             assert not loaded
         else:
             demo._train(trainer, tmp_path / 'data', tmp_path / 'models', options)
-        python, _, module, *arguments = started.pop()
-        assert python == sys.executable
-        assert importlib.util.find_spec(module) is not None
-        (run, _), _ = flags.parse([module, *arguments], '', RunConfig, CONFIGS[trainer])
+        python, unshadowed, _, package, name, *arguments = started.pop()
+        assert (python, unshadowed) == (sys.executable, '-P')
+        assert importlib.util.find_spec(f'{package}.{name}') is not None
+        (run, _), _ = flags.parse([name, *arguments], '', RunConfig, CONFIGS[trainer])
         assert run.data_dir == str(tmp_path / 'data')
-        assert f'$ python -m {module} {" ".join(arguments)}' in capsys.readouterr().out
+        assert f'$ python -m {package} {name} {" ".join(arguments)}' in capsys.readouterr().out
         if not code:
             assert loaded.pop() == tmp_path / 'models' / run.name
 

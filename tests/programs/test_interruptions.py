@@ -25,7 +25,7 @@ from helpers import (
 )
 
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.training.run_folder import locked
+from bodycomp_jax.training.run_folder import RunLock
 from bodycomp_jax.training.stop_signals import StopSignals
 
 pytestmark = pytest.mark.processes
@@ -109,7 +109,8 @@ def test_killed_at_any_moment_it_ends_in_the_same_bits(data_dir, tmp_path, refer
 
 
 @pytest.mark.parametrize(
-    ('number', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138)]
+    ('number', 'code'),
+    [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 138), (signal.SIGHUP, 129)],
 )
 def test_a_signal_ends_it_after_the_current_step(data_dir, tmp_path, reference, number, code):
     process = start(data_dir, tmp_path)
@@ -139,6 +140,25 @@ def test_a_second_signal_ends_it_at_once():
     )
     done = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ('15\n', -15)
+
+
+def test_a_terminal_that_closes_stops_it_however_often_it_says_so():
+    before = signal.getsignal(signal.SIGHUP)
+    with StopSignals() as stop:
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        assert stop.stop_signal == signal.SIGHUP
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
+def test_under_nohup_a_terminal_may_close():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+        assert stop.stop_signal is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_handlers_are_restored():
@@ -228,8 +248,8 @@ def test_data_truncated_during_a_run_is_an_error_not_a_crash(data_dir, tmp_path)
 def test_a_second_run_in_the_same_folder_is_refused_while_the_first_runs(run_copy, data_dir):
     program = (
         'import sys, time\n'
-        'from bodycomp_jax.training.run_folder import locked\n'
-        'with locked(sys.argv[1]):\n'
+        'from bodycomp_jax.training.run_folder import RunLock\n'
+        'with RunLock(sys.argv[1], print):\n'
         '    print("held", flush=True)\n'
         '    time.sleep(600)\n'
     )
@@ -241,5 +261,5 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_runs(run_cop
         train_tiny(data_dir, run_copy, tiny_config())
     first.kill()
     first.communicate()
-    with locked(run_copy):
+    with RunLock(run_copy, print):
         pass

@@ -21,9 +21,8 @@ def trainer(monkeypatch, capsys):
     def run_here(*arguments):
         argv = ['train', *map(str, arguments)]
         monkeypatch.setattr('sys.argv', argv if '-g' in argv else [*argv, '-g', '1'])
-        with pytest.raises(SystemExit) as end:
-            program.run(train_segmentation.main)
-        return end.value.code, *capsys.readouterr()
+        code = program.exit_code(train_segmentation.main)
+        return code, *capsys.readouterr()
 
     return run_here
 
@@ -74,8 +73,8 @@ WRONG = {
     'no array': (write('val_masks.npy', b'\x93NUMPY'), [], r'val_masks\.npy: not a readable'),
     'dimensions': (changed('train_images', lambda a: a[..., 0, 0]), [], 'expected .slices, side'),
     'other masks': (changed('train_masks', lambda a: a[:-1]), [], 'one label per pixel'),
-    'unsigned': (changed('train_images', lambda a: a.astype('u2')), [], 'save them as int16'),
-    '8 bits': (changed('val_images', lambda a: a.astype('i1')), [], 'save them as int16'),
+    'unsigned': (changed('train_images', lambda a: a.astype('u2')), [], 'use int16 HU'),
+    '8 bits': (changed('val_images', lambda a: a.astype('i1')), [], 'use int16 HU'),
     'float masks': (changed('val_masks', lambda a: a.astype('f4')), [], 'save them as uint8'),
     'durations': (
         changed('val_images', lambda a: a.astype('m8[s]')),
@@ -86,6 +85,22 @@ WRONG = {
     'labels below': (changed('val_masks', with_pixel(-1)), [], 'slice 3 has the labels -1'),
     'nan': (changed('train_images', with_pixel(np.nan)), [], 'slice 3 has 1 NaN and 0 infinite'),
     'too large': (changed('train_images', with_pixel(1e300)), [], '0 NaN and 1 infinite'),
+    'fractions': (
+        changed('train_images', lambda a: (a.clip(-160, 240) + 160) / 400),
+        [],
+        'values from 0 to 1 are scaled, not HU',
+    ),
+    'stored values': (changed('val_images', lambda a: a + 1024), [], 'RescaleIntercept'),
+    'no labels': (changed('val_masks', lambda a: a * 0), [], 'no pixel has a label'),
+    'grey values': (None, ['--noapply_window_function'], r'not grey values in 0\.\.255'),
+    'the same slices': (
+        lambda data_dir: [
+            shutil.copy(data_dir / f'train_{kind}.npy', data_dir / f'val_{kind}.npy')
+            for kind in ('images', 'masks')
+        ],
+        [],
+        'slice 0 is also slice 0 of',
+    ),
     'empty': (changed('train_images', lambda a: a[:0]), [], 'expected at least one slice'),
     'few slices': (None, ['-b', '24'], 'fewer than one batch of 24; use -b 21'),
     'batch over devices': (None, ['-b', '12', '-g', '8'], 'use a multiple of 8'),
@@ -146,6 +161,15 @@ def test_training_and_validation_images_may_have_different_types(trainer, data_d
     changed('val_images', lambda a: a.astype(np.float32))(own)
     code, _, errors = trainer(own, tmp_path, *TINY, '-e', 1)
     assert code == 0, errors
+
+
+def test_values_that_are_not_checked_are_trained_on(trainer, data_dir, tmp_path):
+    own = tmp_path / 'data'
+    shutil.copytree(data_dir, own)
+    changed('train_images', lambda a: a + 1024)(own)
+    code, printed, errors = trainer(own, tmp_path, *TINY, '-e', 1, '--nocheck_values')
+    assert code == 0, errors
+    assert 'WARNING' not in printed
 
 
 @needs_shared_data

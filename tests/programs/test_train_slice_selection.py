@@ -200,10 +200,8 @@ def test_wrong_input_prints_one_line_ends_with_code_two_and_writes_nothing(
 ):
     flags = [str(finished_run.run_dir) if f == 'SEGMENTATION' else f for f in flags]
     monkeypatch.setattr('sys.argv', ['train', str(series_dir), str(tmp_path / 'out'), *flags])
-    with pytest.raises(SystemExit) as stop:
-        program.run(train_slice_selection.main)
+    assert program.exit_code(train_slice_selection.main) == 2
     error = capsys.readouterr().err
-    assert stop.value.code == 2
     assert len(error.strip().splitlines()) == 1
     assert re.search(message, error)
     assert not (tmp_path / 'out').exists()

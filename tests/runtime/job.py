@@ -19,7 +19,7 @@ import optax
 from bodycomp_jax.checkpoints.run import load_pretrained
 from bodycomp_jax.config import RunConfig, SegmentationConfig
 from bodycomp_jax.data.segmentation import open_sets
-from bodycomp_jax.runtime import flags, launch, processes, program
+from bodycomp_jax.runtime import flags, job, launch, processes, program
 from bodycomp_jax.runtime.devices import choose_devices
 from bodycomp_jax.training import data_parallel
 from bodycomp_jax.training.run_spec import RunSpec
@@ -30,7 +30,7 @@ from bodycomp_jax.training.train import train
 def main(argv):
     accident = argv.pop()
     (run_config, config), given = flags.parse(argv, __doc__, RunConfig, SegmentationConfig)
-    if processes.is_alone():  # until the first call
+    if job.is_alone():  # until the first call
         launch.join(run_config)
     run_dir = os.path.join(run_config.model_output_dir, run_config.name)
     config, pretrained = load_pretrained(run_dir, config, given)
@@ -94,9 +94,6 @@ if __name__ == '__main__':
     calls, flags_of_every_call = json.loads(sys.argv[1]), sys.argv[2:]
     for call in calls:
         sys.argv[1:] = [*flags_of_every_call, *call]
-        try:
+        if call is calls[-1]:
             program.run(main)
-        except SystemExit as end:
-            if call is calls[-1]:
-                raise
-            print(f'<exit {end.code}>')
+        print(f'<exit {program.exit_code(main)}>')

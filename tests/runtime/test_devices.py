@@ -1,12 +1,12 @@
+import os
 import types
 
 import jax
 import jax.numpy as jnp
-import psutil
 import pytest
 
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.runtime import devices
+from bodycomp_jax.runtime import devices, host_memory
 from bodycomp_jax.runtime.devices import choose_devices, compute_dtype
 
 
@@ -32,9 +32,9 @@ def test_memory_of_others_is_not_available_to_a_program(monkeypatch, in_use, ava
     assert devices.peak_memory() == 9000
 
 
-def test_the_page_cache_of_the_host_counts_as_free_and_virtual_devices_share_it(monkeypatch):
-    memory = psutil.virtual_memory()._replace(total=64_000, free=1000, available=16_000)
-    monkeypatch.setattr(psutil, 'virtual_memory', lambda: memory)
+def test_virtual_devices_share_the_memory_of_the_host(monkeypatch):
+    monkeypatch.setattr(host_memory, 'total_bytes', lambda: 64_000)
+    monkeypatch.setattr(host_memory, 'available_bytes', lambda: 16_000)
     assert devices.free_memory(jax.local_devices()[:1]) == 16_000
     assert devices.free_memory(jax.local_devices()) == 2000
     compiled = jax.jit(lambda x: x + 1).lower(jnp.zeros(200, jnp.float32)).compile()
@@ -55,3 +55,41 @@ def test_the_page_cache_of_the_host_counts_as_free_and_virtual_devices_share_it(
 def test_precision_depends_on_the_device_unless_it_is_given(precision, platform, expected):
     device = types.SimpleNamespace(platform=platform)
     assert compute_dtype(precision, [device]) == jnp.dtype(expected)
+
+
+@pytest.fixture
+def gpu_cache(monkeypatch):
+    """Chooses the cache of a GPU; returns it."""
+    configured = {}
+    monkeypatch.setattr(
+        devices.jax,
+        'config',
+        types.SimpleNamespace(jax_compilation_cache_dir=None, update=configured.__setitem__),
+    )
+
+    def choose():
+        devices.cache_compiled_programs([types.SimpleNamespace(platform='gpu')])
+        return configured.get('jax_compilation_cache_dir')
+
+    return choose
+
+
+def test_compiled_programs_are_cached_in_the_cache_folder_of_the_user(
+    gpu_cache, monkeypatch, tmp_path
+):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    assert gpu_cache() == str(tmp_path / 'cache' / 'bodycomp_jax')
+
+
+@pytest.mark.parametrize('cache', ['/proc/none', 'relative', None])
+def test_without_a_writable_home_nothing_is_cached_or_created(
+    gpu_cache, monkeypatch, tmp_path, cache
+):
+    """None: a user of a container without a home, whose '~' stays as it is."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os.path, 'expanduser', lambda path: path)
+    monkeypatch.delenv('XDG_CACHE_HOME', raising=False)
+    if cache is not None:
+        monkeypatch.setenv('XDG_CACHE_HOME', cache)
+    assert gpu_cache() is None
+    assert not list(tmp_path.iterdir())

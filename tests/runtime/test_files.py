@@ -1,5 +1,6 @@
 """Files that are written whole, and folders that cannot be written to."""
 
+import errno
 import os
 
 import pytest
@@ -37,3 +38,24 @@ def test_an_unwritable_folder_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'access', lambda path, mode: path != str(tmp_path))
     with pytest.raises(InputError, match='not writable'):
         files.refuse_unwritable(str(tmp_path / 'out'))
+
+
+def test_a_link_in_place_of_the_temporary_file_is_not_followed(tmp_path):
+    (tmp_path / 'thesis').write_text('precious')
+    (tmp_path / 'file.tmp').symlink_to(tmp_path / 'thesis')
+    with files.replacing(str(tmp_path / 'file')) as file:
+        file.write('new')
+    assert (tmp_path / 'thesis').read_text() == 'precious'
+    assert (tmp_path / 'file').read_text() == 'new'
+    assert not (tmp_path / 'file').is_symlink()
+
+
+def test_an_error_of_the_disk_names_the_file(tmp_path, monkeypatch):
+    def fail(fd):
+        raise OSError(errno.EIO, 'Input/output error')
+
+    monkeypatch.setattr(os, 'fsync', fail)
+    with pytest.raises(OSError) as caught, files.replacing(str(tmp_path / 'file')):
+        pass
+    assert files.explained(caught.value).startswith(f'{tmp_path}/file: Input/output error; the ')
+    assert not os.listdir(tmp_path)

@@ -95,3 +95,40 @@ def test_help_shows_every_flag_with_its_default(capsys):
         assert f'--{switch}{field.name}' in printed
     assert '(default: step)' in printed
     assert '-b, --batch_size N' in printed
+
+
+def test_the_home_folder_is_expanded_wherever_a_path_is_given(monkeypatch):
+    monkeypatch.setenv('HOME', '/home/doctor')
+    run_config, config, _ = parse('--data_dir=~/data', '~/out', '-w', '~/old', '--name', '~')
+    assert run_config.data_dir == '/home/doctor/data'
+    assert run_config.model_output_dir == '/home/doctor/out'
+    assert config.load_weights == '/home/doctor/old'
+    assert run_config.name == '~'
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--data_dir=', 'out'], '--data_dir is empty: is a shell variable unset'),
+        (['data', ''], '--model_output_dir is empty'),
+        (['data', 'out', '--name', ''], '--name is empty'),
+        (['data', 'out', '-w', ' '], '--load_weights is empty'),
+        (['data', '$OUT/models'], r'the shell did not expand.*\./\$OUT/models'),
+        (['~no_such_user/data', 'out'], 'there is no such user'),
+        (['data', 'gs://bucket/models'], '--model_output_dir=gs://bucket/models: not a path'),
+    ],
+)
+def test_what_a_shell_leaves_of_a_path_is_refused(arguments, message):
+    with pytest.raises(InputError, match=message):
+        parse(*arguments)
+
+
+def test_paths_may_hold_any_letters():
+    run_config, _, _ = parse('./$DATA', './~a b[1]*')
+    assert (run_config.data_dir, run_config.model_output_dir) == ('./$DATA', './~a b[1]*')
+
+
+def test_help_without_docstrings_is_help(capsys):
+    with pytest.raises(SystemExit):
+        flags.parse(['train.py', '--help'], None, RunConfig)
+    assert '--data_dir' in capsys.readouterr().out

@@ -1,5 +1,9 @@
 """How processes find each other, in the environments that srun, mpirun and Cloud TPU set."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import pytest
 
@@ -79,6 +83,8 @@ def test_flags_take_precedence_over_the_environment():
     flags = {'coordinator_address': 'node7:1234', 'num_processes': 3, 'process_id': 1}
     assert launch.detect(RunConfig(**flags), SLURM) == Launch('flags', *flags.values())
     assert launch.detect(RunConfig(**flags | {'num_processes': 1, 'process_id': 0}), SLURM) is None
+    assert launch.detect(RunConfig(num_processes=1), SLURM) is None
+    assert launch.detect(RunConfig(num_processes=1), MPIRUN) is None
     run_config = RunConfig(coordinator_address='node7:1234')
     assert launch.detect(run_config, SLURM) == Launch('srun', 'node7:1234', 4, 2, ())
     assert launch.detect(run_config, MPIRUN_5) == Launch('mpirun', 'node7:1234', 4, 3, (2, 3))
@@ -92,6 +98,9 @@ def test_flags_take_precedence_over_the_environment():
         ({'coordinator_address': 'node7:1'}, {}, '--num_processes and --process_id'),
         ({}, {**MPIRUN, 'OMPI_COMM_WORLD_LOCAL_SIZE': '3'}, '3 processes .* share 4 GPUs'),
         ({}, MPIRUN_5, '--coordinator_address HOST'),
+        ({}, {**SLURM, 'SLURM_PROCID': ''}, 'SLURM_PROCID=: .* alone, add --num_processes=1'),
+        ({}, {**SLURM, 'SLURM_STEP_TASKS_PER_NODE': '4'}, 'SLURM_STEP_TASKS_PER_NODE=4: '),
+        ({}, {'OMPI_COMM_WORLD_SIZE': 'many'}, 'OMPI_COMM_WORLD_SIZE=many'),
     ],
 )
 def test_incomplete_launch_information_is_refused(flags, environ, message):
@@ -141,3 +150,25 @@ def test_invalid_flags_are_refused(flags):
 )
 def test_the_gpus_of_a_host_are_shared_out(visible, on_host, tasks, local_id, expected):
     assert launch.own_gpus(visible, on_host, tasks, local_id) == expected
+
+
+@pytest.mark.processes
+def test_process_0_says_what_it_waits_for_and_gives_up_with_a_message():
+    code = (
+        'from bodycomp_jax.config import RunConfig\n'
+        'from bodycomp_jax.runtime import launch\n'
+        'launch.START_TIMEOUT, launch.FIRST_NOTICE, launch.NOTICES = 2, 0.2, 1\n'
+        'launch.join(RunConfig())\n'
+    )
+    environ = SLURM | {'SLURM_PROCID': '0', 'SLURM_NODEID': '0', 'SLURM_JOB_ID': '77'}
+    environ |= {'SLURM_STEP_NODELIST': 'localhost', 'JAX_PLATFORMS': 'cpu'}
+    done = subprocess.run(
+        [sys.executable, '-c', code], env={**os.environ, **environ}, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    first, *_, last = done.stderr.splitlines()
+    assert first == (
+        'process 0 of 4, started by srun: waiting for 3 other processes, 2 s more; '
+        'to train in this process alone, add --num_processes=1'
+    )
+    assert 'no answer from 3 other processes for 2 s; start them all' in last

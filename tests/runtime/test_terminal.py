@@ -26,3 +26,11 @@ def test_reports_show_numbers_with_three_digits(capsys, value, text):
     printed = capsys.readouterr().out
     assert f'rate per second: {text}' in printed
     assert ['train', *text.split()] in [line.split() for line in printed.splitlines()]
+
+
+def test_a_terminal_without_columns_shows_lines(monkeypatch, capsys):
+    monkeypatch.setenv('COLUMNS', '0')
+    monkeypatch.setenv('FORCE_COLOR', '1')  # counts as a terminal
+    terminal = Terminal()
+    terminal.line('epoch 1')
+    assert 'epoch 1' in capsys.readouterr().out

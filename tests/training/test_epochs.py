@@ -1,4 +1,6 @@
 import contextlib
+import os
+import shutil
 
 import jax
 import numpy as np
@@ -8,9 +10,9 @@ from helpers import read_rows, run_spec, tiny_config, train_tiny
 
 from bodycomp_jax.data.batches import training_batches
 from bodycomp_jax.data.segmentation import open_sets
-from bodycomp_jax.errors import RunError
+from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.runtime.terminal import Terminal
-from bodycomp_jax.training import epochs
+from bodycomp_jax.training import data_parallel, epochs
 from bodycomp_jax.training.tasks.segmentation import segmentation_task
 from bodycomp_jax.training.train import train
 from bodycomp_jax.training.watchdog import Watchdog
@@ -70,9 +72,10 @@ def test_skipped_steps_show_no_loss_and_do_not_advance_the_learning_rate(skippin
     assert np.isnan(losses[0])
     assert np.isfinite(losses[1:]).all()
     assert len(losses) == 4
-    # Training steps, the validation step, the figures and the checkpoint of each epoch; the first
-    # 'finished' starts the clock.
-    epoch = ['finished', 'finished', 'the validation', 'finished', 'the figures', 'the checkpoint']
+    # Training steps, the validation step and what follows it in each epoch; the first 'finished'
+    # starts the clock.
+    after = ['the data files', 'the figures', 'the checkpoint']
+    epoch = ['finished', 'finished', 'the validation', 'finished', *after]
     others = ('the training files', 'the devices')
     assert [wait for wait in waits if wait not in others] == ['finished', *epoch, *epoch]
 
@@ -94,3 +97,29 @@ def test_a_step_that_does_not_fit_into_memory_is_refused_before_it_runs(
     monkeypatch.undo()
     assert not (tmp_path / 'run' / 'metrics.csv').exists()
     train_tiny(data_dir, tmp_path / 'run', tiny_config(epochs=1))
+
+
+def test_data_that_change_during_an_epoch_end_the_run_before_its_checkpoint(
+    data_dir, tmp_path, monkeypatch
+):
+    own = shutil.copytree(data_dir, tmp_path / 'data')
+    masks = np.load(own / 'train_masks.npy')
+    validate = epochs.Trainer._validate
+
+    def change_in_the_second_epoch(trainer, state):
+        os.utime(own / 'val_masks.npy')
+        if int(data_parallel.on_one_device(state).step) > 2:
+            np.save(own / 'train_masks.npy', masks[::-1])
+        return validate(trainer, state)
+
+    monkeypatch.setattr(epochs.Trainer, '_validate', change_in_the_second_epoch)
+    with pytest.raises(RunError, match=r'train_masks\.npy: other content than at the start'):
+        train_tiny(own, tmp_path / 'run', tiny_config())
+    monkeypatch.undo()
+    assert os.listdir(tmp_path / 'run/checkpoints') == ['2']
+    with pytest.raises(InputError, match='other train masks: fingerprint was'):
+        train_tiny(own, tmp_path / 'run', tiny_config())
+    printed = train_tiny(own, tmp_path / 'run', tiny_config(), allow_data_change=True)
+    assert 'continues after epoch 1' in printed
+    assert 'WARNING: ' in printed  # the masks are of other images
+    assert len(read_rows(tmp_path / 'run/metrics.csv')) == 3

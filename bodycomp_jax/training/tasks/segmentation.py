@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax
 
 from bodycomp_jax.config import SegmentationConfig
-from bodycomp_jax.metrics.figures import segmentation_figures
+from bodycomp_jax.metrics.figures import segmentation_bytes, segmentation_figures
 from bodycomp_jax.metrics.tissues import summarize_tissues, tissue_areas
 from bodycomp_jax.models.build import build_network, preprocess
 from bodycomp_jax.runtime.devices import compute_dtype
@@ -58,5 +58,6 @@ def segmentation_task(
             tissues=network.tissues,
             apply_window=network.apply_window_function,
         ),
+        figure_bytes=functools.partial(segmentation_bytes, NUM_FIGURES),
         seed=config.seed,
     )

@@ -8,7 +8,7 @@ import jax
 
 from bodycomp_jax.config import SliceSelectionConfig
 from bodycomp_jax.data.slice_selection import SliceSelectionSet
-from bodycomp_jax.metrics.figures import level_figures
+from bodycomp_jax.metrics.figures import level_bytes, level_figures
 from bodycomp_jax.metrics.levels import summarize_levels
 from bodycomp_jax.models.build import build_network, preprocess
 from bodycomp_jax.runtime.devices import compute_dtype
@@ -62,5 +62,6 @@ def slice_selection_task(
         },
         num_figures=0,  # the curves are drawn from the example metrics
         draw_figures=lambda examples, outputs, batch: level_figures(examples['offset'], **truth),
+        figure_bytes=lambda image_shape: level_bytes(len(val_set.series), len(network.levels)),
         seed=config.seed,
     )

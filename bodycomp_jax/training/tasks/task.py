@@ -37,6 +37,7 @@ class Task:
       num_figures: number of validation examples that the figures show, the same in every epoch.
       draw_figures: example metrics of the validation set, outputs of the `num_figures` examples
         (None if there are none), these examples; numpy arrays -> list of `[h, w, 3]` uint8.
+      figure_bytes: shape `(H, W)` of the slices -> about the size of these figures as PNG files.
       seed: of all random numbers of a step.
     """
 
@@ -52,4 +53,5 @@ class Task:
     summary_metrics: dict[str, SummaryMetric]
     num_figures: int
     draw_figures: Callable
+    figure_bytes: Callable
     seed: int
