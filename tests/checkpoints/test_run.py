@@ -319,7 +319,8 @@ def test_args_json_rebuilds_the_network(finished_run):
     [
         ({'learning_rate': 0.5}, '--learning_rate=0.01, not --learning_rate=0.5'),
         ({'compression_channels': (4, 9)}, '=4,8, not --compression_channels=4,9'),
-        ({'augment': False}, '--augment, not --noaugment'),
+        ({'augmentation': 'none'}, '--augmentation=light, not --augmentation=none'),
+        ({'noise': 9.0}, 'no --noise, not --noise=9.0'),
         ({'epochs': 2}, '--epochs=3, which may be raised but not lowered to 2'),
     ],
 )

@@ -37,7 +37,9 @@ def segmentation_task(
             axis_name=data_parallel.AXIS,
         ),
         preprocess=functools.partial(preprocess, network),
-        augment=augment.rotate_and_shift if config.augment else augment.identity,
+        augment=augment.augmentation(
+            config.augmentation.strengths, grey=not network.apply_window_function
+        ),
         optimizer=optim.adam(learning_rate_fn),
         learning_rate_fn=learning_rate_fn,
         loss_sums=lambda logits, batch: losses.segmentation_sums(logits, batch['mask']),

@@ -46,7 +46,7 @@ def slice_selection_task(
     return Task(
         model=model.clone(initializer=getattr(jax.nn.initializers, config.initializer)()),
         preprocess=functools.partial(preprocess, network),
-        augment=augment.rotate_and_shift_slice if config.augment else augment.identity,
+        augment=augment.augmentation(config.augmentation.strengths, grey=True, black_outside=True),
         optimizer=optim.adam(learning_rate_fn),
         learning_rate_fn=learning_rate_fn,
         loss_sums=lambda logits, batch: losses.offset_sums(
