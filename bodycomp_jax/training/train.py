@@ -67,6 +67,8 @@ def train(spec: RunSpec, pretrained: dict[str, Any] | None = None) -> None:
                     if figures is not None:
                         log.write(progress.history, figures)
                         terminal.line(messages.describe_epoch(spec, progress.history))
+                        for advice in messages.describe_advice(spec, progress.history):
+                            terminal.line(f'WARNING: {advice}')
                     checkpoints.save(state, progress.to_json())
         checkpoints.finish()
         if stop.stop_signal and len(progress.history) < spec.config.epochs:
