@@ -27,6 +27,7 @@ MAX_BLOCKS = 6  # of a DenseNet; each halves the 63 x 63 pixels that the first b
 MAX_LEVELS = 12  # of a U-Net
 MAX_LAYERS = 64  # of a level or a block
 MAX_CHANNELS = 16384  # of a layer
+MAX_NAMES = 64  # of vertebral levels
 MAX_SHOWN = 100  # letters of a value in a message
 TYPE_NAMES = {
     bool: 'true or false',
@@ -283,7 +284,7 @@ class DenseNetConfig:
             channels = int((channels + self.nb_layers_per_block * self.growth_rate) * rate)
             _check(channels > 0, 'compression_rate', rate, 'no channels remain; use a higher rate')
         _check(self.levels != (), 'levels', '', 'name at least one level, such as -L L3')
-        _check(len(self.levels) <= MAX_LAYERS, 'levels', self.levels, f'name at most {MAX_LAYERS}')
+        _check(len(self.levels) <= MAX_NAMES, 'levels', self.levels, f'name at most {MAX_NAMES}')
         for level in self.levels:
             _check(self.levels.count(level) == 1, 'levels', level, 'name each level once')
 

@@ -53,6 +53,14 @@ def step_of(checkpoint: str) -> int:
     return int(os.path.basename(checkpoint))
 
 
+def refuse_other_step(checkpoint: str, step: int) -> None:
+    """Raises CorruptCheckpointError if a checkpoint has the name of another step than its own."""
+    if step != step_of(checkpoint):
+        raise CorruptCheckpointError(
+            f'it was saved at step {step} and is renamed or copied; its name must be {step}'
+        )
+
+
 def is_model(folder: str) -> bool:
     """Whether a folder is there and has weights. Raises OSError if that cannot be seen."""
     try:
@@ -64,7 +72,7 @@ def is_model(folder: str) -> bool:
 def bytes_on_disk(run_dir: str) -> int:
     """Size of the checkpoints and the final model of a run."""
     tops = checkpoints_dir(run_dir), os.path.join(run_dir, FINAL_MODEL)
-    return sum(os.path.getsize(path) for top in tops if os.path.isdir(top) for path in files(top))
+    return sum(os.lstat(path).st_size for top in tops if os.path.isdir(top) for path in files(top))
 
 
 def files(folder: str) -> Iterator[str]:
@@ -117,7 +125,7 @@ def refuse_unreadable(checkpoint: str, error: Exception) -> None:
         except OSError as reading:
             found = reading
     if found is not None and found.errno not in DAMAGE:
-        raise RunError(f'{explained(found, found.filename or checkpoint)}') from error
+        raise RunError(explained(found, found.filename or checkpoint)) from error
     if isinstance(error, MemoryError):
         raise RunError(f'{checkpoint}: not enough memory to read it; free some') from error
 

@@ -1,4 +1,4 @@
-"""Reads a Keras file in a process of its own, with limits, and sends what it holds as plain data.
+"""Reads a Keras file in a separate process, with limits, and sends what it holds as plain data.
 
 `keras_file.read` runs `main` in a child: on a damaged or hostile file libhdf5 crashes, runs for
 ever or fills the memory, and follows links into any other file. The file is the standard input; the
@@ -6,7 +6,6 @@ standard output gets the length of a JSON document (8 bytes), the document, then
 """
 
 import codecs
-import errno
 import io
 import itertools
 import json
@@ -25,6 +24,7 @@ import h5py
 import numpy as np
 
 from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime.files import DISK_ERRORS
 
 TENSORS = {  # of each kind of layer, in the names and the order of Keras
     'conv': ('kernel', 'bias'),
@@ -34,7 +34,6 @@ TENSORS = {  # of each kind of layer, in the names and the order of Keras
 ZIP = b'PK\x03\x04'  # first bytes
 ITEM = 4  # bytes of a float32
 CODECS = 'ascii', 'cp437'  # which h5py and zipfile import when they need them
-OF_THE_MOMENT = errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENXIO  # not damage
 LENGTH = 8  # bytes of the length of the document
 MAX_NAMES = 5_000  # of layers, or of the weights of a layer; a DenseNet-264 has about 1,000 layers
 MAX_NAME = 500  # characters
@@ -107,7 +106,7 @@ def answer(stream: io.BufferedIOBase, size: int) -> tuple[dict[str, Any], list[n
     except MemoryError:
         return {'refused': 'it needs more memory than any sound file of its size'}, []
     except Exception as error:  # h5py raises many kinds of errors for damaged files
-        if isinstance(error, OSError) and error.errno in OF_THE_MOMENT:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             return {'errno': error.errno}, []
         return {'damaged': str(error) or type(error).__name__}, []
 

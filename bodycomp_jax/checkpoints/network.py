@@ -56,15 +56,21 @@ def load_network(
       kind: of the network that is required, if any.
       warn: is told if another network of a run is loaded than its `final_model`.
 
-    Raises InputError if there is no valid network, or another than is required.
+    Raises InputError if there is no valid network, or another than is required; RunError if its
+    files cannot be read now.
     """
     overrides = overrides or {}
     if os.path.isfile(path):
         config, variables = keras_network.read(path, overrides, kind)
         return Network(config, variables, 'auto')
-    network = _load_folder(os.path.abspath(path), warn)
+    try:
+        network = _load_folder(os.path.abspath(path), warn)
+    except OSError as error:
+        raise RunError(files.explained(error)) from error
     if kind not in (None, network.config.kind):
-        raise InputError(f'{path}: a {network.config.kind} network; expected a {kind} network')
+        raise InputError(
+            f'{path}: a {network.config.kind} network; give the path of a {kind} network'
+        )
     if overrides:
         refuse_unknown(path, type(network.config), overrides)
         message = contradiction(to_values(network.config), overrides)

@@ -71,6 +71,7 @@ class RunCheckpoints:
         for checkpoint in folder.list_checkpoints(self._run_dir):
             try:
                 items = store.read(checkpoint, 'progress', 'config', arrays=self._shapes)
+                folder.refuse_other_step(checkpoint, int(items['training']['step']))
             except folder.CorruptCheckpointError as error:
                 corrupt[checkpoint] = error
                 continue
@@ -132,7 +133,7 @@ class RunCheckpoints:
         if damage is not None:
             raise RunError(
                 f'{self._run_dir}: the last checkpoint could not be saved '
-                f'({folder.reason(error or damage)}). Then run the same command again'
+                f'({folder.reason(error or damage)}); then run the same command again'
             )
         if error is not None:
             self._warn_of(error, None)
@@ -178,7 +179,7 @@ class RunCheckpoints:
         except Exception as error:  # of many kinds
             raise RunError(
                 f'{self._run_dir}/{folder.FINAL_MODEL}: could not be written '
-                f'({folder.reason(error)}). Then run the same command again'
+                f'({folder.reason(error)}); then run the same command again'
             ) from error
 
     def _holds(self, final_model: str, items: dict[str, Any]) -> bool:

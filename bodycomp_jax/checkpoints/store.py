@@ -34,7 +34,7 @@ from bodycomp_jax.checkpoints.folder import (
     refuse_unsafe_files,
     step_of,
 )
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.errors import InputError, RunError
 
 LATEST_TO_KEEP = 2  # checkpoints; the best is kept as well
 MAX_ON_DISK = LATEST_TO_KEEP + 3  # also the best, the one being written, and the final model
@@ -69,7 +69,7 @@ def read(folder: str, *documents: str, arrays: dict[str, Shapes] | None = None) 
     wanted |= {name: ocp.args.JsonRestore() for name in (*documents, 'checksums')}
     with _checkpointer() as checkpointer, _literal_path(folder) as path:
         try:
-            refuse_unsafe_files(path)
+            refuse_unsafe_files(folder)
             for item, like in arrays.items():
                 _refuse_other_arrays(os.path.join(path, item), like)
             items = checkpointer.restore(path, args=ocp.args.Composite(**wanted))
@@ -103,14 +103,18 @@ def ranked(run_dir: str, warn: Callable[[str], None]) -> list[str]:
     losses = []
     for folder in list_checkpoints(run_dir):
         try:
-            history = read(folder, 'progress')['progress']['history'] or [{}]
+            row = _last_row(folder)
         except CorruptCheckpointError as error:
             warn(f'{folder} is corrupt ({error})')
             continue
-        row = history[-1]
         if row.get('step') == step_of(folder) and math.isfinite(row[BEST_METRIC]):
             losses.append((row[BEST_METRIC], folder))
     return [folder for _, folder in sorted(losses)]
+
+
+def _last_row(folder: str) -> dict[str, Any]:
+    """The row of the last finished epoch in a checkpoint; {} before the first."""
+    return (read(folder, 'progress')['progress']['history'] or [{}])[-1]
 
 
 def refuse_unsuitable_disk(run_dir: str) -> None:
@@ -150,8 +154,32 @@ def open_manager(run_dir: str) -> Iterator[ocp.CheckpointManager]:
         create=False,
         multiprocessing_options=_this_process(),
     )
-    with _literal_path(folder) as path, ocp.CheckpointManager(path, options=options) as manager:
-        yield manager
+    with _literal_path(folder) as path:
+        try:
+            manager = _Manager(path, options=options)
+        except RunError:
+            raise
+        except Exception as error:  # of many kinds
+            raise RunError(
+                f'{folder}: the checkpoints in this folder cannot be opened ({reason(error)}); if '
+                'one is damaged, move it to another folder and run the same command again'
+            ) from error
+        with manager:
+            yield manager
+
+
+class _Manager(ocp.CheckpointManager):
+    """Ranks the checkpoints of earlier processes by their histories, which have checksums.
+
+    Orbax ranks them by a copy of the metrics, which may be damaged.
+    """
+
+    def metrics(self, step: int) -> dict[str, float] | None:
+        try:
+            row = _last_row(os.path.join(self.directory, str(step)))
+        except CorruptCheckpointError:
+            return None
+        return {BEST_METRIC: row[BEST_METRIC]} if row.get('step') == step else None
 
 
 def save_args(items: dict[str, Any]) -> ocp.args.Composite:

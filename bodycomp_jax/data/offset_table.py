@@ -87,7 +87,7 @@ def refuse_impossible_offsets(table: OffsetTable, is_training: bool) -> None:
         elif is_training and not mm.min() <= 0 <= mm.max():
             fault = (
                 f'the offsets are {mm.min():+z.0f} to {mm.max():+z.0f} mm: no scan shows the '
-                'level; give slices on both sides of it'
+                'level; give slices on both sides of it, those below with a minus sign'
             )
         if fault is not None:
             raise InputError(f'{table.path}: level {level}: {fault}. {USE_ANYWAY}')
@@ -103,6 +103,11 @@ def doubtful_offsets(table: OffsetTable, near: float) -> list[str]:
     """
     series, found = table.series, []
     for level, mm in zip(table.levels, table.offsets.T, strict=True):
+        if mm.min() == 0 < mm.max():
+            found.append(
+                f'no slice is below {level}: offsets are distances with a sign, positive towards '
+                'the head and negative towards the feet'
+            )
         if not any(mm[rows].min() <= 0 <= mm[rows].max() for rows in series.values()):
             found.append(
                 f'no series has slices on both sides of {level} (offsets {mm.min():+z.0f} to '
@@ -138,33 +143,46 @@ def contents_beside(path: str) -> str:
 
 def _read_rows(path: str) -> tuple[list[str], list[list[str]]]:
     """(header, rows)."""
-    if not os.path.lexists(path):
-        raise InputError(f'{path}: no such table; {contents_beside(path)}')
+    text = _read_text(path)
+    lines = csv.reader(text.splitlines(keepends=True), strict=True)
     try:
-        with open(open_regular_file(path), 'rb') as file:
-            content = file.read()
-        other = other_format(content, 'save it as CSV in UTF-8')
-        if other is not None:
-            raise InputError(f'{path}: not a table, but {other}')
-        text = content.decode('utf-8-sig')
-        if '\0' in text:
-            raise csv.Error('it contains zeros, as UTF-16 does')
-        lines = csv.reader(text.splitlines(keepends=True), strict=True)
         header, *rows = [row for row in lines if row] or [[]]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f'{path}: cannot be read as CSV ({error}); save it as UTF-8') from error
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read ({explained(error, "")})') from error
+    except csv.Error as error:
+        raise InputError(
+            f'{path}: cannot be read as CSV at line {lines.line_num} ({error}); check that each '
+            'quote (") up to this line is closed'
+        ) from error
     _refuse_other_separator(path, text)
     if not rows:
         raise InputError(f'{path}: no rows; write one row per picture')
     ragged = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
     if ragged is not None:
         raise InputError(
-            f'{path}: row {ragged} has {len(rows[ragged])} values, but the header names '
-            f'{len(header)} columns; separate values by commas, and write 1.5, not 1,5'
+            f'{path}: row {ragged} has {len(rows[ragged])} values, but the first line, the header, '
+            f'names {len(header)} columns ({_listed(header)}); separate values by commas, and '
+            'write 1.5, not 1,5'
         )
     return [name.strip() for name in header], rows
+
+
+def _read_text(path: str) -> str:
+    if not os.path.lexists(path):
+        raise InputError(f'{path}: no such table; {contents_beside(path)}')
+    try:
+        with open(open_regular_file(path), 'rb') as file:
+            content = file.read()
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({explained(error, "")})') from error
+    other = other_format(content, 'save it as CSV in UTF-8')
+    if other is not None:
+        raise InputError(f'{path}: not a table, but {other}')
+    try:
+        text = content.decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise InputError(f'{path}: cannot be read as text ({error}); save it as UTF-8') from error
+    if '\0' in text:
+        raise InputError(f'{path}: it contains zeros, as UTF-16 does; save it as UTF-8')
+    return text
 
 
 def _refuse_other_separator(path: str, text: str) -> None:
@@ -187,9 +205,11 @@ def _offset_column(path: str, header: list[str], level: str, num_levels: int) ->
     names = [f'ZOffset_{level}', *(['ZOffset'] if num_levels == 1 else [])]
     name = next((name for name in names if name in header), None)
     if name is None:
+        has_others = any(name.startswith('ZOffset') for name in header)
+        remedy = 'name the levels of the table with --levels' if has_others else 'rename the column'
         raise InputError(
             f'{path}: no column {" or ".join(names)} among {_listed(list(map(repr, header)))}; '
-            'name the levels of the table with --levels'
+            f'{remedy}, and separate columns by commas'
         )
     return _position(path, header, name)
 
@@ -235,17 +255,17 @@ def _series(path: str, header: list[str], rows: list[list[str]]) -> dict[str, np
 def _refuse_other_order(path: str, header: list[str], rows: list[list[str]]) -> None:
     """Raises InputError if a column names the pictures, or numbers them, in another order.
 
-    Names are 000000.png and so on, in any folder. Numbers that descend may be of slices instead,
-    unless the name of the column says otherwise.
+    Names are 000000.png and so on, in any folder. Unless they or the name of their column say so,
+    numbers that descend, or of a few rows, may be of something else, such as slices of a scan.
     """
     for column, name in enumerate(header):
         values = [row[column].strip().replace('\\', '/').rsplit('/', 1)[-1] for row in rows]
-        numbers = _picture_numbers(values)
+        numbers = None if name in SERIES_COLUMNS else _picture_numbers(values)
         if numbers is None or (np.diff(numbers) > 0).all():
             continue
-        named = any(value.startswith('0') and len(value) > 1 for value in values)
-        descends = (np.diff(numbers) < 0).all()
-        if descends and not named and name.strip().lower() not in INDEX_COLUMNS:
+        names_pictures = any(re.match(r'0\d{5}', value) for value in values)
+        ambiguous = len(rows) < MIN_SLICES or (np.diff(numbers) < 0).all()
+        if ambiguous and not names_pictures and name.strip().lower() not in INDEX_COLUMNS:
             continue
         i = int(np.flatnonzero(numbers - min(numbers) != np.arange(len(numbers)))[0])
         raise InputError(

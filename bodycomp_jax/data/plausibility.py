@@ -1,8 +1,8 @@
-"""Which values CT slices can have: what is impossible is refused, what is improbable is said.
+"""Which values CT slices can have: impossible ones are refused, improbable ones are reported.
 
 The limits are those of body composition analysis (muscle -30..150 HU, fat -190..-30 HU), or their
 grey values in the window 40/400. They hold for contrast-enhanced and for fatty muscle alike: what
-they find are other units, labels in another order, and masks that lie otherwise than the images.
+they find is other units, labels in another order, and masks that do not match the images.
 """
 
 import dataclasses
@@ -20,7 +20,8 @@ LIMITS = {'muscle': MUSCLE, 'subcutaneous_fat': FAT, 'visceral_fat': FAT}
 POSSIBLE = {'muscle': (-100, 300), 'subcutaneous_fat': (-250, 0), 'visceral_fat': (-250, 0)}
 SCALED = 20  # values that never exceed it in size are fractions, z-scores or labels
 STORED = 1024  # RescaleIntercept of most scanners: stored values are HU plus this
-MIN_SHARE_STORED = 0.02  # of the pixels of a slice; bone this dense is rarer
+MIN_SHARE_SHIFTED = 0.02  # of the pixels of a slice; neither bone nor air has so many
+MAX_SHARE_SOFT = 0.001  # of the pixels of a slice without soft tissue
 GREY_RANGE, MIN_GREY = (-255, 510), 2  # resampling overshoots 0..255 a little
 SAMPLED_ROWS = 128  # of each slice, for the medians
 MIN_PIXELS = 64  # sampled pixels of a tissue from which a slice is judged by it
@@ -173,8 +174,9 @@ def refuse_impossible_slices(slices: np.ndarray, apply_window: bool) -> None:
     for i, image in enumerate(slices):
         low, high = image.min(), image.max()
         reason = None if low == high else impossible_values(low, high, apply_window)
-        if reason is None and apply_window and _looks_stored(image):
-            reason = f'values from {low:.5g} to {high:.5g} look like HU + {STORED}; {WANTED_HU}'
+        shift = _shift(image) if reason is None and apply_window else None
+        if shift:
+            reason = f'values from {low:.5g} to {high:.5g} look like HU {shift}; {WANTED_HU}'
         if reason is not None:
             raise InputError(f'slice {i}: {reason}. If this is intended, pass check_values=False')
 
@@ -240,8 +242,15 @@ def _histogram(image: np.ndarray, mask: np.ndarray, num_classes: int) -> np.ndar
     return np.bincount(bins.ravel(), minlength=num_classes * BINS).reshape(num_classes, BINS)
 
 
-def _looks_stored(image: np.ndarray) -> bool:
-    """Whether more pixels are fat in stored values than in HU."""
-    in_hu = np.count_nonzero((image >= FAT[0]) & (image <= FAT[1]))
-    stored = np.count_nonzero((image >= FAT[0] + STORED) & (image <= FAT[1] + STORED))
-    return bool(stored > in_hu and stored > MIN_SHARE_STORED * image.size)
+def _shift(image: np.ndarray) -> str | None:
+    """By what a slice seems to differ from HU: the intercept that is missing, or given twice."""
+
+    def share(low: float, high: float) -> float:
+        return np.count_nonzero((image >= low) & (image <= high)) / image.size
+
+    stored, twice = (share(FAT[0] + by, FAT[1] + by) for by in (STORED, -STORED))
+    if stored > MIN_SHARE_SHIFTED and stored > share(*FAT):
+        return f'+ {STORED}'
+    if twice > MIN_SHARE_SHIFTED and share(FAT[0], MUSCLE[1]) < MAX_SHARE_SOFT:
+        return f'- {STORED}'
+    return None

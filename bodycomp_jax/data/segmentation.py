@@ -184,12 +184,13 @@ class SegmentationSet:
             )
             now.validate()
         except (InputError, RunError) as error:
-            raise RunError(f'{error}. {CHANGED}') from error
+            disk_fails = isinstance(error.__cause__, OSError)
+            raise RunError(str(error) if disk_fails else f'{error}. {CHANGED}') from error
         for name, file in (('images', self.images), ('masks', self.masks)):
             if now.fingerprint()[name] != self._fingerprint[name]:
                 raise RunError(f'{file.path}: other content than at the start. {CHANGED}')
 
-    def _read_chunk(self, span: tuple[int, int]) -> '_Chunk':
+    def _read_chunk(self, span: tuple[int, int]) -> _Chunk:
         start, stop = span
         shape = (stop - start, *self.image_shape)
         masks = self.masks.read_span(start, stop).reshape(shape)

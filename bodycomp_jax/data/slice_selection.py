@@ -31,6 +31,7 @@ LARGE = 1 << 31  # bytes of decoded slices from which a file holds them instead 
 MAX_LISTED = 8  # sizes in a message
 MAX_GREY = 255
 MIN_BRIGHTEST = 8  # grey value that any picture of a body exceeds
+MIN_WHITE = 0.1  # share of air in pictures that are inverted, and not cropped to the body
 
 # (items, their number, title) -> the same items, with progress shown
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
@@ -149,7 +150,7 @@ class SliceSelectionSet:
                 f'{self._paths[self._uniform[0]]}: a single grey value, as in {len(self._uniform)} '
                 f'of {len(self)} slices; leave them out'
             )
-        if self._grey[MAX_GREY] > self._grey[0]:
+        if self._grey[MAX_GREY] > max(self._grey[0], MIN_WHITE * self._grey.sum()):
             found.append(
                 f'{self._folder}: more pixels are white than black; air must be 0 and bone '
                 f'{MAX_GREY} (window 40/400)'
@@ -193,7 +194,7 @@ class SliceSelectionSet:
             fault = f'no pixel is brighter than {self._grey.nonzero()[0][-1]}'
         if fault is not None:
             raise InputError(
-                f'{self._folder}: {fault}; map HU with the window 40/400 to 0..{MAX_GREY}; '
+                f'{self._folder}: {fault}; map HU with the window 40/400 to 0..{MAX_GREY}. '
                 f'{USE_ANYWAY}'
             )
         if self._disjoint_from is not None:
@@ -323,8 +324,8 @@ def _list_pictures(folder: str, count: int, table: str) -> list[str]:
         )
     if len(found) != count:
         raise InputError(
-            f'{folder}: {len(found)} pictures (NNNNNN.png), but {table} has {count} rows; write '
-            'row i for picture i'
+            f'{folder}: {len(found)} pictures (NNNNNN.png, the ending in small letters), but '
+            f'{table} has {count} rows; write row i for picture i'
         )
     return [os.path.join(folder, name) for name in wanted]
 

@@ -10,7 +10,11 @@ from bodycomp_jax.checkpoints.network import load_network
 from bodycomp_jax.config import DenseNetConfig, UNetConfig
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.inference.predictors import Segmenter, SliceSelector
-from bodycomp_jax.runtime.devices import compute_dtype, refuse_no_device
+from bodycomp_jax.runtime.devices import (
+    compute_dtype,
+    refuse_no_device,
+    without_strict_modes,
+)
 
 PREDICTORS = {UNetConfig.kind: Segmenter, DenseNetConfig.kind: SliceSelector}
 
@@ -41,19 +45,20 @@ def load_model(
     now.
     """
     refuse_no_device()
-    networks = [load_network(each, overrides) for each in _paths(path)]
-    kinds = {network.config.kind for network in networks}
-    if len(kinds) > 1:
-        raise InputError(f'{path}: networks of different kinds ({", ".join(sorted(kinds))})')
-    if test_time_flip and kinds == {DenseNetConfig.kind}:
-        raise InputError(
-            f'{path}: test_time_flip does not apply to a slice-selection network, to which a '
-            'mirrored slice is another level'
-        )
-    dtype = compute_dtype(networks[0].precision, jax.local_devices())
-    members: Any = [(network.config, network.variables) for network in networks]
-    options = {'test_time_flip': True} if test_time_flip else {}
-    return PREDICTORS[kinds.pop()](members, dtype, **options)
+    with without_strict_modes():
+        networks = [load_network(each, overrides) for each in _paths(path)]
+        kind = networks[0].config.kind
+        if any(network.config.kind != kind for network in networks):
+            raise InputError(f'{path}: networks of different kinds; load each kind alone')
+        if test_time_flip and kind == DenseNetConfig.kind:
+            raise InputError(
+                f'{path}: test_time_flip does not apply to a slice-selection network, to which a '
+                'mirrored slice may be another level'
+            )
+        dtype = compute_dtype(networks[0].precision, jax.local_devices())
+        members: Any = [(network.config, network.variables) for network in networks]
+        options = {'test_time_flip': True} if test_time_flip else {}
+        return PREDICTORS[kind](members, dtype, **options)
 
 
 def _paths(path: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:

@@ -18,6 +18,7 @@ from bodycomp_jax.data.plausibility import refuse_impossible_slices, refuse_type
 from bodycomp_jax.data.png import resized
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.models.build import build_network, preprocess
+from bodycomp_jax.runtime.devices import without_strict_modes
 
 MAX_BATCH = 16  # slices per call of the network; bounds the memory
 MIN_SLICES, MAX_FALL = 5, -0.5  # of a series whose direction is judged, and its correlation
@@ -202,15 +203,12 @@ class SliceSelector:
         Raises InputError as `__call__`, and unless every slice has a finite position.
         """
         offsets = self(slices, check_values=check_values)
-        z = np.asarray(z, float)
-        if z.shape != (len(offsets),) or not len(z) or not np.isfinite(z).all():
-            raise InputError(
-                f'invalid z of shape {z.shape}: expected a finite position in mm for each of the '
-                f'{len(offsets)} slices, at least one'
-            )
-        if 0 < np.ptp(z) < MIN_SPACING * (len(z) - 1):
+        z = _positions(z, len(offsets))
+        if np.ptp(z) < MIN_SPACING * (len(z) - 1):
             warnings.warn(
-                f'{len(z)} slices within {np.ptp(z):.3g} mm: z must be in mm', stacklevel=2
+                f'{len(z)} slices within {np.ptp(z):.3g} mm: z must be the position of each slice '
+                'in mm',
+                stacklevel=2,
             )
         if _falls(z, offsets, self.config.threshold):
             warnings.warn(
@@ -245,6 +243,22 @@ def _refuse_differences(configs: Sequence[Any], *names: str) -> None:
                 )
 
 
+def _positions(z: Any, count: int) -> np.ndarray:
+    """`[count]` mm. Raises InputError for anything else."""
+    given = np.asarray(z, object)
+    try:
+        positions = given.astype(float)
+        fits = positions.shape == (count,) and count > 0 and np.isfinite(positions).all()
+    except (TypeError, ValueError):  # not numbers
+        fits = False
+    if not fits:
+        raise InputError(
+            f'invalid z of shape {given.shape}: expected a finite position in mm for each of the '
+            f'{count} slices, at least one'
+        )
+    return positions
+
+
 def _falls(z: np.ndarray, offsets: np.ndarray, threshold: float) -> bool:
     """Whether the offsets of every level fall towards the head, as far as they say anything."""
     reach = vertebrae.SIGMOID_RANGE * threshold
@@ -270,8 +284,15 @@ def _validated(slices: Any, apply_window: bool) -> np.ndarray:
             'numpy.moveaxis(slices, 2, 0)',
             stacklevel=3,
         )
-    if slices.dtype.kind not in 'iuf' or not np.isfinite(slices).all():
-        raise InputError(f'invalid slices of type {slices.dtype}: expected finite numbers')
+    if slices.dtype.kind not in 'iuf':
+        raise InputError(f'invalid slices of type {slices.dtype}: expected numbers, int16 HU')
+    with np.errstate(over='ignore'):  # from float64
+        missing = np.count_nonzero(~np.isfinite(slices.astype(np.float32)))
+    if missing:
+        raise InputError(
+            f'invalid slices: {missing:,} pixels are not finite; replace them, for example by '
+            '-1024 HU (air)'
+        )
     if apply_window:
         refuse_types_without_hu(slices.dtype, 'slices')
     return slices
@@ -291,6 +312,7 @@ def _in_batches(function: Callable, slices: np.ndarray, results: Any) -> None:
             rows = slice(start, start + len(batch))
             yield rows, function(np.pad(batch, ((0, padding), (0, 0), (0, 0))))
 
-    for (rows, batch), _ in itertools.pairwise(itertools.chain(computed(), [None])):
-        for result, values in zip(*map(jax.tree.leaves, (results, batch)), strict=True):
-            result[rows] = np.asarray(values)[: rows.stop - rows.start]
+    with without_strict_modes():
+        for (rows, batch), _ in itertools.pairwise(itertools.chain(computed(), [None])):
+            for result, values in zip(*map(jax.tree.leaves, (results, batch)), strict=True):
+                result[rows] = np.asarray(values)[: rows.stop - rows.start]

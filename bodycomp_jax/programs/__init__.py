@@ -2,8 +2,12 @@
 
 import functools
 import importlib
+import os
 import signal
+import sys
 from typing import NoReturn
+
+PROGRAMS = ('benchmark', 'convert_weights', 'demo', 'train_segmentation', 'train_slice_selection')
 
 
 def run(name: str) -> NoReturn:
@@ -25,9 +29,14 @@ def run(name: str) -> NoReturn:
     program.run(main)
 
 
+def restart(name: str) -> NoReturn:
+    """Runs the program of this name, whose module was started by `python -m`.
+
+    Its imports came before `run` could prepare them.
+    """
+    os.execv(sys.executable, [sys.executable, '-m', __name__, name, *sys.argv[1:]])
+
+
 run_benchmark, run_convert_weights, run_demo, run_train_segmentation, run_train_slice_selection = (
-    functools.partial(run, name)
-    for name in (
-        'benchmark', 'convert_weights', 'demo', 'train_segmentation', 'train_slice_selection',
-    )
-)  # fmt: skip
+    functools.partial(run, name) for name in PROGRAMS
+)

@@ -8,6 +8,7 @@ import json
 
 from bodycomp_jax.benchmark.measure import BenchmarkConfig, measure
 from bodycomp_jax.config import TRAINERS, UNetConfig
+from bodycomp_jax.programs import restart
 from bodycomp_jax.runtime import flags
 from bodycomp_jax.runtime.devices import cache_compiled_programs, choose_devices
 from bodycomp_jax.runtime.terminal import Terminal
@@ -26,3 +27,7 @@ def main(argv: list[str]) -> None:
         print(json.dumps({**about, 'rows': rows}))
     else:
         Terminal().report(about, rows)
+
+
+if __name__ == '__main__':
+    restart('benchmark')

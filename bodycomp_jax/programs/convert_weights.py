@@ -5,6 +5,7 @@ from typing import Any
 
 from bodycomp_jax.checkpoints.network import convert
 from bodycomp_jax.config import ACTIVATIONS, option
+from bodycomp_jax.programs import restart
 from bodycomp_jax.runtime import flags
 
 
@@ -65,3 +66,7 @@ def main(argv: list[str]) -> None:
     }
     config = convert(conversion.input, conversion.output, overrides)
     print(f'{conversion.output}: a {config.kind} network')
+
+
+if __name__ == '__main__':
+    restart('convert_weights')

@@ -17,6 +17,7 @@ from PIL import Image
 from bodycomp_jax import ct, load_model
 from bodycomp_jax.data import phantom, segmentation
 from bodycomp_jax.metrics import figures
+from bodycomp_jax.programs import restart
 from bodycomp_jax.runtime import flags
 
 TRAIN, VAL, NEW = 40, 4, 3  # subjects
@@ -125,3 +126,7 @@ def _pairs(predicted: Any, true: Any, digits: int) -> str:
 def _save(pictures: list[np.ndarray], path: pathlib.Path) -> None:
     Image.fromarray(np.concatenate(pictures)).save(path)
     print(f'figure: {path}')
+
+
+if __name__ == '__main__':
+    restart('demo')

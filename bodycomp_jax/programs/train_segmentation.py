@@ -2,6 +2,7 @@
 
 from bodycomp_jax.config import RunConfig, SegmentationConfig
 from bodycomp_jax.data.segmentation import SegmentationSet, open_sets
+from bodycomp_jax.programs import restart
 from bodycomp_jax.programs.trainer import run_trainer
 from bodycomp_jax.training.tasks.segmentation import segmentation_task
 
@@ -22,3 +23,7 @@ def _open_sets(
     settings: RunConfig, config: SegmentationConfig, run_dir: str
 ) -> tuple[SegmentationSet, SegmentationSet]:
     return open_sets(settings.data_dir, config, check_values=settings.check_values)
+
+
+if __name__ == '__main__':
+    restart('train_segmentation')

@@ -2,6 +2,7 @@
 
 from bodycomp_jax.config import RunConfig, SliceSelectionConfig
 from bodycomp_jax.data.slice_selection import SliceSelectionSet, open_sets
+from bodycomp_jax.programs import restart
 from bodycomp_jax.programs.trainer import run_trainer
 from bodycomp_jax.runtime.files import existing_folder
 from bodycomp_jax.runtime.terminal import Terminal
@@ -31,3 +32,7 @@ def _open_sets(
         Terminal().track,
         check_values=settings.check_values,
     )
+
+
+if __name__ == '__main__':
+    restart('train_slice_selection')

@@ -51,8 +51,17 @@ def describe(
         **{name: environ.get(name, '') for name in RECORDED},
     }
     if device_kind == 'cpu':  # XLA divides sums over the cores, and compiles for their instructions
-        found |= {'CPU cores': _cores(environ), 'CPU': _cpu()}
+        found |= {'CPU cores': num_cores(environ), 'CPU': _cpu()}
     return found
+
+
+def num_cores(environ: Mapping[str, str]) -> int:
+    """The cores that XLA computes on: those of this process, unless NPROC says otherwise."""
+    if environ.get('NPROC', '').isdigit():
+        return int(environ['NPROC'])
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
@@ -62,15 +71,6 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         for name, value in now.items()
         if before.get(name, value) != value
     ]
-
-
-def _cores(environ: Mapping[str, str]) -> int:
-    """The threads that XLA computes with on CPU."""
-    if environ.get('NPROC', '').isdigit():
-        return int(environ['NPROC'])
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _cpu() -> str:

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -11,18 +11,28 @@ import jax.numpy as jnp
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime import host_memory
 
+PLATFORMS = ('JAX_PLATFORMS', 'JAX_PLATFORM_NAME')  # variables that choose the devices
+
 
 def refuse_no_device() -> None:
     """Raises InputError if JAX cannot start its devices."""
     try:
         jax.local_devices()
     except (RuntimeError, AssertionError) as error:  # the latter for JAX_PLATFORMS=cuda on CPU
-        platforms = os.environ.get('JAX_PLATFORMS')
-        asked = f' for JAX_PLATFORMS={platforms}' if platforms else ''
+        asked = [f'{name}={os.environ[name]}' for name in PLATFORMS if os.environ.get(name)]
+        wanted = f' for {" and ".join(asked)}' if asked else ''
+        unset = f', and unset {PLATFORMS[1]}' if os.environ.get(PLATFORMS[1]) else ''
         raise InputError(
-            f'JAX found no device to compute on{asked} ({str(error) or "it is not installed"}); '
-            'check the driver and the installation of JAX, or set JAX_PLATFORMS=cpu'
+            f'JAX found no device to compute on{wanted} ({str(error) or "it is not installed"}); '
+            f'check the driver and the installation of JAX, or set {PLATFORMS[0]}=cpu{unset}'
         ) from error
+
+
+@contextlib.contextmanager
+def without_strict_modes() -> Iterator[None]:
+    """A block to which strict modes of JAX, which the rest of a process may want, do not apply."""
+    with jax.numpy_dtype_promotion('standard'), jax.transfer_guard('allow'):
+        yield
 
 
 def choose_devices(num_gpus: int | None, batch_size: int) -> list[jax.Device]:

@@ -1,4 +1,4 @@
-"""What a file is that cannot be what it is given as, by its first bytes."""
+"""Files of another format than the expected one, recognised by their first bytes."""
 
 DICOM_MARK = slice(128, 132)
 SIGNATURES = (  # (first bytes, what such a file is, remedy; None: that of the expected format)

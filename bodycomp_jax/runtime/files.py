@@ -12,6 +12,10 @@ from bodycomp_jax.errors import InputError
 
 PERMISSIONS = 'change the permissions (chmod) or choose another path'
 DISK_FAILS = 'the disk or the network drive fails; repeat the same command once it works again'
+DISK_ERRORS = (  # also those of a network drive whose server does not answer
+    errno.EIO, errno.ENXIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ESHUTDOWN,
+    errno.EHOSTDOWN,
+)  # fmt: skip
 FILES_OPEN = 'too many files are open; raise the limit (ulimit -n)'
 REMEDIES = {
     errno.ENOSPC: 'free some space on this disk',
@@ -20,16 +24,15 @@ REMEDIES = {
     errno.EACCES: PERMISSIONS,
     errno.EPERM: PERMISSIONS,
     errno.EROFS: 'this disk is read-only; choose another path',
-    errno.EIO: DISK_FAILS,
-    errno.ESTALE: DISK_FAILS,
-    errno.ETIMEDOUT: DISK_FAILS,
-    errno.ENXIO: DISK_FAILS,
+    **dict.fromkeys(DISK_ERRORS, DISK_FAILS),
     errno.EMFILE: FILES_OPEN,
     errno.ENFILE: FILES_OPEN,
     errno.ENAMETOOLONG: 'choose a shorter name',
     errno.ELOOP: 'give a path without symbolic links',
     errno.ENOENT: 'check the path',
     errno.ENOTDIR: 'check the path',
+    errno.EISDIR: 'a folder is where a file must be; move it away',
+    errno.EEXIST: 'a file is where a folder must be; move it away',
     errno.ENOMEM: 'free some memory',
 }
 
@@ -78,7 +81,7 @@ def replacing(path: str, *, binary: bool = False) -> Iterator[IO[Any]]:
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.remove(temporary)
-        if isinstance(error, OSError) and error.filename is None:
+        if isinstance(error, OSError) and error.filename in (None, temporary):
             error.filename = os.fspath(path)
         raise
 

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import flags
@@ -70,16 +70,29 @@ def parse(
     return [from_values(c, values) for c in config_classes], given
 
 
-class _IntegersParser(flags.ArgumentParser):
-    """'16,32,64' to (16, 32, 64)."""
+class _NumbersParser(flags.ArgumentParser):
+    """Text to what `convert` makes of it; the default as it is."""
+
+    def __init__(self, convert: Callable[[str], Any], wanted: str):
+        self._convert, self._wanted = convert, wanted
 
     def parse(self, argument):
-        if isinstance(argument, tuple):
+        if not isinstance(argument, str):
             return argument
         try:
-            return tuple(int(number) for number in argument.split(',')) if argument else ()
+            return self._convert(argument)
         except ValueError:
-            raise ValueError('use whole numbers separated by commas, such as 16,32,64') from None
+            raise ValueError(f'use {self._wanted}') from None
+
+
+PARSERS = {
+    int: _NumbersParser(int, 'a whole number, such as 16'),
+    float: _NumbersParser(float, 'a number, such as 0.01'),
+    tuple[int, ...]: _NumbersParser(
+        lambda text: tuple(int(number) for number in text.split(',')) if text else (),
+        'whole numbers separated by commas, such as 16,32,64',
+    ),
+}
 
 
 class _NamesFlag(flags.Flag):
@@ -100,12 +113,7 @@ def _define(field: dataclasses.Field, parsed: flags.FlagValues) -> None:
         'short_name': metadata['short'],
         'allow_overwrite': False,  # a flag given twice is a mistake
     }
-    define: dict[Any, Any] = {
-        bool: flags.DEFINE_boolean,
-        int: flags.DEFINE_integer,
-        float: flags.DEFINE_float,
-        str: flags.DEFINE_string,
-    }
+    define: dict[Any, Any] = {bool: flags.DEFINE_boolean, str: flags.DEFINE_string}
     if metadata['choices'] is not None:
         flags.DEFINE_enum(name, default, metadata['choices'], text, **settings)
     elif value_type in define:
@@ -117,7 +125,7 @@ def _define(field: dataclasses.Field, parsed: flags.FlagValues) -> None:
         flag.value = default
         flags.DEFINE_flag(flag, parsed)
     else:
-        flags.DEFINE(_IntegersParser(), name, default, text, **settings)
+        flags.DEFINE(PARSERS[value_type], name, default, text, **settings)
 
 
 def _checked_text(field: dataclasses.Field, value: str) -> str:

@@ -20,7 +20,11 @@ from bodycomp_jax.runtime import job
 
 METADATA_SERVER = ('metadata.google.internal', 80)  # of Google's virtual machines
 START_TIMEOUT = 300  # seconds within which all processes of a job must start
-FIRST_NOTICE, NOTICES = 2, 30  # seconds of waiting until the first line about it, and between lines
+ALONE = 'to train in this process alone, add --num_processes=1'
+FIRST_NOTICE, NOTICES = (
+    10,
+    30,
+)  # seconds of waiting until the first line about it, and between lines
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,12 +75,20 @@ def join(run_config: RunConfig) -> None:
             )
             found = collections.Counter(device.process_index for device in jax.devices())
         except (RuntimeError, ValueError, AssertionError, OSError) as error:
-            raise InputError(f'cannot join the other processes of the job: {error}') from error
+            who, whom = _parties(launch)
+            raise InputError(
+                f'{who}: cannot join {whom} ({error}); start them all with the same launcher, or '
+                f'give --coordinator_address=HOST:PORT of process 0; {ALONE}'
+            ) from error
     job.set_job(jax.process_index(), jax.process_count())
     if len(set(found.values())) > 1:
         counts = ', '.join(f'process {i} has {n}' for i, n in sorted(found.items()))
-        message = f'all processes need the same number of devices: {counts}'
-        raise on_all_processes(InputError(message))
+        raise on_all_processes(
+            InputError(
+                f'all processes need the same number of devices, but {counts}; give the same '
+                'number of GPUs to each'
+            )
+        )
     if job.is_main_process() and not job.is_alone():
         print(
             f'{len(found)} processes, started by {launch.launcher}, with {found[0]} devices each: '
@@ -181,8 +193,7 @@ def _number(environ: Mapping[str, str], name: str, default: int | None = None) -
 def _unusable(name: str, environ: Mapping[str, str]) -> InputError:
     return InputError(
         f'{name}={environ.get(name, "")}: this variable of srun or mpirun is missing or unusable; '
-        'to train in this process alone, add --num_processes=1, otherwise give '
-        '--coordinator_address, --num_processes and --process_id'
+        f'{ALONE}, otherwise give --coordinator_address, --num_processes and --process_id'
     )
 
 
@@ -230,16 +241,15 @@ def _notices(launch: Launch) -> Iterator[None]:
     """
     joined = threading.Event()
     who, whom = _parties(launch)
-    alone = 'to train in this process alone, add --num_processes=1'
 
     def watch() -> None:
         began, pause = time.monotonic(), float(FIRST_NOTICE)
         while not joined.wait(pause):
             left = START_TIMEOUT - (time.monotonic() - began)
             if left < -FIRST_NOTICE:  # `_wait_for` says more
-                _say(f'{who}: no answer from {whom} for {START_TIMEOUT} s; start them all; {alone}')
+                _say(f'{who}: no answer from {whom} for {START_TIMEOUT} s; start them all; {ALONE}')
                 os._exit(2)
-            _say(f'{who}: waiting for {whom}, {max(0, left):.0f} s more; {alone}')
+            _say(f'{who}: waiting for {whom}, {max(0, left):.0f} s more; {ALONE}')
             pause = min(NOTICES, max(0, left) + 2 * FIRST_NOTICE)
 
     thread = threading.Thread(target=watch, name='notices', daemon=True)
@@ -256,7 +266,8 @@ def _parties(launch: Launch) -> tuple[str, str]:
     count, index, address = launch.num_processes, launch.process_id, launch.coordinator_address
     if count is None:
         return f'started by {launch.launcher}', 'the other processes of the job'
-    whom = 'process 0' if index else f'{count - 1} other processes'
+    others = 'the other process' if count == 2 else f'{count - 1} other processes'
+    whom = 'process 0' if index else others
     who = f'process {index} of {count}, started by {launch.launcher}'
     return who, f'{whom} at {address}' if address else whom
 

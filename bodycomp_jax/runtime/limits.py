@@ -5,6 +5,7 @@ import resource
 import threading
 
 from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime.arithmetic import num_cores
 
 ADDRESS_SPACE, ADDRESS_SPACE_PER_CORE = 5 << 29, 1 << 28  # bytes that JAX takes; few are used
 MIN_OPEN_FILES = 64
@@ -17,9 +18,10 @@ def refuse_small_limits() -> None:
 
     Raises the soft limit of open files as far as the hard one allows.
     """
-    cores = os.cpu_count() or 1
-    space, needed = address_space(), ADDRESS_SPACE + ADDRESS_SPACE_PER_CORE * cores
-    if space < needed:
+    cores = num_cores(os.environ)
+    space, _ = resource.getrlimit(resource.RLIMIT_AS)  # -1 without a limit
+    needed = ADDRESS_SPACE + ADDRESS_SPACE_PER_CORE * cores
+    if 0 <= space < needed:
         raise InputError(
             f'the limit of the address space is {space / 1e6:,.0f} MB (ulimit -v), but JAX needs '
             f'{needed / 1e6:,.0f} MB on {cores} cores; raise it, or remove it (ulimit -v unlimited)'
@@ -34,12 +36,6 @@ def refuse_small_limits() -> None:
             'raise it'
         )
     _refuse_few_threads(THREADS + THREADS_PER_CORE * cores)
-
-
-def address_space() -> float:
-    """The bytes of memory that this process may address; infinity without a limit."""
-    space, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return space if space >= 0 else float('inf')
 
 
 def _refuse_few_threads(needed: int) -> None:

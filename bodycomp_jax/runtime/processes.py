@@ -95,7 +95,7 @@ def lost_process_errors() -> Iterator[None]:
             raise
         raise RunError(
             'another process of the job did not answer, most likely because it ended '
-            f'({str(error).splitlines()[0]})'
+            f'({str(error).splitlines()[0]}); see what it printed, then run the same command again'
         ) from error
 
 

@@ -24,7 +24,8 @@ def run(main: Main) -> NoReturn:
     Exit codes: 0 done, 1 failed, 2 wrong usage or invalid input, 128 + n ended by signal n.
     """
     streams.make_unfailing()
-    _watch_ignored_errors()
+    _silence_orbax()
+    _end_on_ignored_interrupts()
 
     def checked_main(argv: list[str]) -> None:
         _refuse_missing_folder()
@@ -78,7 +79,8 @@ def _print(error: BaseException, prefix: str) -> None:
     elif isinstance(error, KeyboardInterrupt):
         message = 'interrupted'
     elif isinstance(error, MemoryError):
-        message = f'out of memory ({error}); lower --batch_size, or use a machine with more memory'
+        reason = f' ({error})' if str(error) else ''
+        message = f'out of memory{reason}; free some, or use a machine with more of it'
     else:
         traceback.print_exception(error)
         return
@@ -98,24 +100,25 @@ def _refuse_missing_folder() -> None:
         os.getcwd()
     except OSError as error:
         raise InputError(
-            f'the working folder is not there ({explained(error)}); change to another one (cd) '
+            f'the working folder is not there ({error.strerror}); change to another one (cd) '
             'and repeat the command'
         ) from error
 
 
-def _watch_ignored_errors() -> None:
-    """Ends the process if Ctrl-C interrupts what ignores errors; drops the log of Orbax.
-
-    Orbax logs every save, and the errors that it also raises.
-    """
+def _silence_orbax() -> None:
+    """Drops its log of every save, and of the errors that it also raises."""
     for logger in ('absl', 'asyncio'):
         logging.getLogger(logger).setLevel(logging.CRITICAL)
+
+
+def _end_on_ignored_interrupts() -> None:
+    """Ends the process if Ctrl-C interrupts what ignores exceptions, such as a destructor."""
     print_error = sys.unraisablehook
 
-    def look_at(unraisable):
+    def end_if_interrupted(unraisable):
         if isinstance(unraisable.exc_value, KeyboardInterrupt):
             _print(unraisable.exc_value, '')
             _end_at_once(_code(unraisable.exc_value))
         print_error(unraisable)
 
-    sys.unraisablehook = look_at
+    sys.unraisablehook = end_if_interrupted

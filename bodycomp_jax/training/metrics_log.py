@@ -15,6 +15,7 @@ from tensorboardX import summary
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import RecordWriter
 
+from bodycomp_jax.checkpoints.run import METRICS
 from bodycomp_jax.runtime.files import explained, replacing
 from bodycomp_jax.runtime.job import is_main_process
 from bodycomp_jax.runtime.processes import on_main_process
@@ -37,7 +38,7 @@ class MetricsLog:
     def __init__(self, run_dir: str, history: list[Row], warn: Callable[[str], None]):
         """Continues after the epochs in `history`; what the files hold of later ones is dropped."""
         self._warn = warn
-        self._csv_path = os.path.join(run_dir, 'metrics.csv')
+        self._csv_path = os.path.join(run_dir, METRICS)
         self._events_dir = os.path.join(run_dir, EVENTS)
         self._events: _EventFile | None = None
         if history:
@@ -59,7 +60,7 @@ class MetricsLog:
             self._write_events(history[-1], figures)
         except OSError as error:
             self._events = None  # its last record may be torn; the next epoch starts a new file
-            self._warn(f'metrics.csv or TensorBoard could not be written ({explained(error)})')
+            self._warn(f'{METRICS} or TensorBoard could not be written ({explained(error)})')
 
     def _write_events(self, row: Row, figures: Sequence[np.ndarray]) -> None:
         scalars = [
@@ -84,6 +85,7 @@ def shows_figures(epoch: int, epochs: int) -> bool:
     return epoch == epochs or epoch % 10 ** (len(str(epoch)) - 1) == 0
 
 
+@on_main_process
 def bytes_to_write(run_dir: str, epochs: int, figure_bytes: int) -> int:
     """About what a run of so many epochs still writes to TensorBoard and metrics.csv.
 
@@ -94,9 +96,8 @@ def bytes_to_write(run_dir: str, epochs: int, figure_bytes: int) -> int:
     """
     shown = sum(shows_figures(epoch, epochs) for epoch in range(1, epochs + 1))
     folder = os.path.join(run_dir, EVENTS)
-    written = (
-        sum(file.stat().st_size for file in os.scandir(folder)) if os.path.isdir(folder) else 0
-    )
+    files = os.scandir(folder) if os.path.isdir(folder) else ()
+    written = sum(file.stat().st_size for file in files)
     return max(0, epochs * ROW_BYTES + shown * figure_bytes - written)
 
 

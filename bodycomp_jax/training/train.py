@@ -86,7 +86,7 @@ def _validated_start(
     Validates both sets.
     """
     refuse_differences(
-        flags=to_json(spec.config),
+        flags={**to_json(spec.config), 'allow_data_change': spec.settings.allow_data_change},
         devices=[device.id for device in spec.devices],
         versions=versions(),
     )

@@ -172,6 +172,40 @@ def test_a_failed_save_is_reported_when_the_training_ends_with_an_error(tmp_path
     assert 'disk full' in warnings[0]
 
 
+@pytest.mark.parametrize('metrics', ['{', '[1]', '{"val_loss": 9.0}', None])
+def test_the_best_is_kept_whatever_becomes_of_the_copy_of_its_metrics(tmp_path, metrics):
+    assert save_epochs(tmp_path, [-3.0, -2.0, -1.0]) == [1, 2, 3]
+    for path in tmp_path.glob('checkpoints/*/metrics/metrics'):
+        path.unlink() if metrics is None else path.write_text(metrics)
+    with open_checkpoints(tmp_path) as checkpoints:
+        state, _ = checkpoints.restore(state_of(tiny_config()))
+        checkpoints.save(state.replace(step=state.step + 1), progress_of([-3.0, -2.0, -1.0, 0.0]))
+    assert sorted(path.name for path in (tmp_path / 'checkpoints').iterdir()) == ['1', '3', '4']
+
+
+def test_checkpoints_that_cannot_be_opened_are_an_error_with_a_remedy(tmp_path):
+    save_epochs(tmp_path, [-1.0])
+    (tmp_path / 'checkpoints' / '1' / '_CHECKPOINT_METADATA').write_text('[]')
+    with (
+        open_checkpoints(tmp_path) as checkpoints,
+        pytest.raises(RunError, match=r'cannot be opened .* move it to another'),
+    ):
+        checkpoints.restore(state_of(tiny_config()))
+
+
+def test_a_checkpoint_under_the_name_of_another_step_is_set_aside(tmp_path):
+    save_epochs(tmp_path, [-1.0, -2.0])
+    shutil.copytree(tmp_path / 'checkpoints' / '1', tmp_path / 'checkpoints' / '9')
+    (tmp_path / 'checkpoints' / '99').symlink_to(tmp_path / 'missing')
+    warnings = []
+    with open_checkpoints(tmp_path, warnings.append) as checkpoints:
+        state, _ = checkpoints.restore(state_of(tiny_config()))
+    assert int(state.step) == 2
+    assert '99 is corrupt' in warnings[0]
+    assert 'its name must be 1); moved to' in warnings[1]
+    assert sorted(path.name for path in (tmp_path / 'checkpoints').iterdir()) == ['1', '2']
+
+
 def test_a_checkpoint_that_cannot_be_removed_is_a_warning(tmp_path, monkeypatch):
     """Such as one on a network drive that another program is reading."""
     warnings = []

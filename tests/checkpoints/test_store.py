@@ -186,6 +186,12 @@ def test_a_file_that_was_not_fetched_is_named(checkpoint):
     assert f'{pointer}: a Git LFS pointer; fetch the file itself' in read_error(checkpoint)
 
 
+def test_a_link_in_any_folder_is_named_by_its_own_path(checkpoint):
+    folder = checkpoint.rename(checkpoint.parent / 'lr=[0.01]')
+    link_to('/etc/hosts')(folder / 'config' / 'metadata')
+    assert read_error(folder).startswith(f'{folder}/config/metadata is a link to /etc/hosts')
+
+
 def test_a_folder_that_is_a_link_is_not_followed(checkpoint, tmp_path):
     (checkpoint / 'variables').rename(tmp_path / 'elsewhere')
     (checkpoint / 'variables').symlink_to(tmp_path / 'elsewhere')

@@ -58,6 +58,11 @@ def test_offsets_and_series(path, encoding):
         ('sep=;\nseries;ZOffset\na;1\n', "begins with 'sep=;'; remove this line"),
         ('sep=,\nseries,ZOffset\na,1\n', "begins with 'sep=,'; remove this line"),
         ('series,ZOffset\na,1,5\n', 'row 0 has 3 values, .* write 1.5, not 1,5'),
+        ('# 2 scans\nseries,ZOffset\na,1\n', r'header, names 1 columns \(# 2 scans\)'),
+        ('series ZOffset\na 1\n', "among 'series ZOffset'; .* separate columns by commas"),
+        ('series,zoffset\na,1\n', "no column ZOffset_L3 .*'zoffset'; rename the column"),
+        ('series,ZOffset_L1\na,1\n', "among .*'ZOffset_L1'; name the levels .* --levels"),
+        ('series,ZOffset\n"a,1\nb,2\n', r'at line 3 .*; check that each quote \("\)'),
         ('series,ZOffset\na,"1,5"\n', "invalid offset '1,5': expected a number of mm such as"),
         ('series,ZOffset\na,1_5\n', "invalid offset '1_5': expected a number of mm such as"),
         ('series,ZOffset\n,1\n', 'row 0 names no series'),
@@ -132,10 +137,22 @@ def test_rows_in_another_order_than_the_pictures_are_refused(path, name, values)
         ('slice', [*range(6), *range(6)]),
         ('original', [f'{i:06d}.png' for i in range(20, 20 + N)]),
         ('patient', [7] * N),
+        ('slice', [f'{i:03d}' for i in range(N)[::-1]]),
+        ('series', SHUFFLED),  # scans of a single slice
     ],
 )
 def test_other_columns_may_have_any_order(path, name, values):
     read(written(path, **{name: list(values)}))
+
+
+def test_numbers_of_a_few_rows_may_mean_anything(path):
+    with open(path, 'w') as file:
+        file.write('sex,ZOffset\n0,-30\n2,0\n1,30\n')
+    read(path)
+    with open(path, 'w') as file:
+        file.write('picture,ZOffset\n0,-30\n2,0\n1,30\n')
+    with pytest.raises(InputError, match=r"row 1 is of picture .* 'picture' says '2'"):
+        read(path)
 
 
 def test_many_series_are_read(path):
@@ -185,6 +202,9 @@ def test_improbable_offsets_are_said(path):
     )
     assert 'half of the series are at most 0.11 mm long; check the unit' in doubts(
         written(path, ZOffset_L3=MM / 1000)
+    )
+    assert 'no slice is below L3: offsets are distances with a sign' in doubts(
+        written(path, ZOffset_L3=abs(MM - MM[3]))
     )
     said = doubts(written(path, ZOffset_L3=MM + 200))
     assert 'no series has slices on both sides of L3 (offsets +145 to +255 mm)' in said

@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import os
 import re
 import shutil
@@ -404,6 +405,23 @@ def test_a_change_during_a_run_is_an_error_but_not_a_touch(phantoms, tmp_path):
     (folder / 'train_masks.npy').write_bytes(b'')
     with pytest.raises(RunError, match=r'train_masks\.npy: not a readable .*--allow_data_change'):
         train_set.refuse_changes()
+
+
+def test_a_disk_that_fails_during_a_run_is_not_a_change_of_the_data(
+    phantoms, tmp_path, monkeypatch
+):
+    folder = with_changes(phantoms, tmp_path)
+    train_set, _ = open_sets(folder, CONFIG)
+    train_set.validate()
+    os.utime(folder / 'train_images.npy', ns=(1, 1))
+
+    def fail(*_):
+        raise OSError(errno.EIO, 'Input/output error')
+
+    monkeypatch.setattr(os, 'preadv', fail)
+    with pytest.raises(RunError, match=r'npy: cannot be read \(Input/output error') as caught:
+        train_set.refuse_changes()
+    assert 'The data changed' not in str(caught.value)
 
 
 PEAK_MEMORY = """

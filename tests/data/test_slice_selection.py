@@ -130,12 +130,15 @@ def copy_a_slice(folder):
             r'val\.csv: no such table; .*meta contains train',
         ),
         (remove('images/train/000002.png'), r'train: 000002\.png is missing among 5'),
-        (remove('images/train/000005.png'), r'5 pictures .* 6 rows'),
+        (
+            remove('images/train/000005.png'),
+            r'5 pictures \(NNNNNN\.png, the ending in small letters\), .* 6 rows',
+        ),
         (rewrite('ZOffset', 'Offset'), r"no column ZOffset_L3 or ZOffset among '', 'series', 'Off"),
         (rewrite('9.5,3', 'nan,3'), r"train\.csv: row 3, column ZOffset_L3: invalid offset 'nan'"),
         (rewrite('9.5,3', 'head,3'), r"invalid offset 'head': expected a number of mm"),
         (rewrite('9.5,3', '1e99,3'), r"row 3, column ZOffset_L3: invalid offset '1e99'"),
-        (rewrite('9.5,3', '9.5'), 'row 3 has 3 values, but the header names 4'),
+        (rewrite('9.5,3', '9.5'), 'row 3 has 3 values, but the first line, the header, names 4'),
         (
             rewrite(HEADER, f'{HEADER}_L3'),
             '2 columns have the name ZOffset_L3',
@@ -171,7 +174,10 @@ def repaint(change, split='train'):
     ('change', 'message'),
     [
         (repaint(lambda x: x * 0), r'images/train: each picture has a single grey value; map HU'),
-        (repaint(lambda x: x // 64), 'no pixel is brighter than 3; map HU with the window'),
+        (
+            repaint(lambda x: x // 64),
+            r'no pixel is brighter than 3; map HU with the window 40/400 to 0\.\.255\. If',
+        ),
         (copy_a_slice, 'the same picture'),
         (
             lambda folder: table(folder, 'ZOffset' + '\n0' * 6),
@@ -193,7 +199,7 @@ def test_what_is_improbable_is_said(folder):
     rows = [f'{name},{mm}' for name, mm in zip('aaab', (50, 60, 70, 80), strict=True)]
     table(folder, '\n'.join(['series,ZOffset', *rows]), 'val')
     write_png(folder / 'images/val/000001.png', np.zeros((9, 9), np.uint8))
-    inverted = repaint(lambda x: np.where(x < 32, 255, np.minimum(x, 254)).astype(np.uint8))
+    inverted = repaint(lambda x: np.where(x < 200, 255, np.minimum(x, 254)).astype(np.uint8))
     inverted(folder)
     in_train, in_val = (dataset.warnings() for dataset in validated(folder))
     assert [re.sub(r'^\S+: ', '', text) for text in in_train] == [
@@ -206,6 +212,11 @@ def test_what_is_improbable_is_said(folder):
         'a single grey value, as in 1 of 4 slices; leave them out',
         "2 series, such as 'a', are training series as well; validate on other patients",
     ]
+
+
+def test_pictures_cropped_to_the_body_raise_no_doubt(folder):
+    repaint(lambda x: np.maximum(x, 90))(folder)
+    assert validated(folder)[0].warnings() == []
 
 
 def test_pictures_in_memory_do_not_change(folder):

@@ -77,12 +77,14 @@ def grey(hu):
         (lambda x: grey(x).astype(np.uint8), 'slices of type uint8 cannot hold Hounsfield units'),
         (lambda x: (x + 1024).astype(np.uint16), 'slices of type uint16 cannot hold Hounsfield'),
         (lambda x: x.astype(np.int8), 'slices of type int8 cannot hold Hounsfield units'),
-        (lambda x: x > 0, 'slices of type bool: expected finite numbers'),
-        (lambda x: x.astype(complex), 'slices of type complex128: expected finite numbers'),
-        (lambda x: np.where(x == x.max(), np.nan, x), 'type float64: expected finite numbers'),
+        (lambda x: x > 0, 'slices of type bool: expected numbers'),
+        (lambda x: x.astype(complex), 'slices of type complex128: expected numbers'),
+        (lambda x: np.where(x == x.max(), np.nan, x), 'pixels are not finite; replace them'),
         (grey, 'slice 0: values from 0 to 255 are not HU, of which air and fat are below 0'),
         (lambda x: x + 1024, 'slice 0: values from 0 to .* are not HU'),
         (lambda x: x + 1000, r'slice 0: values from -24 to .* look like HU \+ 1024'),
+        (lambda x: x - 1024, r'slice 0: values from -2048 to .* look like HU - 1024'),
+        (lambda x: np.where(x == x.max(), 1e300, x), 'pixels are not finite; replace them'),
         (lambda x: x / 1000, 'slice 0: values from -1.024 to .* are scaled, not HU'),
         (lambda x: (x - x.mean()) / x.std(), 'are scaled, not HU'),
         (lambda x: np.stack([x[0], x[0] + 1024]), 'slice 1: .* are not HU'),
@@ -107,6 +109,7 @@ def test_what_looks_impossible_can_be_predicted_all_the_same(model, selector, im
     [
         lambda x: x * 0,
         lambda x: np.full_like(x, -1000),
+        lambda x: x % 50 - 1025,  # air, and its noise
         lambda x: x.clip(-160, 240),
         lambda x: np.where(x < -900, -3024, x),
         lambda x: x.astype('>i4'),
@@ -134,6 +137,13 @@ def test_without_the_window_grey_values_are_wanted(model, images):
             segment(slices)
 
 
+def test_strict_modes_of_jax_do_not_apply(finished_run, model, images):
+    _, expected = model(images[:1])
+    with jax.numpy_dtype_promotion('strict'), jax.transfer_guard('disallow_explicit'):
+        _, labels = load_model(finished_run.run_dir)(images[:1])
+    np.testing.assert_array_equal(labels, expected)
+
+
 def test_pickled_networks_predict_alike(model, selector, images):
     for predict in (model, selector):
         copy = pickle.loads(pickle.dumps(predict))
@@ -141,9 +151,16 @@ def test_pickled_networks_predict_alike(model, selector, images):
 
 
 def test_positions_that_are_not_in_mm_are_warned_of(selector, images):
-    with pytest.warns(UserWarning, match='3 slices within 0.006 mm: z must be in mm'):
-        selector.find(images[:3], [0.0, 0.003, 0.006])
+    for z, span in (([0.0, 0.003, 0.006], '0.006'), ([-1.0] * 3, '0')):
+        with pytest.warns(UserWarning, match=f'3 slices within {span} mm: z must be the position'):
+            selector.find(images[:3], z)
     selector.find(images[:3], [0.0, 0.0, 3.0])
+
+
+@pytest.mark.parametrize('z', [['a', 'b'], [0.0], [[0.0, 5.0]], [0.0, np.nan], [[0.0], 5.0], None])
+def test_positions_that_are_no_numbers_of_mm_are_refused(selector, images, z):
+    with pytest.raises(InputError, match='expected a finite position in mm for each of the 2'):
+        selector.find(images[:2], z)
 
 
 def test_positions_that_rise_towards_the_feet_are_warned_of(selector, monkeypatch):

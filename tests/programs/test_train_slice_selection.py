@@ -192,7 +192,7 @@ def final_state(run_dir, sets):
         (['-t', '0'], 'invalid --threshold=0'),
         (['--compression_rate', '1.5'], 'invalid --compression_rate=1.5'),
         (['-b', '128'], 'fewer than one batch of 128'),
-        (['-w', 'SEGMENTATION'], 'a segmentation network; expected a slice_selection'),
+        (['-w', 'SEGMENTATION'], 'a segmentation network; give the path of a slice'),
     ],
 )
 def test_wrong_input_prints_one_line_ends_with_code_two_and_writes_nothing(

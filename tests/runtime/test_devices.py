@@ -20,6 +20,18 @@ def test_devices_must_exist_and_divide_the_batch():
         choose_devices(8, 12)
 
 
+def test_variables_that_name_missing_devices_are_named(monkeypatch):
+    def fail():
+        raise RuntimeError("Unknown backend: 'gpu'")
+
+    monkeypatch.setattr(devices.jax, 'local_devices', fail)
+    monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+    monkeypatch.setenv('JAX_PLATFORM_NAME', 'gpu')
+    message = 'for JAX_PLATFORMS=cpu and JAX_PLATFORM_NAME=gpu .*, and unset JAX_PLATFORM_NAME'
+    with pytest.raises(InputError, match=message):
+        devices.refuse_no_device()
+
+
 @pytest.mark.parametrize(('in_use', 'available'), [(0, 10_000), (800, 10_000), (5000, 5800)])
 def test_memory_of_others_is_not_available_to_a_program(monkeypatch, in_use, available):
     """The 800 bytes of its argument may be on the device already; the result is as large."""

@@ -59,3 +59,18 @@ def test_an_error_of_the_disk_names_the_file(tmp_path, monkeypatch):
         pass
     assert files.explained(caught.value).startswith(f'{tmp_path}/file: Input/output error; the ')
     assert not os.listdir(tmp_path)
+
+
+def test_a_folder_in_place_of_the_file_is_named_with_a_remedy(tmp_path):
+    (tmp_path / 'file').mkdir()
+    with pytest.raises(OSError) as caught, files.replacing(str(tmp_path / 'file')):
+        pass
+    message = files.explained(caught.value)
+    assert message.startswith(f'{tmp_path}/file: ') and message.endswith('move it away')
+    assert os.listdir(tmp_path) == ['file']
+
+
+def test_an_error_of_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(OSError) as caught, files.replacing(str(tmp_path / 'file')):
+        (tmp_path / 'missing').read_text()
+    assert caught.value.filename == str(tmp_path / 'missing')

@@ -115,6 +115,17 @@ def test_a_missing_main_process_is_reported(monkeypatch):
         launch.join(run_config)
 
 
+def test_what_jax_cannot_detect_is_asked_for(monkeypatch):
+    def fail(*_, **__):
+        raise ValueError('coordinator_address should be defined.')
+
+    monkeypatch.setattr(jax.distributed, 'initialize', fail)
+    monkeypatch.setattr(launch, 'detect', lambda *_: Launch('srun', None, 4, 2))
+    message = r'process 2 of 4, started by srun: cannot join .* --coordinator_address=HOST:PORT'
+    with pytest.raises(InputError, match=rf'{message}.* alone, add --num_processes=1'):
+        launch.join(RunConfig())
+
+
 def test_gpus_that_jax_may_not_use_are_not_shared_out():
     environ = {**MPIRUN, 'OMPI_COMM_WORLD_LOCAL_SIZE': '3', 'JAX_PLATFORMS': 'cpu'}
     assert launch.detect(RunConfig(), environ).local_device_ids == ()

@@ -13,6 +13,14 @@ def test_the_limits_of_this_process_suffice_and_no_thread_is_left():
     assert threading.active_count() == threads
 
 
+@pytest.mark.parametrize(('nproc', 'needed'), [('1', '2,953'), ('8', '4,832')])
+def test_the_memory_needed_depends_on_the_cores_that_may_be_used(monkeypatch, nproc, needed):
+    monkeypatch.setenv('NPROC', nproc)
+    monkeypatch.setattr(resource, 'getrlimit', lambda kind: (2_900_000_000, -1))
+    with pytest.raises(InputError, match=rf'JAX needs {needed} MB on {nproc} cores'):
+        limits.refuse_small_limits()
+
+
 def test_too_few_threads_are_refused_with_their_number(monkeypatch):
     start, started = threading.Thread.start, []
 

@@ -23,7 +23,7 @@ TINY = ('-C', '4,8', '-M', '4', '-b', '4', '-e', '1', '-g', '1', '--name', 'run'
         (InputError('no such file'), 2, 'no such file'),
         (RunError('disk full'), 1, 'disk full'),
         (OSError(errno.EIO, 'Input/output error', 'x.npy'), 1, 'x.npy: Input/output error; the di'),
-        (MemoryError('of 8 GB'), 1, r'out of memory \(of 8 GB\); lower --batch_size'),
+        (MemoryError('of 8 GB'), 1, r'out of memory \(of 8 GB\); free some'),
         (KeyboardInterrupt(), 130, 'interrupted'),
         (Stopped(15), 143, ''),  # the training prints its own message
         (SystemExit(0), 0, ''),
