@@ -39,6 +39,11 @@ def window(hu: Array) -> Array:
     return ((hu - lowest) * (GREY_LEVELS / WINDOW_WIDTH)).clip(0, GREY_LEVELS - 1)
 
 
+def unwindow(grey: Array) -> Array:
+    """The inverse of `window` within 0..255: grey values to HU."""
+    return grey * (WINDOW_WIDTH / GREY_LEVELS) + (WINDOW_CENTRE - WINDOW_WIDTH / 2)
+
+
 def area_cm2(labels: Array, label: int, pixel_spacing_mm: tuple[float, float]) -> Array:
     """Area of a label in each slice.
 

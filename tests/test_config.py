@@ -4,6 +4,9 @@ import json
 import pytest
 
 from bodycomp_jax.config import (
+    LIGHT,
+    STRONG,
+    AugmentationConfig,
     DenseNetConfig,
     RunConfig,
     SegmentationConfig,
@@ -42,6 +45,27 @@ def test_a_config_of_an_older_version_has_defaults_for_new_options():
     assert from_json({'epochs': 3}) == SegmentationConfig(epochs=3)
 
 
+@pytest.mark.parametrize(('augment', 'level'), [(True, 'light'), (False, 'none')])
+def test_an_older_config_has_the_level_of_augmentation_that_it_meant(augment, level):
+    config = from_json({'augment': augment})
+    assert config == from_values(SegmentationConfig, {'augmentation': level})
+    assert config.augmentation.strengths == (LIGHT if augment else type(LIGHT)())
+    assert from_json(to_json(config)) == config
+
+
+def test_the_flag_of_older_versions_and_the_level_agree():
+    assert AugmentationConfig(augment=True, augmentation='light') == AugmentationConfig()
+    message = 'invalid --augmentation=strong: --noaugment means --augmentation=none; leave one out'
+    with pytest.raises(InputError, match=message):
+        AugmentationConfig(augment=False, augmentation='strong')
+
+
+def test_a_strength_that_is_given_replaces_that_of_the_level():
+    strong = AugmentationConfig(augmentation='strong', noise=3.0, flip=0.0)
+    assert strong.strengths == STRONG._replace(noise=3.0, flip=0.0)
+    assert AugmentationConfig(blur=2.0).strengths == LIGHT._replace(blur=2.0)
+
+
 @pytest.mark.parametrize('fields', [{'network': 'transformer'}, {'network': ['x']}, [1], None])
 def test_what_is_not_a_config_is_refused(fields):
     with pytest.raises(InputError, match='expected segmentation or slice_selection'):
@@ -78,6 +102,10 @@ def test_every_option_has_a_help_text_and_a_known_group(config_class):
         ({'learning_rate': float('nan')}, 'invalid --learning_rate=nan: '),
         ({'learning_rate': float('inf')}, 'invalid --learning_rate=inf: '),
         ({'seed': -1}, 'invalid --seed=-1: '),
+        ({'augmentation': 'heavy'}, 'invalid --augmentation=heavy: choose from none, light, '),
+        ({'rotation': -5.0}, r'invalid --rotation=-5.0: use a number in 0..180'),
+        ({'flip': 1.5}, r'invalid --flip=1.5: use a number in 0..1'),
+        ({'noise': float('nan')}, 'invalid --noise=nan: '),
         ({'loss': 'focal'}, 'invalid --loss=focal: choose from dice, dice_ce'),
         (
             {'compression_channels': (8, 0), 'decompression_channels': (8,)},

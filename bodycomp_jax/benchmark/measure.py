@@ -328,7 +328,7 @@ def _training_modes(case, training):
 
 def _prediction_modes(case, variables):
     network, dtype = case.config.network, case.task.model.dtype
-    model = PREDICTORS[network.kind](network, data_parallel.on_one_device(variables), dtype)
+    model = PREDICTORS[network.kind]([(network, data_parallel.on_one_device(variables))], dtype)
     slices = case.one_batch()['image']
     uploaded = jax.device_put(slices)
     program = model.program.lower(model.variables, uploaded).compile()
@@ -336,7 +336,7 @@ def _prediction_modes(case, variables):
         case.costs,
         len(slices),
         dtype,
-        num_parameters(model.variables),
+        num_parameters(variables),
         _nbytes((uploaded, program.out_info)),
     )
     memory, _ = program_memory(program, case.devices)

@@ -12,7 +12,7 @@ from bodycomp_jax.errors import RunError
 from bodycomp_jax.runtime.file_formats import START_BYTES, other_format
 from bodycomp_jax.runtime.files import explained
 
-FINAL_MODEL = 'final_model'
+FINAL_MODEL, METRICS = 'final_model', 'metrics.csv'
 NEW, OLD = f'.{FINAL_MODEL}.new', f'.{FINAL_MODEL}.old'  # while it is replaced
 LOST = 'corrupt_checkpoints'
 MAX_CONFIG_BYTES = 1 << 20

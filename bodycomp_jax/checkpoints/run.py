@@ -1,25 +1,18 @@
-"""The checkpoints of a run, and what a run that continues may change."""
+"""The checkpoints of a run."""
 
 import contextlib
-import dataclasses
 import os
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import jax
 from flax import serialization
 
-from bodycomp_jax.checkpoints import folder, keras_network, store
-from bodycomp_jax.checkpoints.network import load_network
-from bodycomp_jax.config import TrainerConfig, as_flag, from_json, from_values, to_json, to_values
-from bodycomp_jax.errors import InputError, RunError
-from bodycomp_jax.runtime.files import free_bytes
+from bodycomp_jax.checkpoints import folder, store
+from bodycomp_jax.config import TrainerConfig, to_json
+from bodycomp_jax.errors import RunError
 from bodycomp_jax.runtime.job import is_main_process
 from bodycomp_jax.runtime.processes import on_main_process
-
-METRICS = 'metrics.csv'
-MAX_UNSAVED_EPOCHS = 2  # written to metrics.csv before the first checkpoint is complete
 
 
 class RunCheckpoints:
@@ -259,157 +252,6 @@ class RunCheckpoints:
                 f'a checkpoint could not be saved in {self._run_dir} ({folder.reason(error)}); '
                 'earlier checkpoints are kept, training continues, and the next save will retry'
             )
-
-
-def load_pretrained(
-    run_dir: str,
-    config: TrainerConfig,
-    given: set[str],
-    warn: Callable[[str], None] = warnings.warn,
-) -> tuple[TrainerConfig, dict[str, Any] | None]:
-    """The config and the initial variables, from the network at `config.load_weights`.
-
-    Args:
-      run_dir: the folder of the run; its own network takes precedence if it has a checkpoint.
-      config: the hyper-parameters.
-      given: names of the options that the user gave; the other options of the network are taken
-        from the pretrained one.
-      warn: see `load_network`.
-
-    Returns:
-      (the config, the pretrained variables or None to draw them).
-
-    Raises InputError if the weights cannot be read or are of another network.
-    """
-    wanted = {name: v for name, v in to_values(config.network).items() if name in given}
-    options, variables = _read_pretrained(run_dir, config, wanted, warn)
-    if options is None:
-        return config, None
-    network = from_values(type(config.network), options | wanted)
-    return dataclasses.replace(config, network=network), variables
-
-
-@on_main_process
-def _read_pretrained(
-    run_dir: str, config: TrainerConfig, wanted: dict[str, Any], warn: Callable[[str], None]
-) -> list:
-    """[{option: value} of the network that the run starts from or continues, its variables].
-
-    [None, None] if the run starts from random weights.
-    """
-    path, kind = config.load_weights, config.network.kind
-    if path is None:
-        return [None, None]
-    started = _read_latest_documents(run_dir)
-    if started is not None:
-        return [to_values(from_json(started['config']).network), None]
-    if os.path.isfile(path):  # options that a Keras file leaves open are those of the config
-        determined = keras_network.read_options(path, kind)
-        wanted = {
-            n: v for n, v in to_values(config.network).items() if n not in determined
-        } | wanted
-    network = load_network(path, wanted, kind, warn)
-    return [to_values(network.config), network.variables]
-
-
-@on_main_process
-def refuse_config_change(run_dir: str, config: TrainerConfig) -> None:
-    """Raises InputError if the run in this folder was started with other hyper-parameters.
-
-    `config.epochs` may be more than the run was started with.
-    """
-    started = _read_latest_documents(run_dir)
-    if started is None:
-        return
-    fields, wanted = to_json(from_json(started['config'])), to_json(config)
-    if fields['network'] != wanted['network']:
-        raise InputError(
-            f'{run_dir}: the run in this folder trains a {fields["network"]} network; give '
-            'another --name'
-        )
-    for name, value in fields.items():
-        if name != 'epochs' and value != wanted[name]:
-            raise InputError(
-                f'{run_dir}: this run was started with {as_flag(name, value)}, not '
-                f'{as_flag(name, wanted[name])}; give the same value to continue it, or another '
-                '--name to start a new run'
-            )
-    if config.epochs < fields['epochs']:
-        raise InputError(
-            f'{run_dir}: this run was started with --epochs={fields["epochs"]}, which may be '
-            f'raised but not lowered to {config.epochs}; give another --name to start a new run'
-        )
-
-
-@on_main_process
-def refuse_data_change(run_dir: str, fingerprints: dict[str, Any]) -> None:
-    """Raises InputError if the run in this folder was started on other data.
-
-    Args:
-      run_dir: the folder of the run.
-      fingerprints: {split: {array: {property: value}}}; properties that an older version did not
-        record are not compared.
-    """
-    started = _read_latest_documents(run_dir)
-    if started is None:
-        return
-    for split, arrays in fingerprints.items():
-        for array, fingerprint in arrays.items():
-            recorded = started['progress']['data'].get(split, {}).get(array, {})
-            for name, value in fingerprint.items():
-                if recorded.get(name, value) != value:
-                    raise InputError(
-                        f'{run_dir}: this run was started on other {split} {array}: {name} was '
-                        f'{recorded[name]} and is {value}; give the same data, another --name, or '
-                        '--allow_data_change'
-                    )
-
-
-@on_main_process
-def refuse_lost_checkpoints(run_dir: str) -> None:
-    """Raises InputError if a run has results but no checkpoint, and would begin again."""
-    if folder.list_checkpoints(run_dir):
-        return
-    final_model = os.path.join(run_dir, folder.FINAL_MODEL)
-    has_model, epochs = os.path.lexists(final_model), _epochs_in_metrics(run_dir)
-    killed_early = epochs <= MAX_UNSAVED_EPOCHS and os.path.isdir(folder.checkpoints_dir(run_dir))
-    if has_model or (epochs and not killed_early):
-        results = final_model if has_model else os.path.join(run_dir, METRICS)
-        start = f', or --load_weights={final_model} to start from its weights' if has_model else ''
-        raise InputError(
-            f'{run_dir}: the checkpoints of this run are missing, and training would begin again '
-            f'and replace {results}; restore the folder checkpoints, or give another --name{start}'
-        )
-
-
-@on_main_process
-def refuse_small_disk(run_dir: str, state: Any, log_bytes: int) -> None:
-    """Raises InputError if checkpoints of such a state and `log_bytes` do not fit on the disk."""
-    needed = store.MAX_ON_DISK * sum(leaf.nbytes for leaf in jax.tree.leaves(state)) + log_bytes
-    free = free_bytes(run_dir)
-    if free + folder.bytes_on_disk(run_dir) < needed:
-        raise InputError(
-            f'{run_dir}: the checkpoints and figures of this run need about '
-            f'{needed / 1e6:,.1f} MB, but only {free / 1e6:,.1f} MB are free; free some '
-            'space or choose another output folder'
-        )
-
-
-def _read_latest_documents(run_dir: str) -> dict[str, Any] | None:
-    """{'config', 'progress'} of the latest checkpoint whose documents are valid, or None."""
-    for checkpoint in folder.list_checkpoints(run_dir):
-        with contextlib.suppress(folder.CorruptCheckpointError):
-            return store.read(checkpoint, 'config', 'progress')
-    return None
-
-
-def _epochs_in_metrics(run_dir: str) -> int:
-    """Number of epochs in metrics.csv; 0 if there is none."""
-    try:
-        with open(os.path.join(run_dir, METRICS), 'rb') as file:
-            return max(0, sum(1 for _ in file) - 1)
-    except FileNotFoundError:
-        return 0
 
 
 def _training_item(state: Any) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """Trained networks from disk, ready to predict."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 
 from bodycomp_jax.checkpoints.network import load_network
 from bodycomp_jax.config import DenseNetConfig, UNetConfig
+from bodycomp_jax.errors import InputError
 from bodycomp_jax.inference.predictors import Segmenter, SliceSelector
 from bodycomp_jax.runtime.devices import (
     compute_dtype,
@@ -17,12 +19,20 @@ from bodycomp_jax.runtime.devices import (
 PREDICTORS = {UNetConfig.kind: Segmenter, DenseNetConfig.kind: SliceSelector}
 
 
-def load_model(path: str | os.PathLike, **overrides: Any) -> Segmenter | SliceSelector:
-    """Loads a trained network for prediction.
+def load_model(
+    path: str | os.PathLike | Sequence[str | os.PathLike],
+    *,
+    test_time_flip: bool = False,
+    **overrides: Any,
+) -> Segmenter | SliceSelector:
+    """Loads a trained network, or several that predict together, for prediction.
 
     Args:
       path: a run folder (its `final_model`, else its best valid checkpoint), a checkpoint, a
-        `final_model` folder or a Keras file.
+        `final_model` folder or a Keras file. Several, as a list or separated by commas, predict the
+        mean of their probabilities or offsets, as the networks of a cross-validation do.
+      test_time_flip: whether a segmentation network also predicts the slices mirrored left to
+        right, in twice the time, and averages both.
       overrides: options that a Keras file leaves open, such as activation='elu',
         threshold=10.0 or levels=('L3', 'L1'); must agree with what the file determines.
 
@@ -30,11 +40,33 @@ def load_model(path: str | os.PathLike, **overrides: Any) -> Segmenter | SliceSe
       A function of HU slices: a `Segmenter` (tissue probabilities and labels) or a
       `SliceSelector` (offsets in mm from vertebral levels).
 
-    Raises InputError if there is no valid network or no device, and for a network that
-    contradicts `overrides`; RunError if its files cannot be read now.
+    Raises InputError if there is no valid network or no device, for a network that contradicts
+    `overrides`, and for networks that cannot predict together; RunError if files cannot be read
+    now.
     """
     refuse_no_device()
     with without_strict_modes():
-        config, variables, precision = load_network(os.fspath(path), overrides)
-        dtype = compute_dtype(precision, jax.local_devices())
-        return PREDICTORS[config.kind](config, variables, dtype)
+        networks = [load_network(each, overrides) for each in _paths(path)]
+        kind = networks[0].config.kind
+        if any(network.config.kind != kind for network in networks):
+            raise InputError(f'{path}: networks of different kinds; load each kind alone')
+        if test_time_flip and kind == DenseNetConfig.kind:
+            raise InputError(
+                f'{path}: test_time_flip does not apply to a slice-selection network, to which a '
+                'mirrored slice may be another level'
+            )
+        dtype = compute_dtype(networks[0].precision, jax.local_devices())
+        members: Any = [(network.config, network.variables) for network in networks]
+        options = {'test_time_flip': True} if test_time_flip else {}
+        return PREDICTORS[kind](members, dtype, **options)
+
+
+def _paths(path: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
+    """The path of each network; a comma is a part of a path that exists."""
+    if not isinstance(path, str | os.PathLike):
+        paths = [os.fspath(each) for each in path]
+        if not paths:
+            raise InputError('no path of a network is given; give at least one')
+        return paths
+    text = os.fspath(path)
+    return [text] if os.path.lexists(text) else text.split(',')

@@ -4,7 +4,7 @@ import functools
 import itertools
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from bodycomp_jax import ct, vertebrae
-from bodycomp_jax.config import DENSENET_SIDE, DenseNetConfig, UNetConfig
+from bodycomp_jax.config import DENSENET_SIDE, DenseNetConfig, UNetConfig, as_flag
 from bodycomp_jax.data.plausibility import refuse_impossible_slices, refuse_types_without_hu
 from bodycomp_jax.data.png import resized
 from bodycomp_jax.errors import InputError
@@ -26,29 +26,59 @@ MIN_SPACING = 0.1  # mm between slices; CT has none that are closer
 
 
 class Segmenter:
-    """Segments slices.
+    """Segments slices by one network, or by the mean of the probabilities of several.
 
     Attributes:
-      config: the options of the network.
-      variables: its weights and running batch statistics, on the device.
+      config: the options of the first network; all have its tissues and its window.
+      size_divisor: height and width of the slices must be multiples of this.
+      variables: of each network its weights and running batch statistics, on the device.
       program: the jit-compiled function of the variables and `[B, H, W]` slices.
     """
 
-    def __init__(self, config: UNetConfig, variables: Any, dtype: DTypeLike = jnp.float32):
-        """`dtype`: precision of the arithmetic."""
-        self.config, self.variables = config, jax.device_put(variables)
-        self._dtype = dtype
-        network = build_network(config, dtype=dtype)
+    def __init__(
+        self,
+        networks: Sequence[tuple[UNetConfig, Any]],
+        dtype: DTypeLike = jnp.float32,
+        *,
+        test_time_flip: bool = False,
+    ):
+        """Puts the networks on the device.
 
-        def segment(variables, slices):
-            logits: Any = network.apply(variables, preprocess(config, slices))
-            probabilities = jax.nn.softmax(logits)
+        Args:
+          networks: (options, variables) of each.
+          dtype: precision of the arithmetic.
+          test_time_flip: whether each network also predicts the slices mirrored left to right.
+
+        Raises InputError if the networks differ in their tissues or in the window.
+        """
+        configs = [config for config, _ in networks]
+        _refuse_differences(configs, 'thoracic_model', 'apply_window_function')
+        self.config = configs[0]
+        self.size_divisor = max(config.size_divisor for config in configs)
+        self.variables = jax.device_put(tuple(variables for _, variables in networks))
+        self._pickled = configs, dtype, test_time_flip
+        applied = [functools.partial(_apply, build_network(c, dtype=dtype), c) for c in configs]
+
+        def segment(all_variables, slices):
+            found = [
+                jax.nn.softmax(apply(variables, slices))
+                for apply, variables in zip(applied, all_variables, strict=True)
+            ]
+            if test_time_flip:
+                mirrored = slices[:, :, ::-1]
+                found += [
+                    jax.nn.softmax(apply(variables, mirrored))[:, :, ::-1]
+                    for apply, variables in zip(applied, all_variables, strict=True)
+                ]
+            probabilities = _mean(found)
             return probabilities, probabilities.argmax(-1).astype(jnp.uint8)
 
         self.program = jax.jit(segment)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.config, jax.device_get(self.variables), self._dtype)
+        configs, dtype, test_time_flip = self._pickled
+        networks = list(zip(configs, jax.device_get(self.variables), strict=True))
+        return functools.partial(type(self), test_time_flip=test_time_flip), (networks, dtype)
 
     def __call__(
         self, slices: np.ndarray, *, check_values: bool = True
@@ -63,12 +93,12 @@ class Segmenter:
           (`[B, H, W, C]` float32 probabilities, class 0 the background;
            `[B, H, W]` uint8 labels).
 
-        Raises InputError if H or W is not a multiple of `config.size_divisor`, a pixel is not
+        Raises InputError if H or W is not a multiple of `size_divisor`, a pixel is not
         finite, or the slices cannot be HU.
         """
         apply_window = self.config.apply_window_function
         slices = _validated(slices, apply_window)
-        divisor = self.config.size_divisor
+        divisor = self.size_divisor
         if slices.ndim != 3 or any(n == 0 or n % divisor for n in slices.shape[1:]):
             raise InputError(
                 f'invalid slices of shape {slices.shape}: expected [slices, height, width] with '
@@ -88,26 +118,45 @@ class Segmenter:
 class SliceSelector:
     """Predicts the offset of slices from vertebral levels, and finds the levels in a series.
 
+    It predicts by one network, or by the mean of the offsets of several.
+
     Attributes:
-      config: the options of the network.
-      variables: its weights and running batch statistics, on the device.
+      config: the options of the first network; all have its levels and its threshold.
+      variables: of each network its weights and running batch statistics, on the device.
       program: the jit-compiled function of the variables and `[B, 256, 256]` grey values.
     """
 
-    def __init__(self, config: DenseNetConfig, variables: Any, dtype: DTypeLike = jnp.float32):
-        """`dtype`: precision of the arithmetic."""
-        self.config, self.variables = config, jax.device_put(variables)
-        self._dtype = dtype
-        network = build_network(config, dtype=dtype)
+    def __init__(
+        self, networks: Sequence[tuple[DenseNetConfig, Any]], dtype: DTypeLike = jnp.float32
+    ):
+        """Puts the networks on the device.
 
-        def offsets(variables, images):
-            logits: Any = network.apply(variables, preprocess(config, images))
-            return config.threshold * logits
+        Args:
+          networks: (options, variables) of each.
+          dtype: precision of the arithmetic.
+
+        Raises InputError if the networks differ in their levels or their threshold.
+        """
+        configs = [config for config, _ in networks]
+        _refuse_differences(configs, 'levels', 'threshold')
+        self.config = configs[0]
+        self.variables = jax.device_put(tuple(variables for _, variables in networks))
+        self._pickled = configs, dtype
+        applied = [functools.partial(_apply, build_network(c, dtype=dtype), c) for c in configs]
+
+        def offsets(all_variables, images):
+            found = [
+                apply(variables, images)
+                for apply, variables in zip(applied, all_variables, strict=True)
+            ]
+            return configs[0].threshold * _mean(found)
 
         self.program = jax.jit(offsets)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.config, jax.device_get(self.variables), self._dtype)
+        configs, dtype = self._pickled
+        networks = list(zip(configs, jax.device_get(self.variables), strict=True))
+        return type(self), (networks, dtype)
 
     def __call__(self, slices: np.ndarray, *, check_values: bool = True) -> np.ndarray:
         """Predicts the offsets of any number of slices.
@@ -171,6 +220,27 @@ class SliceSelector:
             level: vertebrae.find_level(z, offsets[:, i], self.config.threshold)
             for i, level in enumerate(self.config.levels)
         }
+
+
+def _apply(network: Any, config: Any, variables: Any, slices: jax.Array) -> Any:
+    """The outputs of a network for slices as they are on disk."""
+    return network.apply(variables, preprocess(config, slices))
+
+
+def _mean(arrays: Sequence[jax.Array]) -> jax.Array:
+    return functools.reduce(jnp.add, arrays) / len(arrays)
+
+
+def _refuse_differences(configs: Sequence[Any], *names: str) -> None:
+    """Raises InputError if networks that predict together have different options."""
+    for name in names:
+        first, *others = (getattr(config, name) for config in configs)
+        for other in others:
+            if other != first:
+                raise InputError(
+                    f'networks with {as_flag(name, first)} and with {as_flag(name, other)} cannot '
+                    'predict together; load each alone'
+                )
 
 
 def _positions(z: Any, count: int) -> np.ndarray:

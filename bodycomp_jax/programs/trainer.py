@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bodycomp_jax.checkpoints.run import load_pretrained
+from bodycomp_jax.checkpoints.continuing import load_pretrained
 from bodycomp_jax.config import RunConfig
 from bodycomp_jax.errors import InputError, on_all_processes
 from bodycomp_jax.runtime import flags, launch

@@ -71,7 +71,8 @@ def replacing(path: str, *, binary: bool = False) -> Iterator[IO[Any]]:
 
     An OSError names the path.
     """
-    temporary = f'{path}.tmp'
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f'.{name}.new')
     try:
         with _new_file(temporary, binary) as file:
             yield file

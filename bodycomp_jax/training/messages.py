@@ -62,6 +62,12 @@ def describe_epoch(spec: RunSpec, history: list[Row]) -> str:
     return '  '.join(parts)
 
 
+def describe_advice(spec: RunSpec, history: list[Row]) -> list[str]:
+    """What the last epoch says about the training, and the epoch before did not."""
+    before = spec.task.advice(history[:-1])
+    return [text for what, text in spec.task.advice(history).items() if what not in before]
+
+
 def describe_stop(spec: RunSpec, step: int, stop_signal: int) -> str:
     """Which signal stopped the run, and how to continue it."""
     name = signal.Signals(stop_signal).name

@@ -15,7 +15,7 @@ from tensorboardX import summary
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import RecordWriter
 
-from bodycomp_jax.checkpoints.run import METRICS
+from bodycomp_jax.checkpoints.folder import METRICS
 from bodycomp_jax.runtime.files import explained, replacing
 from bodycomp_jax.runtime.job import is_main_process
 from bodycomp_jax.runtime.processes import on_main_process

@@ -19,6 +19,7 @@ from bodycomp_jax.runtime.processes import on_main_process
 DEFAULT_NAME = 'untitled_model_%Y_%m_%d_%H_%M_%S_%f'  # jobs may start in the same second
 MAX_NAME_BYTES = 255
 LOCK = '.lock'
+OWN_FOLDERS = ('checkpoints', 'final_model', 'tensorboard_log')
 MARKS = ('args.json', LOCK)  # at least one is in every folder of a run
 
 
@@ -45,12 +46,13 @@ def run_folder(run: RunConfig) -> str:
         raise InputError(
             f'{run_dir}: this folder holds files that are not a run; choose another --name'
         )
-    for folder, _, _ in os.walk(run_dir):
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise InputError(
-                f'{folder}: not writable for this user; let its owner run chmod -R g+w {run_dir}, '
-                'or give another --name'
-            )
+    for name in OWN_FOLDERS:
+        for folder, _, _ in os.walk(os.path.join(run_dir, name)):
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise InputError(
+                    f'{folder}: not writable for this user; let its owner run chmod -R g+w '
+                    f'{run_dir}, or give another --name'
+                )
     return run_dir
 
 

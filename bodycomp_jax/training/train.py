@@ -5,13 +5,13 @@ from typing import Any
 
 import jax
 
-from bodycomp_jax.checkpoints.run import (
-    RunCheckpoints,
+from bodycomp_jax.checkpoints.continuing import (
     refuse_config_change,
     refuse_data_change,
     refuse_lost_checkpoints,
     refuse_small_disk,
 )
+from bodycomp_jax.checkpoints.run import RunCheckpoints
 from bodycomp_jax.config import to_json, to_values
 from bodycomp_jax.errors import Stopped
 from bodycomp_jax.runtime import arithmetic
@@ -67,6 +67,8 @@ def train(spec: RunSpec, pretrained: dict[str, Any] | None = None) -> None:
                     if figures is not None:
                         log.write(progress.history, figures)
                         terminal.line(messages.describe_epoch(spec, progress.history))
+                        for advice in messages.describe_advice(spec, progress.history):
+                            terminal.line(f'WARNING: {advice}')
                     checkpoints.save(state, progress.to_json())
         checkpoints.finish()
         if stop.stop_signal and len(progress.history) < spec.config.epochs:
@@ -87,6 +89,7 @@ def _validated_start(
         flags={**to_json(spec.config), 'allow_data_change': spec.settings.allow_data_change},
         devices=[device.id for device in spec.devices],
         versions=versions(),
+        xla_flags=os.environ.get('XLA_FLAGS', ''),
     )
     refuse_lost_checkpoints(spec.run_dir)
     refuse_config_change(spec.run_dir, spec.config)

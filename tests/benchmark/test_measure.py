@@ -13,7 +13,11 @@ from helpers import SIDE, tiny_config
 from bodycomp_jax.benchmark import measure, roofline
 from bodycomp_jax.benchmark.costs import densenet_costs
 from bodycomp_jax.benchmark.measure import BenchmarkConfig, Mode
-from bodycomp_jax.config import DenseNetConfig, SliceSelectionConfig
+from bodycomp_jax.config import (
+    DenseNetConfig,
+    SliceSelectionAugmentationConfig,
+    SliceSelectionConfig,
+)
 from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.runtime.devices import program_memory
 
@@ -141,7 +145,11 @@ def test_one_device_sends_nothing():
 
 def test_the_slice_selection_network_is_measured_too(half_a_second):
     network = DenseNetConfig(nb_layers_per_block=1, nb_blocks=1, nb_initial_filters=2)
-    config = SliceSelectionConfig(network=network, batch_size=2, augment=False)
+    config = SliceSelectionConfig(
+        network=network,
+        augmentation=SliceSelectionAugmentationConfig(augmentation='none'),
+        batch_size=2,
+    )
     bench = BenchmarkConfig(image_size=64, slices=4)
     about, rows = measure.measure(bench, config, jax.local_devices()[:1])
     assert about['network'] == 'slice_selection'

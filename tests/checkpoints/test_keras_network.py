@@ -16,7 +16,7 @@ from keras_files import (
     write_keras_3,
 )
 
-from bodycomp_jax.checkpoints import keras_network, network, run, store
+from bodycomp_jax.checkpoints import continuing, keras_network, network, store
 from bodycomp_jax.config import (
     DenseNetConfig,
     SegmentationConfig,
@@ -89,7 +89,7 @@ def test_unets_of_the_reference_keep_their_probabilities_and_loss(name):
     config, variables = keras_network.read(REFERENCE / f'{name}.model.hdf5', {})
     assert config.activation == overrides.get('activation', 'relu')
     assert config.thoracic_model == ('elu' in name)
-    assert_equal(model.variables, variables)
+    assert_equal(model.variables, (variables,))
     logits = np.log(np.maximum(expected['probabilities'], 1e-37))
     loss = dice_loss(logits, expected['masks'][..., 0])
     assert loss == pytest.approx(float(expected['loss']), abs=1e-6)
@@ -214,7 +214,7 @@ def test_conversion_there_and_back_changes_no_bit(tmp_path, make):
 def pretrained(config_class, run_dir, *arguments):
     """The config and variables for the command line of a trainer."""
     (config,), given = flags.parse(['train.py', *map(str, arguments)], '', config_class)
-    return run.load_pretrained(run_dir, config, given)
+    return continuing.load_pretrained(run_dir, config, given)
 
 
 def test_training_starts_from_a_keras_file(tmp_path, unet_file):
@@ -227,7 +227,7 @@ def test_training_starts_from_a_keras_file(tmp_path, unet_file):
     masks = np.load(tmp_path / 'train_masks.npy')[..., 0]
     model = load_model(unet_file)
     logits, _ = build_network(model.config).apply(
-        model.variables, preprocess(model.config, images), train=True, mutable=['batch_stats']
+        *model.variables, preprocess(model.config, images), train=True, mutable=['batch_stats']
     )
     found = [float(row['train_loss']) for row in read_rows(run_dir / 'metrics.csv')]
     assert found[0] == pytest.approx(dice_loss(logits, masks), abs=1e-5)
@@ -250,7 +250,7 @@ def test_options_without_flags_follow_a_run(tmp_path, finished_run):
     for weights in (finished_run.run_dir, finished_run.run_dir / 'final_model'):
         config, variables = pretrained(SegmentationConfig, tmp_path, '-w', weights)
         assert config.network.compression_channels == (4, 8)
-        assert_equal(variables, load_model(weights).variables)
+        assert_equal((variables,), load_model(weights).variables)
     config, _ = pretrained(SegmentationConfig, finished_run.run_dir, '-w', tmp_path / 'gone')
     assert config.network.compression_channels == (4, 8)  # that run continues
 

@@ -6,11 +6,11 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from helpers import SIDE, tiny_config, train_tiny
+from helpers import SIDE, tiny_config
 
 from bodycomp_jax import load_model
 from bodycomp_jax.checkpoints import store
-from bodycomp_jax.checkpoints.run import RunCheckpoints, load_pretrained
+from bodycomp_jax.checkpoints.run import RunCheckpoints
 from bodycomp_jax.config import from_json
 from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.training.state import initial_state
@@ -302,25 +302,6 @@ def test_a_replacement_of_the_final_model_that_was_killed_is_ended(run_copy):
         assert not old.exists() and not new.exists()
 
 
-@pytest.mark.parametrize('lost', ['checkpoints', 'checkpoints and final_model'])
-def test_a_run_without_its_checkpoints_does_not_begin_again(run_copy, data_dir, lost):
-    for name in lost.split(' and '):
-        shutil.rmtree(run_copy / name)
-    before = {path: path.stat().st_mtime_ns for path in run_copy.rglob('*')}
-    with pytest.raises(InputError, match='the checkpoints of this run are missing'):
-        train_tiny(data_dir, run_copy, tiny_config())
-    assert {path: path.stat().st_mtime_ns for path in run_copy.rglob('*')} == before
-
-
-def test_a_run_killed_before_its_first_checkpoint_begins_again(run_copy, data_dir):
-    shutil.rmtree(run_copy / 'final_model')
-    for checkpoint in (run_copy / 'checkpoints').iterdir():
-        shutil.rmtree(checkpoint)
-    rows = (run_copy / 'metrics.csv').read_text().splitlines(keepends=True)
-    (run_copy / 'metrics.csv').write_text(''.join(rows[:3]))
-    assert 'starts' in train_tiny(data_dir, run_copy, tiny_config(epochs=1))
-
-
 def test_a_checkpoint_of_another_optimizer_is_not_called_corrupt(run_copy):
     state = state_of(tiny_config())
     other = state.replace(opt_state=(*state.opt_state, {'more': np.zeros(3, np.float32)}))
@@ -346,41 +327,3 @@ def test_args_json_rebuilds_the_network(finished_run):
     args = json.loads((finished_run.run_dir / 'args.json').read_text())
     assert from_json(args) == finished_run.config
     assert args['versions']['jax'] == jax.__version__
-
-
-@pytest.mark.parametrize(
-    ('changes', 'message'),
-    [
-        ({'learning_rate': 0.5}, '--learning_rate=0.01, not --learning_rate=0.5'),
-        ({'compression_channels': (4, 9)}, '=4,8, not --compression_channels=4,9'),
-        ({'augment': False}, '--augment, not --noaugment'),
-        ({'epochs': 2}, '--epochs=3, which may be raised but not lowered to 2'),
-    ],
-)
-def test_a_run_continues_only_with_its_own_hyperparameters(
-    finished_run, data_dir, changes, message
-):
-    before = (finished_run.run_dir / 'args.json').read_text()
-    with pytest.raises(InputError, match=message):
-        train_tiny(data_dir, finished_run.run_dir, tiny_config(**changes))
-    assert (finished_run.run_dir / 'args.json').read_text() == before
-
-
-def test_pretrained_weights_bring_the_options_of_their_network(finished_run, tmp_path):
-    weights = str(finished_run.run_dir)
-    config = tiny_config(load_weights=weights, epochs=1)
-    with_defaults = tiny_config(
-        load_weights=weights,
-        epochs=1,
-        compression_channels=(9, 9, 9),
-        decompression_channels=(9, 9),
-    )
-    for given, given_config in (({'num_convs'}, config), (set(), with_defaults)):
-        loaded, variables = load_pretrained(str(tmp_path), given_config, given)
-        assert loaded == config
-        jax.tree.map(np.testing.assert_array_equal, variables, load_model(weights).variables)
-    assert load_pretrained(str(tmp_path), tiny_config(), set()) == (tiny_config(), None)
-    assert load_pretrained(weights, with_defaults, set()) == (config, None)  # that run continues
-    other = tiny_config(load_weights=weights, num_convs=2)
-    with pytest.raises(InputError, match='this network has --num_convs=1, not --num_convs=2'):
-        load_pretrained(str(tmp_path), other, {'num_convs'})

@@ -1,4 +1,6 @@
+import dataclasses
 import errno
+import pickle
 import shutil
 import subprocess
 import sys
@@ -11,8 +13,14 @@ from helpers import SIDE
 import bodycomp_jax
 from bodycomp_jax import load_model
 from bodycomp_jax.checkpoints import folder, store
-from bodycomp_jax.config import to_json
+from bodycomp_jax.config import TRAINERS, DenseNetConfig, from_values, to_json, to_values
 from bodycomp_jax.errors import InputError, RunError
+from bodycomp_jax.models.build import variable_shapes
+
+
+@pytest.fixture(scope='module')
+def images(data_dir):
+    return np.load(data_dir / 'val_images.npy')[..., 0]
 
 
 @pytest.mark.processes
@@ -64,6 +72,55 @@ def test_a_library_that_switches_on_x64_changes_nothing(finished_run):
         probabilities, _ = load_model(finished_run.run_dir)(slices)
     assert probabilities.dtype == np.float32
     np.testing.assert_array_equal(probabilities, expected)
+
+
+def test_several_runs_predict_the_mean_of_their_probabilities(finished_run, images):
+    runs = [finished_run.run_dir / 'checkpoints' / step for step in ('4', '6')]
+    single = [load_model(run) for run in runs]
+    expected = np.mean([model(images)[0] for model in single], axis=0)
+    for path in (runs, ','.join(map(str, runs))):
+        probabilities, labels = load_model(path)(images)
+        np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+        np.testing.assert_array_equal(labels, probabilities.argmax(-1))
+    assert not np.allclose(expected, single[0](images)[0])
+
+
+def test_a_path_with_a_comma_is_a_path(finished_run, tmp_path, images):
+    shutil.copytree(finished_run.run_dir / 'final_model', tmp_path / 'a,b')
+    expected, _ = load_model(finished_run.run_dir)(images)
+    np.testing.assert_array_equal(load_model(tmp_path / 'a,b')(images)[0], expected)
+
+
+def test_mirrored_slices_are_predicted_too(finished_run, images):
+    plain, flipped = load_model(finished_run.run_dir), images[:, :, ::-1]
+    expected = (plain(images)[0] + plain(flipped)[0][:, :, ::-1]) / 2
+    model = load_model(finished_run.run_dir, test_time_flip=True)
+    for each in (model, pickle.loads(pickle.dumps(model))):
+        np.testing.assert_allclose(each(images)[0], expected, atol=1e-6)
+
+
+def test_networks_that_cannot_predict_together_are_refused(finished_run, tmp_path):
+    config = DenseNetConfig(nb_layers_per_block=1, nb_blocks=1, levels=('L3', 'L1'))
+    for name, network in (
+        ('level', config),
+        ('levels', dataclasses.replace(config, levels=('L1', 'L3'))),
+        ('thoracic', dataclasses.replace(finished_run.config.network, thoracic_model=True)),
+    ):
+        fields = to_json(from_values(TRAINERS[network.kind], to_values(network)))
+        variables = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), variable_shapes(network))
+        store.write(tmp_path / name, config=fields, variables=variables)
+    run_dir = finished_run.run_dir
+    for paths, message in (
+        ([run_dir, tmp_path / 'level'], 'networks of different kinds'),
+        ([run_dir, tmp_path / 'thoracic'], '--nothoracic_model and with --thoracic_model cannot'),
+        ([tmp_path / 'level', tmp_path / 'levels'], 'levels=L3,L1 and with --levels=L1,L3 cannot'),
+        ([], 'no path of a network'),
+        ([run_dir, tmp_path / 'gone'], 'gone: no model found'),
+    ):
+        with pytest.raises(InputError, match=message):
+            load_model(paths)
+    with pytest.raises(InputError, match='test_time_flip does not apply'):
+        load_model(tmp_path / 'level', test_time_flip=True)
 
 
 def test_where_no_model_is_the_message_says_what_to_give(tmp_path):

@@ -64,7 +64,7 @@ def selector():
     )
     image = jnp.zeros((1, DENSENET_SIDE, DENSENET_SIDE, 1))
     variables = jax.jit(build_network(config).init)(jax.random.key(0), image)
-    return predictors.SliceSelector(config, {'batch_stats': {}, **variables})
+    return predictors.SliceSelector([(config, {'batch_stats': {}, **variables})])
 
 
 def grey(hu):
@@ -129,7 +129,7 @@ def test_every_slice_of_a_trunk_can_be_hu(selector):
 
 def test_without_the_window_grey_values_are_wanted(model, images):
     config = dataclasses.replace(model.config, apply_window_function=False)
-    segment = predictors.Segmenter(config, model.variables)
+    segment = predictors.Segmenter([(config, *model.variables)])
     as_bytes = grey(images[:1]).astype(np.uint8)
     np.testing.assert_array_equal(segment(as_bytes)[1], segment(as_bytes.astype(np.int16))[1])
     for slices in (images[:1], as_bytes / 255):

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import optax
 
-from bodycomp_jax.checkpoints.run import load_pretrained
+from bodycomp_jax.checkpoints.continuing import load_pretrained
 from bodycomp_jax.config import RunConfig, SegmentationConfig
 from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.runtime import flags, job, launch, processes, program

@@ -48,7 +48,7 @@ def test_an_unwritable_folder_is_refused(tmp_path, monkeypatch):
 
 def test_a_link_in_place_of_the_temporary_file_is_not_followed(tmp_path):
     (tmp_path / 'thesis').write_text('precious')
-    (tmp_path / 'file.tmp').symlink_to(tmp_path / 'thesis')
+    (tmp_path / '.file.new').symlink_to(tmp_path / 'thesis')
     with files.replacing(str(tmp_path / 'file')) as file:
         file.write('new')
     assert (tmp_path / 'thesis').read_text() == 'precious'

@@ -59,7 +59,7 @@ def test_short_flags_of_the_reference():
 def test_switches_can_be_switched_off():
     _, config, given = parse('data', 'out', '--noapply_window_function', '--noaugment')
     assert not config.network.apply_window_function
-    assert not config.augment
+    assert config.augmentation.augmentation == 'none'
     assert given >= {'apply_window_function', 'augment'}
 
 

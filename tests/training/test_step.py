@@ -112,11 +112,14 @@ def test_a_step_in_bfloat16_is_close_to_one_in_float32(batch):
     assert error < 0.3
 
 
-def test_augmented_pixels_do_not_depend_on_the_number_of_devices(batch):
+@pytest.mark.parametrize('level', ['light', 'strong'])
+def test_augmented_pixels_do_not_depend_on_the_number_of_devices(batch, level):
+    task = sgd_task(augmentation=level)
+
     def augmented(seed, batch):
         indices = data_parallel.example_indices(len(batch['image']))
         keys = jax.vmap(functools.partial(jax.random.fold_in, jax.random.key(seed)))(indices)
-        return data_parallel.gather_examples(jax.vmap(sgd_task().augment)(keys, batch))
+        return data_parallel.gather_examples(jax.vmap(task.augment)(keys, batch))
 
     results = []
     for num_devices in (1, 2, 8):

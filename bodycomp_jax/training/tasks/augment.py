@@ -1,73 +1,162 @@
-"""Random rotation and shift of a slice and, if it has any, of its labels."""
+"""Random changes of a slice and its labels, as between patients, scanners and protocols.
 
+A transform is a pure function of a key and of the pixels; batch and devices do not matter.
+"""
+
+import functools
+import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-MAX_ROTATION = 5.0  # degrees
-MAX_SHIFT = 0.05  # of each side
+from bodycomp_jax import ct
+from bodycomp_jax.config import Strengths
 
 Example = dict[str, Any]
 
+PROBABILITY = 0.5  # with which a transform of the grey values changes a slice
+FIRST_KEY = 1000  # beyond the numbers that `_source` draws from the same key
 
-def rotate_and_shift(key: jax.Array, example: Example) -> Example:
-    """One random affine map for a slice and its labels.
+
+def augmentation(
+    strengths: Strengths, *, grey: bool, black_outside: bool = False
+) -> Callable[[jax.Array, Example], Example]:
+    """All transforms with a strength, one after the other.
+
+    Args:
+      strengths: of each transform.
+      grey: the images are grey values in 0..255, not HU.
+      black_outside: what a move uncovers is 0, not the nearest pixel of the edge.
+
+    Returns:
+      A function of a key and an example: 'image' `[H, W]` of any real dtype, 'mask' `[H, W]`
+      integers if it has labels, and more. It returns the example with 'image' float32 and 'mask'
+      in its own dtype; without strengths, the example as it is.
+    """
+    moves = strengths._replace(**dict.fromkeys(_names(TRANSFORMS), 0.0)) != Strengths()
+    transforms = [
+        (FIRST_KEY + i, functools.partial(transform, limit=getattr(strengths, transform.__name__)))
+        for i, transform in enumerate(TRANSFORMS)
+        if getattr(strengths, transform.__name__) > 0
+    ]
+
+    def augmented(key: jax.Array, example: Example) -> Example:
+        if moves:
+            example = move(key, example, strengths, black_outside=black_outside)
+        if not transforms:
+            return example
+        image = example['image'].astype(jnp.float32)
+        image = ct.unwindow(image) if grey else image
+        for number, transform in transforms:
+            image = _sometimes(transform, jax.random.fold_in(key, number), image)
+        return {**example, 'image': ct.window(image) if grey else image}
+
+    return augmented
+
+
+def move(key: jax.Array, example: Example, strengths: Strengths, *, black_outside: bool) -> Example:
+    """One random affine map for a slice and its labels: rotation, scale, aspect, flip and shift.
 
     The slice is interpolated linearly, in HU, like partial volume; the labels take the nearest
-    neighbour, which keeps them labels. Outside the slice the nearest edge pixel repeats.
-
-    Args:
-      key: of jax.random.
-      example: 'image' `[H, W]` of any real dtype, 'mask' `[H, W]` integers, and more.
-
-    Returns:
-      The example with 'image' float32 and 'mask' in its own dtype.
+    neighbour, which keeps them labels. Outside the slice the nearest edge pixel repeats, or all
+    is 0.
     """
-    H, W = example['mask'].shape
-    y, x = _source(key, H, W)
-    y, x = y.clip(0, H - 1), x.clip(0, W - 1)
-    return {
+    image = example['image']
+    H, W = image.shape
+    y, x = _source(key, H, W, strengths)
+    rim = 1 if black_outside else 0
+    image = jnp.pad(image, rim) if rim else image
+    moved = {
         **example,
-        'image': _linear(example['image'], y, x),
-        'mask': _nearest(example['mask'], y, x),
+        'image': _linear(
+            image, (y + rim).clip(0, H - 1 + 2 * rim), (x + rim).clip(0, W - 1 + 2 * rim)
+        ),
     }
+    if 'mask' in example:
+        moved['mask'] = _nearest(example['mask'], y.clip(0, H - 1), x.clip(0, W - 1))
+    return moved
 
 
-def rotate_and_shift_slice(key: jax.Array, example: Example) -> Example:
-    """The same map for a slice without labels; the outside is black.
-
-    Args:
-      key: of jax.random.
-      example: 'image' `[H, W]` grey values, and more.
-
-    Returns:
-      The example with 'image' float32, interpolated linearly.
-    """
-    H, W = example['image'].shape
-    y, x = _source(key, H, W)
-    framed = jnp.pad(example['image'], 1)
-    return {
-        **example,
-        'image': _linear(framed, (y + 1).clip(0, H + 1), (x + 1).clip(0, W + 1)),
-    }
+def blur(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
+    """A Gaussian blur with a standard deviation of up to `limit` pixels."""
+    sd = jax.random.uniform(key, minval=0.01, maxval=limit)
+    return _along_both_axes(
+        image,
+        math.ceil(3 * limit),
+        lambda centre, x: jax.scipy.special.ndtr((x - centre) * (1 / sd)),
+    )
 
 
-def identity(key: jax.Array, example: Example) -> Example:
-    """No augmentation."""
-    return example
+def low_resolution(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
+    """Means over pixels up to 1 + `limit` times as wide, interpolated linearly in between."""
+    per_pixel = 1 / jax.random.uniform(key, minval=1.0, maxval=1.0 + limit)
+
+    def reached(centre, x):
+        position = centre * per_pixel - 0.5  # counted in wide pixels
+        first = jnp.floor(position)
+        of_first, of_second = ((x * per_pixel - n).clip(0, 1) for n in (first, first + 1))
+        return of_first + (position - first) * (of_second - of_first)
+
+    return _along_both_axes(image, math.ceil(1.5 * (1 + limit)), reached)
 
 
-def _source(key: jax.Array, H: int, W: int) -> tuple[jax.Array, jax.Array]:
+def noise(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
+    """White noise with a standard deviation of up to `limit` HU."""
+    of_sd, of_pixels = jax.random.split(key)
+    sd = jax.random.uniform(of_sd, maxval=limit)
+    return image + sd * jax.random.normal(of_pixels, image.shape)
+
+
+def hu_gain(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
+    """HU times 1 - `limit` to 1 + `limit`, as with another tube voltage."""
+    return image * (1 + limit * _plus_minus(key))
+
+
+def hu_offset(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
+    """HU plus or minus up to `limit`, as with a contrast agent."""
+    return image + limit * _plus_minus(key)
+
+
+def gamma(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
+    """The HU within the window bent by an exponent of 1 / (1 + `limit`) to 1 + `limit`."""
+    lowest = ct.WINDOW_CENTRE - ct.WINDOW_WIDTH / 2
+    fraction = (image - lowest) / ct.WINDOW_WIDTH
+    bent = fraction.clip(0, 1) ** ((1 + limit) ** _plus_minus(key))
+    return jnp.where((fraction > 0) & (fraction < 1), lowest + ct.WINDOW_WIDTH * bent, image)
+
+
+TRANSFORMS = (blur, low_resolution, noise, hu_gain, hu_offset, gamma)  # of the grey values
+
+
+def _names(functions):
+    return [function.__name__ for function in functions]
+
+
+def _sometimes(transform: Callable, key: jax.Array, image: jax.Array) -> jax.Array:
+    of_chance, of_transform = jax.random.split(key)
+    chosen = jax.random.bernoulli(of_chance, PROBABILITY)
+    return jnp.where(chosen, transform(of_transform, image), image)
+
+
+def _plus_minus(key: jax.Array) -> jax.Array:
+    return jax.random.uniform(key, minval=-1.0, maxval=1.0)
+
+
+def _source(key: jax.Array, H: int, W: int, strengths: Strengths) -> tuple[jax.Array, jax.Array]:
     """The source of each output pixel: two `[H, W]` arrays of rows and columns."""
-    u = jax.random.uniform(key, (3,), minval=-1.0, maxval=1.0)
-    angle = u[0] * jnp.deg2rad(MAX_ROTATION)
+    u = jax.random.uniform(key, (6,), minval=-1.0, maxval=1.0)
+    angle = u[0] * jnp.deg2rad(strengths.rotation)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
+    size = (1 + strengths.scale) ** u[3]
+    aspect = (1 + strengths.aspect) ** (u[4] / 2)
+    mirror = jnp.where(u[5] >= 1 - 2 * strengths.flip, -1, 1)
     middle_y, middle_x = (H - 1) / 2, (W - 1) / 2
-    y = jnp.arange(H)[:, None] - middle_y
-    x = jnp.arange(W)[None, :] - middle_x
-    source_y = cos * y - sin * x + (middle_y + u[1] * MAX_SHIFT * H)
-    source_x = sin * y + cos * x + (middle_x + u[2] * MAX_SHIFT * W)
+    y = (jnp.arange(H)[:, None] - middle_y) * (size * aspect)
+    x = (jnp.arange(W)[None, :] - middle_x) * (size / aspect * mirror)
+    source_y = cos * y - sin * x + (middle_y + u[1] * strengths.shift * H)
+    source_x = sin * y + cos * x + (middle_x + u[2] * strengths.shift * W)
     return source_y, source_x
 
 
@@ -88,3 +177,34 @@ def _linear(image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
     top = at(y0, x0) * (1 - fx) + at(y0, x1) * fx
     bottom = at(y1, x0) * (1 - fx) + at(y1, x1) * fx
     return top * (1 - fy) + bottom * fy
+
+
+def _along_both_axes(image: jax.Array, reach: int, reached: Callable) -> jax.Array:
+    """Each pixel as a weighted mean of its column, then of its row; the edge repeats.
+
+    Args:
+      image: `[H, W]`.
+      reach: how many pixels to each side have weights.
+      reached: centre of a pixel, x -> sum of its weights from minus infinity to x; pixel j is
+        from x = j to j + 1.
+    """
+    return _along_columns(_along_columns(image, reach, reached).T, reach, reached).T
+
+
+def _along_columns(image: jax.Array, reach: int, reached: Callable) -> jax.Array:
+    H = len(image)
+    padded = jnp.pad(image, ((reach, reach), (0, 0)), mode='edge')
+    rows = jnp.arange(H)[:, None]
+
+    def add(step, sums):
+        j = rows + (step - reach)
+        weights = reached(rows + 0.5, j + 1.0) - reached(rows + 0.5, j + 0.0)
+        pixels = jax.lax.dynamic_slice_in_dim(padded, step, H)
+        return sums[0] + weights * pixels, sums[1] + weights
+
+    # A loop, as otherwise XLA on CPU computes a pixel again for each pixel that is made of it.
+    # Factors, no divisors: with one slice a device, and only then, XLA multiplies by the reciprocal
+    # of a divisor that is one number, and the pixels would depend on the number of devices.
+    start = jnp.zeros(image.shape), jnp.zeros((H, 1))
+    weighted, weights = jax.lax.fori_loop(0, 2 * reach + 1, add, start)
+    return weighted * (1 / weights)

@@ -12,6 +12,7 @@ from bodycomp_jax.models.build import build_network, preprocess
 from bodycomp_jax.runtime.devices import compute_dtype
 from bodycomp_jax.training import data_parallel
 from bodycomp_jax.training.tasks import augment, losses, optim
+from bodycomp_jax.training.tasks.advice import segmentation_advice
 from bodycomp_jax.training.tasks.task import SummaryMetric, Task
 
 NUM_FIGURES = 4  # validation slices
@@ -37,13 +38,16 @@ def segmentation_task(
             axis_name=data_parallel.AXIS,
         ),
         preprocess=functools.partial(preprocess, network),
-        augment=augment.rotate_and_shift if config.augment else augment.identity,
+        augment=augment.augmentation(
+            config.augmentation.strengths, grey=not network.apply_window_function
+        ),
         optimizer=optim.adam(learning_rate_fn),
         learning_rate_fn=learning_rate_fn,
         loss_sums=lambda logits, batch: losses.segmentation_sums(logits, batch['mask']),
         loss=LOSSES[config.loss],
         example_metrics=lambda logits, batch: tissue_areas(logits, batch['mask']),
         summarize=functools.partial(summarize_tissues, tissues=network.tissues),
+        advice=functools.partial(segmentation_advice, tissues=network.tissues),
         summary_metrics={
             f'dice_{tissue}': SummaryMetric(f'Dice {tissue.replace("_", " ")}', '{:.3f}')
             for tissue in network.tissues

@@ -14,6 +14,7 @@ from bodycomp_jax.models.build import build_network, preprocess
 from bodycomp_jax.runtime.devices import compute_dtype
 from bodycomp_jax.training import data_parallel
 from bodycomp_jax.training.tasks import augment, losses, optim
+from bodycomp_jax.training.tasks.advice import slice_selection_advice
 from bodycomp_jax.training.tasks.task import SummaryMetric, Task
 
 
@@ -46,7 +47,7 @@ def slice_selection_task(
     return Task(
         model=model.clone(initializer=getattr(jax.nn.initializers, config.initializer)()),
         preprocess=functools.partial(preprocess, network),
-        augment=augment.rotate_and_shift_slice if config.augment else augment.identity,
+        augment=augment.augmentation(config.augmentation.strengths, grey=True, black_outside=True),
         optimizer=optim.adam(learning_rate_fn),
         learning_rate_fn=learning_rate_fn,
         loss_sums=lambda logits, batch: losses.offset_sums(
@@ -55,6 +56,7 @@ def slice_selection_task(
         loss=losses.mean_absolute_error,
         example_metrics=lambda logits, batch: {'offset': network.threshold * logits},
         summarize=lambda examples: summarize_levels(examples['offset'], **truth),
+        advice=slice_selection_advice,
         summary_metrics={
             f'{name}_mm_{level}': SummaryMetric(f'{level} {label} error', '{:.1f} mm')
             for level in network.levels

@@ -33,6 +33,7 @@ class Task:
       loss: these sums, over any number of examples -> scalar.
       example_metrics: outputs, batch -> {name: `[B, ...]`}.
       summarize: {name: `[N, ...]` example metrics of a set} as numpy arrays -> {metric: float}.
+      advice: rows of the epochs so far -> {what: a sentence with what to try}.
       summary_metrics: {metric: how the terminal shows it}.
       num_figures: number of validation examples that the figures show, the same in every epoch.
       draw_figures: example metrics of the validation set, outputs of the `num_figures` examples
@@ -50,6 +51,7 @@ class Task:
     loss: Callable
     example_metrics: Callable
     summarize: Callable
+    advice: Callable
     summary_metrics: dict[str, SummaryMetric]
     num_figures: int
     draw_figures: Callable

@@ -20,7 +20,7 @@ def test_the_network_computes_in_float32_on_cpu():
 
 def test_augmentation_and_window_can_be_switched_off():
     example = {'image': jnp.arange(16.0).reshape(4, 4), 'mask': jnp.zeros((4, 4), jnp.uint8)}
-    same = task_of(augment=False).augment(jax.random.key(0), example)
+    same = task_of(augmentation='none').augment(jax.random.key(0), example)
     np.testing.assert_array_equal(same['image'], example['image'])
     moved = task_of().augment(jax.random.key(0), example)
     assert (moved['image'] != example['image']).any()
