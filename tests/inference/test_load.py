@@ -115,7 +115,7 @@ def test_networks_that_cannot_predict_together_are_refused(finished_run, tmp_pat
         ([run_dir, tmp_path / 'thoracic'], '--nothoracic_model and with --thoracic_model cannot'),
         ([tmp_path / 'level', tmp_path / 'levels'], 'levels=L3,L1 and with --levels=L1,L3 cannot'),
         ([], 'no path of a network'),
-        ([run_dir, tmp_path / 'gone'], 'gone: no model found'),
+        ([run_dir, tmp_path / 'gone'], 'gone: there is no such file or folder'),
     ):
         with pytest.raises(InputError, match=message):
             load_model(paths)
