@@ -150,7 +150,9 @@ def test_training_starts_from_given_weights(trainer, finished_run, data_dir, tmp
     flags = [flag for flag in flags if flag not in ('-l', '0.01', '1e-30')]
     code, _, errors = trainer(data_dir, tmp_path, *flags, '-l', '1e-30')
     assert code == 0, errors
-    started, given = (load_model(f).variables for f in (tmp_path / 'run', finished_run.run_dir))
+    (started,), (given,) = (
+        load_model(f).variables for f in (tmp_path / 'run', finished_run.run_dir)
+    )
     kernel = given['params']['final_conv']['kernel']
     np.testing.assert_array_equal(started['params']['final_conv']['kernel'], kernel)
 
