@@ -286,13 +286,14 @@ def _validated(slices: Any, apply_window: bool) -> np.ndarray:
         )
     if slices.dtype.kind not in 'iuf':
         raise InputError(f'invalid slices of type {slices.dtype}: expected numbers, int16 HU')
-    with np.errstate(over='ignore'):  # from float64
-        missing = np.count_nonzero(~np.isfinite(slices.astype(np.float32)))
-    if missing:
-        raise InputError(
-            f'invalid slices: {missing:,} pixels are not finite; replace them, for example by '
-            '-1024 HU (air)'
-        )
+    if slices.dtype.kind == 'f':
+        with np.errstate(over='ignore'):  # from float64
+            missing = np.count_nonzero(~np.isfinite(slices.astype(np.float32)))
+        if missing:
+            raise InputError(
+                f'invalid slices: {missing:,} pixels are not finite; replace them, for example by '
+                '-1024 HU (air)'
+            )
     if apply_window:
         refuse_types_without_hu(slices.dtype, 'slices')
     return slices
