@@ -103,18 +103,23 @@ def ranked(run_dir: str, warn: Callable[[str], None]) -> list[str]:
     losses = []
     for folder in list_checkpoints(run_dir):
         try:
-            row = _last_row(folder)
+            loss = _val_loss(folder)
         except CorruptCheckpointError as error:
             warn(f'{folder} is corrupt ({error})')
             continue
-        if row.get('step') == step_of(folder) and math.isfinite(row[BEST_METRIC]):
-            losses.append((row[BEST_METRIC], folder))
+        if loss is not None and math.isfinite(loss):
+            losses.append((loss, folder))
     return [folder for _, folder in sorted(losses)]
 
 
-def _last_row(folder: str) -> dict[str, Any]:
-    """The row of the last finished epoch in a checkpoint; {} before the first."""
-    return (read(folder, 'progress')['progress']['history'] or [{}])[-1]
+def _val_loss(folder: str) -> float | None:
+    """The validation loss of a checkpoint that ends an epoch; None for any other."""
+    progress = read(folder, 'progress')['progress']
+    try:
+        row = (progress['history'] or [{}])[-1]
+        return float(row[BEST_METRIC]) if row.get('step') == step_of(folder) else None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CorruptCheckpointError('its history is not that of a training') from error
 
 
 def refuse_unsuitable_disk(run_dir: str) -> None:
@@ -176,10 +181,10 @@ class _Manager(ocp.CheckpointManager):
 
     def metrics(self, step: int) -> dict[str, float] | None:
         try:
-            row = _last_row(os.path.join(self.directory, str(step)))
+            loss = _val_loss(os.path.join(self.directory, str(step)))
         except CorruptCheckpointError:
             return None
-        return {BEST_METRIC: row[BEST_METRIC]} if row.get('step') == step else None
+        return None if loss is None else {BEST_METRIC: loss}
 
 
 def save_args(items: dict[str, Any]) -> ocp.args.Composite:

@@ -65,6 +65,19 @@ def test_a_crafted_config_is_refused(finished_run, tmp_path):
             load_model(model)
 
 
+@pytest.mark.parametrize('history', ['x', [1], [{'step': 4}], 3])
+def test_a_crafted_history_is_refused(finished_run, tmp_path, history):
+    checkpoint = tmp_path / 'checkpoints' / '4'
+    checkpoint.parent.mkdir()
+    fields, progress = to_json(finished_run.config), {'history': history}
+    store.write(checkpoint, config=fields, progress=progress, variables={'x': np.zeros(1)})
+    with (
+        pytest.warns(UserWarning, match='its history is not that of a training'),
+        pytest.raises(InputError, match='no valid model found'),
+    ):
+        load_model(tmp_path)
+
+
 def test_a_library_that_switches_on_x64_changes_nothing(finished_run):
     slices = np.zeros((1, SIDE, SIDE), np.int16)
     expected, _ = load_model(finished_run.run_dir)(slices)
