@@ -1,6 +1,9 @@
 """Errors that a user can cause or resolve; programs print their message without a traceback."""
 
-from typing import TypeVar
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+MAX_LISTED = 8  # values in a message
 
 
 class InputError(ValueError):
@@ -32,3 +35,9 @@ def on_all_processes(error: Error) -> Error:
     """The same error, marked as one that every process of the job raises alike."""
     error.on_all_processes = True
     return error
+
+
+def listed(values: Iterable[Any]) -> str:
+    """The values for a message, separated by commas; only the first of many."""
+    texts = list(map(str, values))
+    return ', '.join(texts[:MAX_LISTED]) + ', ...' * (len(texts) > MAX_LISTED)

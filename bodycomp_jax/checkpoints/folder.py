@@ -117,7 +117,7 @@ def refuse_unreadable(checkpoint: str, error: Exception) -> None:
     Such are missing permissions, a disk that fails, a lack of file descriptors or of memory.
     Raises CorruptCheckpointError if a file is of another format, such as a Git LFS pointer.
     """
-    found = os_error(error)
+    found = _os_error(error)
     if found is None or found.errno in DAMAGE:
         try:
             for path in files(checkpoint):
@@ -140,7 +140,7 @@ def _read_to_the_end(path: str) -> None:
             pass
 
 
-def os_error(error: BaseException | None) -> OSError | None:
+def _os_error(error: BaseException | None) -> OSError | None:
     """The error of the operating system behind an error of Orbax, which may have it as text."""
     while error is not None:
         if isinstance(error, OSError) and error.errno:
@@ -154,7 +154,7 @@ def os_error(error: BaseException | None) -> OSError | None:
 
 def reason(error: Exception) -> str:
     """Why something could not be written: with the remedy, if the operating system says it."""
-    found = os_error(error)
+    found = _os_error(error)
     return first_line(error) if found is None else explained(found)
 
 

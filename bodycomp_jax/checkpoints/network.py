@@ -102,7 +102,7 @@ def convert(source: str, target: str, overrides: dict[str, Any]) -> NetworkConfi
         raise InputError(f'{source}: non-finite weights; choose an earlier checkpoint of its run')
     try:
         with (
-            _existing(parent),
+            _made_folder(parent),
             tempfile.TemporaryDirectory(prefix='.converted_', dir=parent) as temporary,
         ):
             new = os.path.join(temporary, 'new')
@@ -116,7 +116,7 @@ def convert(source: str, target: str, overrides: dict[str, Any]) -> NetworkConfi
 
 
 @contextlib.contextmanager
-def _existing(parent: str) -> Iterator[None]:
+def _made_folder(parent: str) -> Iterator[None]:
     """Makes a folder for the block; if that fails, removes what was made."""
     existing, made = files.existing_folder(parent), []
     while parent != existing:

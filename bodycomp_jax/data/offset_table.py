@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bodycomp_jax.data.plausibility import USE_ANYWAY
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.runtime.file_formats import other_format
 from bodycomp_jax.runtime.files import explained, open_regular_file
 
@@ -21,7 +21,6 @@ INDEX_COLUMNS = {'', 'unnamed: 0', 'index', 'row', 'image', 'picture', 'file', '
 SEPARATORS = {';': 'semicolons', '\t': 'tabs', '|': 'bars'}
 REGIONS = 'CTLS'  # of the spine, from the head down
 MAX_OFFSET = 1e4  # mm
-MAX_LISTED = 8  # names in a message
 MIN_SLICES = 5  # of a series that is judged by its offsets
 MIN_SPAN = 50.0  # mm of a series; a CT of the trunk is longer
 MAX_TURNS = 1 / 3  # of the slices of a series; in a random order there are twice as many
@@ -135,7 +134,7 @@ def contents_beside(path: str) -> str:
     if not os.path.isdir(folder):
         return f'its folder {folder} does not exist either'
     try:
-        names = _listed(sorted(os.listdir(folder))) or 'nothing'
+        names = listed(sorted(os.listdir(folder))) or 'nothing'
     except OSError as error:
         return f'its folder {explained(error, folder)}'
     return f'{folder} contains {names}'
@@ -159,7 +158,7 @@ def _read_rows(path: str) -> tuple[list[str], list[list[str]]]:
     if ragged is not None:
         raise InputError(
             f'{path}: row {ragged} has {len(rows[ragged])} values, but the first line, the header, '
-            f'names {len(header)} columns ({_listed(header)}); separate values by commas, and '
+            f'names {len(header)} columns ({listed(header)}); separate values by commas, and '
             'write 1.5, not 1,5'
         )
     return [name.strip() for name in header], rows
@@ -208,7 +207,7 @@ def _offset_column(path: str, header: list[str], level: str, num_levels: int) ->
         has_others = any(name.startswith('ZOffset') for name in header)
         remedy = 'name the levels of the table with --levels' if has_others else 'rename the column'
         raise InputError(
-            f'{path}: no column {" or ".join(names)} among {_listed(list(map(repr, header)))}; '
+            f'{path}: no column {" or ".join(names)} among {listed(map(repr, header))}; '
             f'{remedy}, and separate columns by commas'
         )
     return _position(path, header, name)
@@ -311,7 +310,3 @@ def _turns(mm: np.ndarray) -> int:
     signs = np.sign(np.diff(mm))
     signs = signs[signs != 0]
     return int((signs[1:] != signs[:-1]).sum())
-
-
-def _listed(names: list[str]) -> str:
-    return ', '.join(names[:MAX_LISTED]) + ', ...' * (len(names) > MAX_LISTED)

@@ -15,11 +15,10 @@ from bodycomp_jax.config import SegmentationConfig
 from bodycomp_jax.data import plausibility
 from bodycomp_jax.data.npy import NpyRows, npy_writers
 from bodycomp_jax.data.plausibility import USE_ANYWAY
-from bodycomp_jax.errors import InputError, RunError
+from bodycomp_jax.errors import InputError, RunError, listed
 
 CHUNK_BYTES = 1 << 23  # of masks; the checksums of older runs depend on it
 VALIDATION_THREADS = 4  # chunks in memory, whatever the number of cores
-MAX_LISTED = 8  # invalid labels named in a message
 INT16 = np.iinfo(np.int16)
 CHANGED = (
     'The data changed during the run: restore them and repeat the same command, or continue on the '
@@ -244,12 +243,11 @@ class SegmentationSet:
         num_classes = 1 + len(self._tissues)
         labels = np.unique(self.masks.read(bad_slices[:1])[0])
         wrong = [int(label) for label in labels if not 0 <= label < num_classes]
-        listed = ', '.join(map(str, wrong[:MAX_LISTED])) + ', ...' * (len(wrong) > MAX_LISTED)
         remedy = f'labels must be 0..{num_classes - 1}'
         if num_classes == 3 and 3 in wrong:
             remedy += '; visceral fat (3) needs --nothoracic_model'
         return (
-            f'{self.masks.path}: slice {bad_slices[0]} has the labels {listed}, and '
+            f'{self.masks.path}: slice {bad_slices[0]} has the labels {listed(wrong)}, and '
             f'{len(bad_slices)} of {len(self)} slices have labels out of range; {remedy}'
         )
 

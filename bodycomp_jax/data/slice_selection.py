@@ -24,11 +24,10 @@ from bodycomp_jax.data.offset_table import (
 )
 from bodycomp_jax.data.plausibility import USE_ANYWAY
 from bodycomp_jax.data.png import read_png, resized, write_png
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.runtime.files import explained
 
 LARGE = 1 << 31  # bytes of decoded slices from which a file holds them instead of memory
-MAX_LISTED = 8  # sizes in a message
 MAX_GREY = 255
 MIN_BRIGHTEST = 8  # grey value that any picture of a body exceeds
 MIN_WHITE = 0.1  # share of air in pictures that are inverted, and not cropped to the body
@@ -127,7 +126,7 @@ class SliceSelectionSet:
     def describe(self) -> str:
         """Number and sizes of the slices, and the range of the offsets."""
         darkest, brightest = np.flatnonzero(self._grey)[[0, -1]]
-        sizes = ', '.join(f'{H} x {W}' for H, W in sorted(self._sizes)[:MAX_LISTED])
+        sizes = listed(f'{H} x {W}' for H, W in sorted(self._sizes))
         ranges = ', '.join(
             f'{level} {low:+z.0f} to {high:+z.0f} mm'
             for level, low, high in zip(
