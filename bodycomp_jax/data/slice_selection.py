@@ -17,13 +17,13 @@ import numpy as np
 from bodycomp_jax import vertebrae
 from bodycomp_jax.config import DENSENET_SIDE, SliceSelectionConfig
 from bodycomp_jax.data.offset_table import (
-    contents_beside,
     doubtful_offsets,
     read_offset_table,
     refuse_impossible_offsets,
 )
 from bodycomp_jax.data.plausibility import USE_ANYWAY
 from bodycomp_jax.data.png import read_png, resized, write_png
+from bodycomp_jax.data.table import contents_beside
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.runtime.files import explained
 
