@@ -53,13 +53,13 @@ class Table:
         return names
 
 
-def read_table(path: str) -> Table:
-    """Reads a CSV file in UTF-8, separated by commas.
+def read_table(path: str, separator: str = ',') -> Table:
+    """Reads a CSV file in UTF-8.
 
     Raises InputError for other files, and where a row has fewer or more values than the header.
     """
     text = _read_text(path)
-    lines = csv.reader(text.splitlines(keepends=True), strict=True)
+    lines = csv.reader(text.splitlines(keepends=True), strict=True, delimiter=separator)
     try:
         header, *rows = [row for row in lines if row] or [[]]
     except csv.Error as error:
@@ -67,7 +67,8 @@ def read_table(path: str) -> Table:
             f'{path}: cannot be read as CSV at line {lines.line_num} ({error}); check that each '
             'quote (") up to this line is closed'
         ) from error
-    _refuse_other_separator(path, text)
+    if separator == ',':
+        _refuse_other_separator(path, text)
     if not rows:
         raise InputError(f'{path}: no rows; write a row per slice below the header')
     ragged = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
