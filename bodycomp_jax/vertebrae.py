@@ -5,11 +5,15 @@ towards the head.
 """
 
 import math
+import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+REGIONS = 'CTLS'  # of the spine, from the head down
+REFERENCES = ('middle', 'inferior')  # of a vertebra: the middle of its height, its lower end
 SIGMOID_RANGE = 3  # thresholds from the level within which the sigmoid resolves distances
 SMOOTHING = 5.0  # mm, standard deviation of the Gaussian along z
 
@@ -20,6 +24,14 @@ class LevelPosition(NamedTuple):
     z: float  # mm; NaN if an offset is not finite
     misfit: float  # 0..1, mean absolute difference between predicted and ideal curve
     outside: bool  # whether the level lies beyond an end of the series
+
+
+def from_head(levels: Iterable[str]) -> list[str]:
+    """Those levels that are named like L3, from the head down."""
+    return sorted(
+        (level for level in levels if re.fullmatch(rf'[{REGIONS}]\d{{1,2}}', level)),
+        key=lambda level: (REGIONS.index(level[0]), int(level[1:])),
+    )
 
 
 def sigmoid(x: ArrayLike) -> np.ndarray:

@@ -36,7 +36,7 @@ def vertebra_labels(trunk, spacing=SPACING):
 
 
 def write_dicom(folder, trunk, patient, spacing=SPACING):
-    """Writes a series, a file a slice, in an order that is not that of z; returns its headers."""
+    """Writes a series, a file a slice, in descending order of z; returns its headers."""
     folder.mkdir(parents=True)
     series, study, frame = (generate_uid(entropy_srcs=[patient, name]) for name in 'abc')
     headers = []
@@ -49,7 +49,7 @@ def write_dicom(folder, trunk, patient, spacing=SPACING):
         header.ImagePositionPatient = [ORIGIN, ORIGIN, float(z)]
         header.SliceThickness = spacing
         header.PixelData = (hu + 1024).astype('<u2').tobytes()
-        header.save_as(folder / f'{(i * 7) % len(trunk.z):03d}.dcm', enforce_file_format=True)
+        header.save_as(folder / f'{len(trunk.z) - i:03d}.dcm', enforce_file_format=True)
         headers.append(header)
     return headers
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bodycomp_jax import vertebrae
 from bodycomp_jax.data.plausibility import USE_ANYWAY
 from bodycomp_jax.data.table import Table, read_table, rows_by_name
 from bodycomp_jax.errors import InputError, listed
@@ -14,7 +15,6 @@ from bodycomp_jax.errors import InputError, listed
 SERIES_COLUMNS = ('series', 'SeriesInstanceUID')
 ALL_SLICES = 'all slices'  # the series of a table without such a column
 INDEX_COLUMNS = {'', 'unnamed: 0', 'index', 'row', 'image', 'picture', 'file', 'filename', 'path'}
-REGIONS = 'CTLS'  # of the spine, from the head down
 MAX_OFFSET = 1e4  # mm
 MIN_SLICES = 5  # of a series that is judged by its offsets
 MIN_SPAN = 50.0  # mm of a series; a CT of the trunk is longer
@@ -205,10 +205,7 @@ def _picture_numbers(values: Sequence[str]) -> np.ndarray | None:
 
 def _refuse_levels_in_other_order(table: OffsetTable) -> None:
     """Raises InputError if a slice is further above a level than above one that is lower."""
-    known = sorted(
-        (level for level in table.levels if re.fullmatch(rf'[{REGIONS}]\d{{1,2}}', level)),
-        key=lambda level: (REGIONS.index(level[0]), int(level[1:])),
-    )
+    known = vertebrae.from_head(table.levels)
     columns = table.offsets[:, [table.levels.index(level) for level in known]]
     for upper, lower, high, low in zip(known, known[1:], columns.T, columns.T[1:], strict=False):
         wrong = np.flatnonzero(low <= high)

@@ -273,6 +273,26 @@ def write_split(
 
     Raises ValueError if the numbers of images, offsets and series differ.
     """
+    table = {f'ZOffset_{level}': [f'{mm:.1f}' for mm in of] for level, of in offsets.items()}
+    if series is not None:
+        table = {'series': list(series), **table}
+    write_split_table(data_dir, split, images, table)
+
+
+def write_split_table(
+    data_dir: str | os.PathLike[str],
+    split: str,
+    images: Iterable[np.ndarray],
+    table: Mapping[str, Sequence[str]],
+) -> None:
+    """Writes a split as `write_split` does, with any columns.
+
+    Args:
+      data_dir, split, images: as of `write_split`.
+      table: {column: `[N]` values}, among them `ZOffset_<level>`.
+
+    Raises ValueError if the numbers of images and values differ.
+    """
     pictures, tables = os.path.join(data_dir, 'images', split), os.path.join(data_dir, 'meta')
     os.makedirs(pictures, exist_ok=True)
     os.makedirs(tables, exist_ok=True)
@@ -280,10 +300,7 @@ def write_split(
     for image in images:
         write_png(os.path.join(pictures, f'{count:06d}.png'), image)
         count += 1
-    columns = {f'ZOffset_{level}': [f'{mm:.1f}' for mm in of] for level, of in offsets.items()}
-    if series is not None:
-        columns = {'series': list(series), **columns}
-    for name, values in columns.items():
+    for name, values in table.items():
         if len(values) != count:
             raise ValueError(f'{len(values)} values of {name} for {count} slices')
     for name in _pictures_in(pictures):
@@ -291,8 +308,8 @@ def write_split(
             os.remove(os.path.join(pictures, name))
     with open(os.path.join(tables, f'{split}.csv'), 'w', newline='') as file:
         writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        writer.writerow(table)
+        writer.writerows(zip(*table.values(), strict=True))
 
 
 def _pictures_in(folder: str) -> set[str]:

@@ -44,12 +44,12 @@ class Cases:
     Attributes:
       cases: in the order of the table.
       preset: the name of the preset of the labels of a known data set, or ''.
-      names: {label: name} of the labels in the masks; empty where the masks name them.
+      names: {label: (name,)} of the labels in the masks, where the layout names them.
     """
 
     cases: list[Case]
     preset: str = ''
-    names: dict[int, str] = dataclasses.field(default_factory=dict)
+    names: dict[int, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 def read_cases(path: str, required: tuple[str, ...]) -> Cases:
@@ -97,6 +97,8 @@ def _case(table: Table, row: int) -> Case:
 
 
 def _checked(path: str, cases: Cases, required: tuple[str, ...]) -> Cases:
+    if not cases.cases:
+        raise InputError(f'{path}: no cases; give a folder with scans, or a table')
     refuse_unknown_splits(path, (case.split for case in cases.cases))
     for case in cases.cases:
         for column in PATHS:
@@ -108,6 +110,6 @@ def _checked(path: str, cases: Cases, required: tuple[str, ...]) -> Cases:
             if value and not os.path.exists(value):
                 raise InputError(
                     f'{path}: row {case.number}: the {column} {value} does not exist; correct its '
-                    'path, which is relative to the folder of the table'
+                    'path; in a table it is relative to the folder of the table'
                 )
     return cases

@@ -19,7 +19,7 @@ class Layout:
 
     cases: list[dict[str, str]]
     preset: str = ''
-    names: dict[int, str] = dataclasses.field(default_factory=dict)
+    names: dict[int, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 def read_layout(folder: str) -> Layout:
@@ -63,8 +63,8 @@ def _nnunet(folder: str) -> Layout:
     return Layout(cases, names=_names(folder, labels))
 
 
-def _names(folder: str, labels: dict[str, object]) -> dict[int, str]:
-    """{number: name}; older data sets have the numbers as keys."""
+def _names(folder: str, labels: dict[str, object]) -> dict[int, tuple[str, ...]]:
+    """{number: (name,)}; older data sets have the numbers as keys."""
     names = {}
     for key, value in labels.items():
         name, number = (value, key) if str(key).isdecimal() else (key, value)
@@ -73,7 +73,7 @@ def _names(folder: str, labels: dict[str, object]) -> dict[int, str]:
                 f'{folder}/dataset.json: the label {key!r}: {value!r} is not a name with a number; '
                 'regions of several labels are not read: write one number for each name'
             )
-        names[int(str(number))] = name
+        names[int(str(number))] = (name,)
     return names
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 from bodycomp_jax.config import as_flag, option
+from bodycomp_jax.data.masks.labels import PRESETS, HULimits
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.vertebrae import REFERENCES
 
@@ -77,3 +78,73 @@ class PreparationConfig:
             raise InputError(
                 f'invalid {as_flag("levels", self.levels)}: name at least one level, each once'
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SegmentationPreparation(PreparationConfig):
+    """What the labels mean, and which slices become training slices."""
+
+    slices: str = option(
+        'labelled',
+        'which slices are taken; labelled: those with a labelled tissue; all: those with a '
+        'labelled pixel, be it background; level: the nearest to each of --levels',
+        group=LABELS,
+        choices=('labelled', 'all', 'level'),
+    )
+    size: int = option(512, 'rows and columns of the slices in the set', group=LABELS)
+    labels: str | None = option(
+        None,
+        'what the labels mean; flags for single tissues go before it (default: that of the data '
+        'set whose folder is given, else the names in the masks)',
+        group=LABELS,
+        choices=tuple(PRESETS),
+    )
+    muscle: tuple[str, ...] = option(
+        (), 'numbers or class names of muscle in the masks', group=LABELS
+    )
+    subcutaneous_fat: tuple[str, ...] = option(
+        (), 'numbers or class names of subcutaneous fat', group=LABELS
+    )
+    visceral_fat: tuple[str, ...] = option(
+        (), 'numbers or class names of visceral fat', group=LABELS
+    )
+    background: tuple[str, ...] = option(
+        (),
+        'numbers or class names of what is no tissue; others: all that no other flag explains',
+        group=LABELS,
+    )
+    hu_limits: bool = option(
+        False,
+        'label only pixels within the HU limits of their tissue: muscle -29..150, subcutaneous '
+        'fat -190..-30, visceral fat as in --visceral_fat_limits; for masks of regions, such as '
+        'those of SAROS',
+        group=LABELS,
+    )
+    visceral_fat_limits: tuple[int, ...] = option(
+        (-150, -50),
+        'lowest and highest HU of visceral fat with --hu_limits; others use -190,-30',
+        group=LABELS,
+    )
+    resample_masks: bool = option(
+        False,
+        'bring masks of another grid onto the pixels of their image by the nearest label; '
+        'otherwise such a case is left out',
+        group=LABELS,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.size <= MAX_SIDE:
+            raise InputError(f'invalid --size={self.size}: use a number in 1..{MAX_SIDE}')
+        limits = self.visceral_fat_limits
+        if len(limits) != 2 or limits[0] >= limits[1]:
+            raise InputError(
+                f'invalid {as_flag("visceral_fat_limits", limits)}: use the lowest and the highest '
+                'HU, such as -190,-30'
+            )
+
+    @property
+    def limits(self) -> HULimits | None:
+        """The HU limits of the tissues; None without --hu_limits."""
+        lowest, highest = self.visceral_fat_limits
+        return HULimits(visceral_fat=(lowest, highest)) if self.hu_limits else None

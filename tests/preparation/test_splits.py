@@ -1,0 +1,76 @@
+"""Splits by patient."""
+
+import collections
+import re
+
+import pytest
+
+from bodycomp_jax.errors import InputError
+from bodycomp_jax.preparation.splits import refuse_unknown_splits, split_of_patients
+
+SHARES = {'val_share': 0.2, 'test_share': 0.1, 'seed': 0}
+
+
+def drawn(names, **changes):
+    return split_of_patients([(name, '', '') for name in names], **SHARES | changes)
+
+
+NAMES = [f'patient {i}' for i in range(40)]
+
+
+def test_patients_are_drawn_by_their_shares():
+    assert collections.Counter(drawn(NAMES).values()) == {'train': 28, 'val': 8, 'test': 4}
+
+
+def test_the_order_of_the_cases_does_not_matter_and_the_seed_does():
+    assert drawn(NAMES) == drawn(NAMES[::-1]) == drawn(NAMES + NAMES)
+    assert drawn(NAMES) != drawn(NAMES, seed=1)
+
+
+@pytest.mark.parametrize(
+    ('patients', 'shares', 'counts'),
+    [
+        (1, (0.2, 0.0), {'train': 1}),
+        (2, (0.2, 0.0), {'train': 1, 'val': 1}),
+        (3, (0.2, 0.1), {'train': 1, 'val': 1, 'test': 1}),
+        (3, (0.0, 0.0), {'train': 3}),
+        (3, (0.0, 1.0), {'test': 3}),
+        (3, (0.5, 0.5), {'test': 2, 'val': 1}),
+    ],
+)
+def test_a_share_is_at_least_a_patient(patients, shares, counts):
+    splits = drawn(NAMES[:patients], val_share=shares[0], test_share=shares[1])
+    assert collections.Counter(splits.values()) == counts
+
+
+def test_the_table_goes_first_and_the_rest_is_drawn():
+    given = [('a', 'test', ''), ('b', 'val', ''), *((name, '', '') for name in NAMES)]
+    splits = split_of_patients(given, **SHARES)
+    assert {name: splits[name] for name in 'ab'} == {'a': 'test', 'b': 'val'}
+    assert {name: splits[name] for name in NAMES} == drawn(NAMES)
+
+
+def test_the_first_fold_validates():
+    given = [('a', '', 'fold-10'), ('b', '', 'fold-2'), ('c', 'test', ''), ('d', '', 'fold-2')]
+    splits = split_of_patients(given, **SHARES)
+    assert splits == {'a': 'train', 'b': 'val', 'c': 'test', 'd': 'val'}
+
+
+@pytest.mark.parametrize(
+    ('second', 'message'),
+    [
+        (('a', 'val', '1'), "patient a: the column split says 'train' in one row and 'val'"),
+        (('a', '', '1'), "patient a: the column split says 'train' in one row and 'nothing'"),
+        (('a', 'train', '2'), "patient a: the column fold says '1' in one row and '2'"),
+    ],
+)
+def test_a_patient_is_never_parted(second, message):
+    with pytest.raises(InputError, match=message):
+        split_of_patients([('a', 'train', '1'), second], **SHARES)
+
+
+def test_other_names_of_splits_are_refused():
+    refuse_unknown_splits('cases.csv', ['train', '', 'test', 'val'])
+    message = re.escape("cases.csv: the column split holds 'Train', 'validation'; use train, val")
+    with pytest.raises(InputError, match=message):
+        refuse_unknown_splits('cases.csv', ['validation', 'train', 'Train'])
