@@ -14,7 +14,7 @@ FLOORS = (  # from the ground up; folders and modules of one floor do not import
     ('checkpoints',),
     ('inference',),
     ('training',),
-    ('benchmark',),
+    ('benchmark', 'preparation'),
     ('programs',),
     ('bin',),
 )
@@ -22,7 +22,7 @@ HOMES = {
     'orbax': {'bodycomp_jax/checkpoints/store.py'},
     'tensorboardX': {'bodycomp_jax/training/metrics_log.py'},
     'absl': {'bodycomp_jax/runtime/flags.py'},
-    'fcntl': {'bodycomp_jax/training/run_folder.py'},
+    'fcntl': {'bodycomp_jax/runtime/folders.py', 'bodycomp_jax/training/run_folder.py'},
     'h5py': {
         'bodycomp_jax/checkpoints/keras_file.py',
         'bodycomp_jax/checkpoints/keras_reader.py',
@@ -33,6 +33,8 @@ HOMES = {
     'PIL': {
         'bodycomp_jax/data/png.py',
         'bodycomp_jax/metrics/figures.py',
+        'bodycomp_jax/preparation/previews.py',
+        'bodycomp_jax/preparation/squares.py',
         'bodycomp_jax/programs/demo.py',
     },
 }

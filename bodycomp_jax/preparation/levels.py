@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Sequence
 
+from bodycomp_jax.data.masks.vertebrae import level_map, read_vertebrae
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.preparation.cases import Case
@@ -71,4 +72,13 @@ def _from_mask(
             f'no position of {levels[0]}: give a column {levels[0]} with its z in mm, '
             f'{levels[0]}_file, {levels[0]}_sop_instance_uid, or vertebrae with a mask'
         )
-    raise NotImplementedError
+    found = read_vertebrae(
+        case.vertebrae,
+        series,
+        levels,
+        level_map(config.vertebra_numbers),
+        'inferior' if config.reference == 'inferior' else 'middle',
+    )
+    if found.rejected:
+        raise InputError('; '.join(found.rejected.values()))
+    return found.z

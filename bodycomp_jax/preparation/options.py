@@ -4,6 +4,7 @@ import dataclasses
 
 from bodycomp_jax.config import as_flag, option
 from bodycomp_jax.data.masks.labels import PRESETS, HULimits
+from bodycomp_jax.data.masks.vertebrae import NUMBERS
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.vertebrae import REFERENCES
 
@@ -55,8 +56,8 @@ class PreparationConfig:
     )
     reference: str = option(
         'middle',
-        'the point of a vertebra that is its position, where a mask shows the vertebra; middle: of '
-        'its height; inferior: its lower end',
+        'the point of a vertebra that is the position of its level; middle: the mean of its voxels; '
+        'inferior: the lower end of its body. Positions in the table must be of the same point',
         group=LABELS,
         choices=REFERENCES,
     )
@@ -64,7 +65,7 @@ class PreparationConfig:
         'totalsegmentator',
         'the numbers of the vertebrae in masks without names: those of TotalSegmentator or VerSe',
         group=LABELS,
-        choices=('totalsegmentator', 'verse'),
+        choices=tuple(NUMBERS),
     )
 
     def __post_init__(self) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 
 from bodycomp_jax import ct
 from bodycomp_jax.data import segmentation
-from bodycomp_jax.data.masks import LabelMap, Mask, label_map, open_mask
+from bodycomp_jax.data.masks.labels import LabelMap, label_map
+from bodycomp_jax.data.masks.mask import Mask, open_mask
 from bodycomp_jax.data.npy import NpyRows, npy_writers
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.errors import InputError
