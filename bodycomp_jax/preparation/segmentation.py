@@ -21,7 +21,7 @@ from bodycomp_jax.preparation.previews import draw_contact_sheets
 from bodycomp_jax.preparation.squares import square_image, square_mask, square_spacing
 
 KINDS = ('images', 'masks')
-MAX_DISTANCE = 5.0  # mm from a level to its slice
+MAX_DISTANCE = 10.0  # mm from a level to its slice: within the vertebra
 
 
 def prepare_segmentation_set(config: SegmentationPreparation) -> None:
