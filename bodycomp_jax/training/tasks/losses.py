@@ -21,9 +21,10 @@ def segmentation_sums(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Arra
     """
     C = logits.shape[-1]
     log_p = jax.nn.log_softmax(logits)
-    p = jnp.exp(log_p)
-    is_label = [masks.astype(jnp.int32) == c for c in range(C)]
+    masks = masks.astype(jnp.int32)
+    is_label = [masks == c for c in range(C)]
     is_labelled = masks != ct.NOT_LABELLED
+    p = jnp.where(is_labelled[..., None], jnp.exp(log_p), 0)
 
     def total(x):  # row by row, then slice by slice: sums of many numbers keep their precision
         return x.sum(2).sum(1).sum(0)
@@ -33,7 +34,7 @@ def segmentation_sums(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Arra
 
     return {
         'intersection': of_tissues(lambda c: jnp.where(is_label[c], p[..., c], 0)),
-        'probability': of_tissues(lambda c: jnp.where(is_labelled, p[..., c], 0)),
+        'probability': of_tissues(lambda c: p[..., c]),
         'label': of_tissues(lambda c: is_label[c].astype(jnp.float32)),
         'cross_entropy': -sum(
             total(jnp.where(is_label[c], log_p[..., c], 0)) for c in range(C)
