@@ -30,6 +30,7 @@ class _Chunk(NamedTuple):
     """What is known of consecutive slices once they have been read."""
 
     pixels: np.ndarray  # of each label
+    not_labelled: int  # pixels
     bad_labels: np.ndarray  # rows with labels out of range
     bad_pixels: np.ndarray  # rows with pixels that are not finite
     checksums: dict[str, int]
@@ -40,8 +41,8 @@ class _Chunk(NamedTuple):
 class SegmentationSet:
     """A `Dataset` of `<split>_images.npy`, raw HU, and `<split>_masks.npy`, one label per pixel.
 
-    Both are `[N, H, W]` or `[N, H, W, 1]`. Opening reads the headers alone and raises InputError
-    where they do not match.
+    Both are `[N, H, W]` or `[N, H, W, 1]`. Pixels of the label `ct.NOT_LABELLED` count in no loss
+    and no metric. Opening reads the headers alone and raises InputError where they do not match.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class SegmentationSet:
             if bad_slices.size:
                 raise InputError(message(bad_slices))
         self._pixels = np.sum([chunk.pixels for chunk in chunks], axis=0)
+        self._not_labelled = sum(chunk.not_labelled for chunk in chunks)
         self._values = plausibility.joined([chunk.values for chunk in chunks if chunk.values])
         self._digests = np.concatenate([chunk.digests for chunk in chunks])
         self._fingerprint = {
@@ -129,10 +131,13 @@ class SegmentationSet:
         """Size, types, the share and the median of each label, and the range of the values."""
         H, W = self.image_shape
         names = ('background', *(tissue.replace('_', ' ') for tissue in self._tissues))
+        num_pixels = len(self) * H * W
         shares = ', '.join(
-            f'{name} {share:.1%}'
-            for name, share in zip(names, self._pixels / self._pixels.sum(), strict=True)
+            f'{name} {pixels / num_pixels:.1%}'
+            for name, pixels in zip(names, self._pixels, strict=True)
         )
+        if self._not_labelled:
+            shares += f', not labelled {self._not_labelled / num_pixels:.1%}'
         medians = ', '.join(
             f'{name} {median:.0f}'
             for name, median in zip(names[1:], plausibility.medians(self._values), strict=True)
@@ -194,14 +199,20 @@ class SegmentationSet:
         shape = (stop - start, *self.image_shape)
         masks = self.masks.read_span(start, stop).reshape(shape)
         images = self.images.read_span(start, stop).reshape(shape)
+        checksums = {'images': zlib.crc32(images.data), 'masks': zlib.crc32(masks.data)}
+        is_unknown = masks == ct.NOT_LABELLED
+        masks[is_unknown] = 0  # counted and measured as no tissue
+        not_labelled = int(is_unknown.sum())
         pixels, bad_labels = _count_labels(masks, 1 + len(self._tissues))
+        pixels[0] -= not_labelled
         bad_pixels = _find_non_finite(images)
         sound = not (bad_labels.size or bad_pixels.size)
         return _Chunk(
             pixels=pixels,
+            not_labelled=not_labelled,
             bad_labels=start + bad_labels,
             bad_pixels=start + bad_pixels,
-            checksums={'images': zlib.crc32(images.data), 'masks': zlib.crc32(masks.data)},
+            checksums=checksums,
             digests=np.array([_digest(image) for image in images]) if sound else np.zeros(0),
             values=self._measure(images, masks) if sound else None,
         )
@@ -242,8 +253,9 @@ class SegmentationSet:
     def _bad_labels(self, bad_slices: np.ndarray) -> str:
         num_classes = 1 + len(self._tissues)
         labels = np.unique(self.masks.read(bad_slices[:1])[0])
-        wrong = [int(label) for label in labels if not 0 <= label < num_classes]
-        remedy = f'labels must be 0..{num_classes - 1}'
+        allowed = (*range(num_classes), ct.NOT_LABELLED)
+        wrong = [int(label) for label in labels if label not in allowed]
+        remedy = f'labels must be 0..{num_classes - 1}, or {ct.NOT_LABELLED} for none'
         if num_classes == 3 and 3 in wrong:
             remedy += '; visceral fat (3) needs --nothoracic_model'
         return (
