@@ -11,7 +11,7 @@ import types
 import typing
 from typing import Any
 
-from bodycomp_jax import ct
+from bodycomp_jax import ct, vertebrae
 from bodycomp_jax.errors import InputError
 
 ACTIVATIONS = (
@@ -251,6 +251,13 @@ class DenseNetConfig:
         'thresholds of the level',
         group='Network',
         short='t',
+    )
+    reference: str = option(
+        'middle',
+        'the point of a vertebra from which the offsets are; must be that of the data, if they '
+        'were prepared from scans',
+        group='Network',
+        choices=vertebrae.REFERENCES,
     )
     nb_layers_per_block: int = option(12, 'layers in each dense block', group='Network')
     nb_blocks: int = option(4, 'dense blocks', group='Network')

@@ -1,7 +1,7 @@
 """Vertebral levels: the curve that the network learns, and the position of a level in a series.
 
-The offset of a slice is its signed distance from the middle of the vertebra, in mm, positive
-towards the head.
+The offset of a slice is its signed distance from the middle of the vertebra, or from another of its
+points (`REFERENCES`), in mm, positive towards the head.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 REGIONS = 'CTLS'  # of the spine, from the head down
-REFERENCES = ('middle', 'inferior')  # of a vertebra: the middle of its height, its lower end
+REFERENCES = ('middle', 'inferior')  # points of a vertebra: its middle, the end of its body
 SIGMOID_RANGE = 3  # thresholds from the level within which the sigmoid resolves distances
 SMOOTHING = 5.0  # mm, standard deviation of the Gaussian along z
 

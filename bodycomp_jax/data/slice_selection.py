@@ -23,6 +23,7 @@ from bodycomp_jax.data.offset_table import (
 )
 from bodycomp_jax.data.plausibility import USE_ANYWAY
 from bodycomp_jax.data.png import read_png, resized, write_png
+from bodycomp_jax.data.prepared import refuse_other_reference
 from bodycomp_jax.data.table import contents_beside
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.runtime.files import explained
@@ -232,10 +233,12 @@ def open_sets(
       config: the hyper-parameters.
       cache_dir, track, check_values: see `SliceSelectionSet`.
 
-    Raises InputError where tables and pictures do not match, and for less than a batch of slices.
+    Raises InputError where tables and pictures do not match, for less than a batch of slices, and
+    for offsets from another point of the vertebra than those of the network.
     """
     if not os.path.isdir(data_dir):
         raise InputError(f'{data_dir}: no such folder; give the folder of images and meta')
+    refuse_other_reference(data_dir, config.network.reference)
     levels = config.network.levels
     options: dict[str, Any] = {
         'cache_dir': cache_dir,

@@ -46,13 +46,34 @@ def segmentation_figures(
       list of B figures `[h, w, 3]` uint8.
     """
     grey = ct.window(images.astype(np.float32)) if apply_window else images
-    colours = np.zeros((256, 3), np.uint8)  # of each label
-    colours[1 : 1 + len(tissues)] = [COLOURS[tissue] for tissue in tissues]
-    colours[ct.NOT_LABELLED] = NOT_LABELLED
+    colours = label_colours(tissues)
     return [
         _comparison(g.clip(0, 255).astype(np.uint8), mask, prediction, tissues, colours)
         for g, mask, prediction in zip(grey, masks, logits.argmax(-1), strict=True)
     ]
+
+
+def label_colours(tissues: Sequence[str]) -> np.ndarray:
+    """`[256, 3]` uint8, the colour of each label; black where there is no tissue."""
+    colours = np.zeros((1 + ct.NOT_LABELLED, 3), np.uint8)
+    colours[1 : 1 + len(tissues)] = [COLOURS[tissue] for tissue in tissues]
+    colours[ct.NOT_LABELLED] = NOT_LABELLED
+    return colours
+
+
+def tinted(plain: np.ndarray, labels: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """A grey slice with its labels in colour.
+
+    Args:
+      plain: `[H, W, 3]` grey values.
+      labels: `[H, W]` integers.
+      colours: of `label_colours`.
+
+    Returns:
+      `[H, W, 3]` uint8.
+    """
+    mixed = (1 - TINT) * plain + TINT * colours[labels]
+    return np.where((labels > 0)[..., None], mixed, plain).astype(np.uint8)
 
 
 def level_figures(
@@ -143,18 +164,13 @@ def _comparison(
     shown = np.where((prediction == 0)[..., None], MISSED, colours[prediction]).astype(np.uint8)
     tiles = [
         plain,
-        _tint(plain, mask, colours),
-        _tint(plain, prediction, colours),
+        tinted(plain, mask, colours),
+        tinted(plain, prediction, colours),
         np.where(differs, shown, plain // 3),
     ]
     zoom = -(-TILE // len(grey))
     strip = np.concatenate([t.repeat(zoom, 0).repeat(zoom, 1) for t in tiles], axis=1)
     return _with_captions(strip, _legend(mask, prediction, tissues))
-
-
-def _tint(plain: np.ndarray, labels: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    mixed = (1 - TINT) * plain + TINT * colours[labels]
-    return np.where((labels > 0)[..., None], mixed, plain).astype(np.uint8)
 
 
 def _legend(

@@ -20,21 +20,21 @@ class Case:
 
     Attributes:
       number: of the case, from 0.
+      levels: {column: value} of the columns that say where a level is.
       image, mask, vertebrae: paths of the scan, its tissue labels and its vertebra labels.
       patient, split, fold: as the table names them.
       series: the SeriesInstanceUID of the scan, where `image` holds several.
-      levels: {column: value} of the columns that say where a level is.
     """
 
     number: int
-    image: str
+    levels: dict[str, str]
+    image: str = ''
     mask: str = ''
     vertebrae: str = ''
     patient: str = ''
     split: str = ''
     fold: str = ''
     series: str = ''
-    levels: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ def read_cases(path: str, required: tuple[str, ...]) -> Cases:
     """
     if os.path.isdir(path):
         layout = read_layout(path)
-        cases = [Case(number=i, **values) for i, values in enumerate(layout.cases)]
+        cases = [Case(i, {}, **values) for i, values in enumerate(layout.cases)]
         return _checked(path, Cases(cases, layout.preset, layout.names), required)
     table = read_table(path)
     _refuse_columns(table, required)
@@ -90,10 +90,10 @@ def _refuse_columns(table: Table, required: tuple[str, ...]) -> None:
 def _case(table: Table, row: int) -> Case:
     values = {name: table.rows[row][table.position(name)].strip() for name in table.header}
     folder = os.path.dirname(table.path)
-    paths = {name: os.path.join(folder, values[name]) for name in PATHS if values.get(name)}
     texts = {name: values[name] for name in TEXTS if name in values}
+    texts |= {name: os.path.join(folder, values[name]) for name in PATHS if values.get(name)}
     levels = {name: value for name, value in values.items() if LEVEL_COLUMN.fullmatch(name)}
-    return Case(number=row, **{'image': '', **paths}, **texts, levels=levels)
+    return Case(row, levels, **texts)
 
 
 def _checked(path: str, cases: Cases, required: tuple[str, ...]) -> Cases:

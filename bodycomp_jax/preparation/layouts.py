@@ -2,15 +2,13 @@
 
 import dataclasses
 import glob
-import json
 import os
 
 from bodycomp_jax.data.table import read_table
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.runtime.files import explained, open_regular_file
+from bodycomp_jax.runtime.json_files import read_json_object
 
 TOTALSEGMENTATOR_MASKS = ('tissue_types', 'segmentations')  # the first that a subject has
-MAX_JSON_BYTES = 1 << 24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +44,7 @@ def read_layout(folder: str) -> Layout:
 
 
 def _nnunet(folder: str) -> Layout:
-    about = _read_json(os.path.join(folder, 'dataset.json'))
+    about = read_json_object(os.path.join(folder, 'dataset.json'))
     ending = about.get('file_ending', '.nii.gz')
     labels = about.get('labels')
     if not isinstance(labels, dict) or not isinstance(ending, str):
@@ -65,7 +63,7 @@ def _nnunet(folder: str) -> Layout:
 
 def _names(folder: str, labels: dict[str, object]) -> dict[int, tuple[str, ...]]:
     """{number: (name,)}; older data sets have the numbers as keys."""
-    names = {}
+    names: dict[int, tuple[str, ...]] = {}
     for key, value in labels.items():
         name, number = (value, key) if str(key).isdecimal() else (key, value)
         if not isinstance(name, str) or not str(number).isdecimal():
@@ -122,16 +120,3 @@ def _column_by_case(path: str, key: str, column: str, separator: str) -> dict[st
         )
     keys, values = table.names_in(key), table.names_in(column)
     return dict(zip(keys, values, strict=True))
-
-
-def _read_json(path: str) -> dict[str, object]:
-    try:
-        with open(open_regular_file(path), 'rb') as file:
-            content = json.loads(file.read(MAX_JSON_BYTES))
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read ({explained(error, "")})') from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f'{path}: not readable as JSON ({error}); write it again') from error
-    if not isinstance(content, dict):
-        raise InputError(f'{path}: not a JSON object; write it as nnU-Net wants it')
-    return content

@@ -56,7 +56,7 @@ class PreparationConfig:
     )
     reference: str = option(
         'middle',
-        'the point of a vertebra that is the position of its level; middle: the mean of its voxels; '
+        'which point of a vertebra is the position of its level; middle: the mean of its voxels; '
         'inferior: the lower end of its body. Positions in the table must be of the same point',
         group=LABELS,
         choices=REFERENCES,

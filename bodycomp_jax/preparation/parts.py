@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from bodycomp_jax.data.masks.labels import UnexplainedLabelError
-from bodycomp_jax.data.scans import Series, find_series
+from bodycomp_jax.data.scans import Found, Series, Skipped, find_series
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.preparation.cases import Case
 from bodycomp_jax.preparation.options import PreparationConfig
@@ -50,47 +50,61 @@ class Part:
 MakeSlices = Callable[[Case, Series, str], Slices]
 
 
+class Account(NamedTuple):
+    """What became of the cases.
+
+    Attributes:
+      parts: of the cases that can be used.
+      rejected: the other cases, each with the reason.
+      skipped: files that are no part of a series, with their case.
+    """
+
+    parts: list[Part]
+    rejected: list[tuple[Case, str]]
+    skipped: list[tuple[Case, Skipped]]
+
+
 def make_parts(
     config: PreparationConfig,
     cases: Sequence[Case],
     make_slices: MakeSlices,
     folder: str,
     terminal: Terminal,
-) -> tuple[list[Part], list[tuple[Case, str]]]:
-    """The parts of the cases that can be used, and the reason of each other case.
+) -> Account:
+    """Makes the parts in a folder; a case for which InputError is raised is rejected.
 
-    Raises UnexplainedLabelError: then more cases have labels that no flag explains.
+    Raises UnexplainedLabelError: other cases have labels that no flag explains, too.
     """
-    parts: list[Part] = []
-    rejected: list[tuple[Case, str]] = []
-    of_series: dict[tuple[str, str], Case] = {}
+    account = Account([], [], [])
+    of_series: dict[tuple[str, float], Case] = {}
     unnamed = 0
     for case in terminal.track(cases, len(cases), config.cases):
         path = os.path.join(folder, f'{case.number:06d}')
         try:
-            series = _series_of(case)
-            key = series.uid or os.path.realpath(series.slices[0].path), series.name
+            found = find_series(case.image)
+            account.skipped.extend((case, skipped) for skipped in found.skipped)
+            series = _series_of(case, found)
+            key = series.name, series.z[0]
             if key in of_series:
                 raise InputError(
                     f'{case.image}: the same series as that of case {of_series[key].number}; '
                     'remove one'
                 )
             slices = make_slices(case, series, path)
+            of_series[key] = case
+            unnamed += not (case.patient or series.patient_id)
+            account.parts.append(_part(config, case, series, path, slices))
         except UnexplainedLabelError:
             raise
         except InputError as error:
-            rejected.append((case, str(error)))
+            account.rejected.append((case, str(error)))
             terminal.warn(f'case {case.number} is left out: {error}')
-            continue
-        of_series[key] = case
-        unnamed += not (case.patient or series.patient_id)
-        parts.append(_part(config, case, series, path, slices))
     if unnamed > 1:
         terminal.warn(
-            f'{unnamed} of {len(parts)} scans name no patient, and each counts as one; if several '
+            f'{unnamed} of {len(cases)} scans name no patient, and each counts as one; if several '
             'are of one patient, name the patients in a column patient'
         )
-    return parts, rejected
+    return account
 
 
 def _part(config: PreparationConfig, case: Case, series: Series, path: str, slices: Slices) -> Part:
@@ -99,22 +113,21 @@ def _part(config: PreparationConfig, case: Case, series: Series, path: str, slic
         patient = os.path.relpath(case.image, os.path.dirname(config.cases))
     if config.patient_ids == 'hash':
         patient = hashlib.sha256(patient.encode()).hexdigest()[:HASH_LETTERS]
-    name = series.uid or f'case_{case.number:06d}'
-    of_case = {'series': name, 'patient': patient, **({'fold': case.fold} if case.fold else {})}
+    fold = {'fold': case.fold} if case.fold else {}
+    of_case = {'series': series.name, 'patient': patient, **fold}
     rows = [of_case | row for row in slices.rows]
-    return Part(path, case, patient, name, slices._replace(rows=rows))
+    return Part(path, case, patient, series.name, slices._replace(rows=rows))
 
 
-def _series_of(case: Case) -> Series:
+def _series_of(case: Case, found: Found) -> Series:
     """The series of a case. Raises InputError unless there is one."""
-    found = find_series(case.image)
     series = [each for each in found.series if case.series in ('', each.uid)]
     if not series:
         reasons = listed(dict.fromkeys(skipped.reason for skipped in found.skipped))
+        wanted = f'series {case.series}' if case.series else 'axial CT series'
         raise InputError(
-            f'{case.image}: no axial CT series'
-            f'{f" {case.series}" if case.series else ""} ({reasons or "no such file"}); give the '
-            'file or the folder of one'
+            f'{case.image}: no {wanted} ({reasons or "no such files"}); give the file or the '
+            'folder of one'
         )
     if len(series) > 1:
         raise InputError(

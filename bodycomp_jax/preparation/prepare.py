@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bodycomp_jax.config import to_values
+from bodycomp_jax.data.prepared import ACCOUNT
 from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.preparation.cases import Case
 from bodycomp_jax.preparation.options import PreparationConfig
-from bodycomp_jax.preparation.parts import MakeSlices, Part, make_parts
+from bodycomp_jax.preparation.parts import Account, MakeSlices, Part, make_parts
 from bodycomp_jax.preparation.splits import SPLITS, split_of_patients
 from bodycomp_jax.runtime.files import replacing
 from bodycomp_jax.runtime.folders import new_folder
@@ -20,7 +21,7 @@ from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.runtime.versions import SCAN_PACKAGES, versions
 
 PARTS = 'parts'
-REJECTED = 'rejected.csv'
+REJECTED, SKIPPED = 'rejected.csv', 'skipped.csv'
 
 PartsOf = Mapping[str, Sequence[Part]]  # by split
 
@@ -46,17 +47,20 @@ def prepare(
     with new_folder(config.output_dir) as folder:
         parts_folder = os.path.join(folder, PARTS)
         os.mkdir(parts_folder)
-        parts, rejected = make_parts(config, cases, make_slices, parts_folder, terminal)
-        if not parts:
+        account = make_parts(config, cases, make_slices, parts_folder, terminal)
+        if not account.parts:
             raise InputError(f'{config.cases}: no case can be used; see the warnings above')
-        parts_of = _split(config, parts, terminal)
+        parts_of = _split(config, account.parts, terminal)
         write_set(folder, parts_of)
         shutil.rmtree(parts_folder)
-        _write_account(config, parts_of, rejected, folder)
+        _write_account(config, parts_of, account, folder)
     terminal.line(f'written: {config.output_dir}')
+    rejected, skipped = len(account.rejected), len(account.skipped)
+    if skipped:
+        terminal.line(f'{skipped} files are not slices of a scan: {config.output_dir}/{SKIPPED}')
     if rejected and not config.allow_rejected:
         raise RunError(
-            f'{len(rejected)} of {len(cases)} cases were left out, see '
+            f'{rejected} of {len(cases)} cases were left out, see '
             f'{os.path.join(config.output_dir, REJECTED)}; the set is complete without them: use '
             'it, or correct them and prepare it again; --allow_rejected makes this no error'
         )
@@ -75,7 +79,7 @@ def write_table(
 def _split(config: PreparationConfig, parts: Sequence[Part], terminal: Terminal) -> PartsOf:
     """The parts of each split that has any; says how much each has."""
     splits = split_of_patients(
-        [(part.patient, part.case.split, part.case.fold) for part in parts],
+        [(p.case.number, p.patient, p.case.split, p.case.fold) for p in parts],
         val_share=config.val_share,
         test_share=config.test_share,
         seed=config.seed,
@@ -110,7 +114,7 @@ def _counts(parts: Sequence[Part]) -> dict[str, int]:
 def _write_account(
     config: PreparationConfig,
     parts_of: PartsOf,
-    rejected: Sequence[tuple[Case, str]],
+    account: Account,
     folder: str,
 ) -> None:
     """Writes what the set is made of, what was left out, and how it was made."""
@@ -131,17 +135,28 @@ def _write_account(
     )
     write_table(
         os.path.join(folder, REJECTED),
-        [{'case': str(c.number), 'image': c.image, 'reason': reason} for c, reason in rejected],
+        [
+            {'case': str(case.number), 'image': case.image, 'reason': reason}
+            for case, reason in account.rejected
+        ],
         header=('case', 'image', 'reason'),
+    )
+    write_table(
+        os.path.join(folder, SKIPPED),
+        [
+            {'case': str(case.number), 'file': skipped.path, 'reason': skipped.reason}
+            for case, skipped in account.skipped
+        ],
+        header=('case', 'file', 'reason'),
     )
     about = {
         'flags': to_values(config),
         'splits': {split: _counts(parts) for split, parts in parts_of.items()},
-        'rejected': len(rejected),
+        'rejected': len(account.rejected),
         'versions': versions(SCAN_PACKAGES),
         'sha256': _hashes(folder),
     }
-    with replacing(os.path.join(folder, 'dataset.json')) as file:
+    with replacing(os.path.join(folder, ACCOUNT)) as file:
         json.dump(about, file, indent=2)
 
 

@@ -8,13 +8,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bodycomp_jax import ct
 from bodycomp_jax.data.npy import NpyRows
-from bodycomp_jax.metrics.figures import COLOURS, TINT
+from bodycomp_jax.metrics.figures import COLOURS, NOT_LABELLED, TRUE, label_colours, tinted
 
 TILE, COLUMNS, ROWS = 192, 6, 4  # pixels of a slice; slices of a sheet
 MAX_SHEETS = 8  # of a split
 FONT_SIZE = 14
-NOT_LABELLED_COLOUR = (150, 150, 150)
-LEVEL_COLOUR = (240, 201, 62)
 SLAB = 9.0  # mm on either side of the middle, seen from the side
 BODY = 60  # grey value that the body exceeds
 MAX_HEIGHT = 2000  # pixels of a picture of a series
@@ -36,7 +34,7 @@ def draw_contact_sheets(folder: str, split: str, images: NpyRows, masks: NpyRows
         for j, row in enumerate(rows[start : start + COLUMNS * ROWS]):
             place = j % COLUMNS * TILE, j // COLUMNS * TILE
             hu, labels = (file.read([row])[0, ..., 0] for file in (images, masks))
-            sheet.paste(_tinted(hu, labels).resize((TILE, TILE), Image.Resampling.BOX), place)
+            sheet.paste(_labelled(hu, labels).resize((TILE, TILE), Image.Resampling.BOX), place)
             draw.text(place, str(row), font=font)
         for j, (name, colour) in enumerate(_legend().items()):
             x = j * TILE
@@ -76,23 +74,20 @@ def draw_series(
     for name, height in levels.items():
         y = (z[-1] - height) / mm
         if 0 <= y < picture.height:
-            draw.line((0, y, picture.width, y), fill=LEVEL_COLOUR)
-            draw.text((2, y - FONT_SIZE - 2), name, font=font, fill=LEVEL_COLOUR)
+            draw.line((0, y, picture.width, y), fill=TRUE)
+            draw.text((2, y - FONT_SIZE - 2), name, font=font, fill=TRUE)
     picture.save(path)
 
 
-def _tinted(hu: np.ndarray, labels: np.ndarray) -> Image.Image:
-    palette = np.zeros((256, 3), np.uint8)
-    palette[1 : 1 + len(ct.TISSUES)] = [COLOURS[tissue] for tissue in ct.TISSUES]
-    palette[ct.NOT_LABELLED] = NOT_LABELLED_COLOUR
-    grey = ct.window(hu.astype(np.float32))[..., None]
-    mixed = np.where(labels[..., None] > 0, (1 - TINT) * grey + TINT * palette[labels], grey)
-    return Image.fromarray(mixed.astype(np.uint8))
+def _labelled(hu: np.ndarray, labels: np.ndarray) -> Image.Image:
+    grey = ct.window(hu.astype(np.float32))
+    plain = np.repeat(grey[..., None], 3, axis=-1)
+    return Image.fromarray(tinted(plain, labels, label_colours(ct.TISSUES)))
 
 
 def _legend() -> dict[str, tuple[int, int, int]]:
     colours = {tissue.replace('_', ' '): COLOURS[tissue] for tissue in ct.TISSUES}
-    return {**colours, 'not labelled': NOT_LABELLED_COLOUR}
+    return {**colours, 'not labelled': NOT_LABELLED}
 
 
 def _middle(mass: np.ndarray) -> int:

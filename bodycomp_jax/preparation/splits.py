@@ -9,7 +9,7 @@ SPLITS = ('train', 'val', 'test')
 
 
 def split_of_patients(
-    given: Iterable[tuple[str, str, str]], *, val_share: float, test_share: float, seed: int
+    given: Iterable[tuple[int, str, str, str]], *, val_share: float, test_share: float, seed: int
 ) -> dict[str, str]:
     """The split of each patient.
 
@@ -18,7 +18,7 @@ def split_of_patients(
     patients' names do not change the order in which patients are drawn.
 
     Args:
-      given: (patient, split or '', fold or '') of each case.
+      given: (number, patient, split or '', fold or '') of each case.
       val_share, test_share: of the patients that are drawn.
       seed: of the draw.
 
@@ -29,13 +29,14 @@ def split_of_patients(
     """
     splits: dict[str, str] = {}
     folds: dict[str, str] = {}
-    for patient, split, fold in given:
+    first: dict[str, int] = {}
+    for case, patient, split, fold in given:
+        other = first.setdefault(patient, case)
         for known, value, column in ((splits, split, 'split'), (folds, fold, 'fold')):
             if known.setdefault(patient, value) != value:
                 raise InputError(
-                    f'patient {patient}: the column {column} says {known[patient] or "nothing"!r} '
-                    f'in one row and {value or "nothing"!r} in another; give all scans of a '
-                    'patient the same'
+                    f'cases {other} and {case} are of one patient, but their {column} is '
+                    f'{known[patient]!r} and {value!r}; give all scans of a patient the same'
                 )
     first_fold = min(filter(None, folds.values()), key=_natural, default='')
     for patient, fold in folds.items():

@@ -23,7 +23,7 @@ def table(tmp_path):
 def test_paths_are_relative_to_the_table_or_absolute(table, tmp_path):
     path = table(f'image,mask\nct,mask.nii\n{tmp_path}/ct2,mask.nii\n')
     first, second = read_cases(path, ('image', 'mask')).cases
-    assert first == Case(number=0, image=f'{tmp_path}/ct', mask=f'{tmp_path}/mask.nii')
+    assert first == Case(number=0, levels={}, image=f'{tmp_path}/ct', mask=f'{tmp_path}/mask.nii')
     assert second.image == f'{tmp_path}/ct2'
 
 

@@ -44,7 +44,7 @@ def test_nnunet_raw(tmp_path, labels):
     [
         ('{', 'dataset.json: not readable as JSON'),
         ('[' * 100_000, 'dataset.json: not readable as JSON'),
-        ('[]', 'dataset.json: not a JSON object'),
+        ('[]', 'dataset.json: not a JSON object, but list'),
         ('{}', 'dataset.json: no "labels" with a number'),
         ({'labels': ['muscle']}, 'dataset.json: no "labels" with a number'),
         ({'labels': {'both': [1, 2]}}, "the label 'both': .1, 2. is not a name with a number"),

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from bodycomp_jax.data.npy import NpyRows, npy_writers
-from bodycomp_jax.metrics.figures import COLOURS
+from bodycomp_jax.metrics.figures import COLOURS, NOT_LABELLED, TINT, TRUE
 from bodycomp_jax.preparation import previews
 
 
@@ -29,9 +29,9 @@ def test_tiles_show_slices_with_their_labels(tmp_path):
     first, second = (read(tmp_path / f'val_{i:03d}.png') for i in range(2))
     assert not (tmp_path / 'val_002.png').exists()
     middle = previews.TILE // 2
-    for i, colour in enumerate((*COLOURS.values(), previews.NOT_LABELLED_COLOUR)):
+    for i, colour in enumerate((*COLOURS.values(), NOT_LABELLED)):
         tinted = first[middle, i * previews.TILE + middle]
-        assert np.abs(tinted - previews.TINT * np.array(colour)).max() <= 1
+        assert np.abs(tinted - TINT * np.array(colour)).max() <= 1
     assert not second[middle, middle].any()
 
 
@@ -58,7 +58,7 @@ def test_a_series_is_as_high_as_it_is_in_mm_whatever_its_gaps(tmp_path):
     )
     picture = read(path)
     assert picture.shape == (51, 128, 3)
-    assert (picture[10] == previews.LEVEL_COLOUR).all()
+    assert (picture[10] == TRUE).all()
     front, side = picture[:, 30, 0], picture[:, 64 + 30, 0]
     for view in (front, side):
         assert view[0] > view[30] > view[50] > 0

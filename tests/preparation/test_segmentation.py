@@ -212,15 +212,17 @@ def test_several_series_of_a_case_need_a_name(changed, patients, tmp_path):
     ('changes', 'options', 'message'),
     [
         ({}, {'visceral_fat': ()}, 'nothing says what the label 3'),
-        ({0: {'split': 'val'}, 1: {'patient': 'Miller'}}, {}, 'the column split says'),
-        (dict.fromkeys(range(3), {'image': '.', 'series': 'x'}), {}, 'no case can be used'),
+        (
+            {i: {'patient': 'A', 'split': s} for i, s in ((0, 'val'), (1, 'train'))},
+            {},
+            'of one patient',
+        ),
+        ({i: {'image': '.', 'series': 'x'} for i in range(3)}, {}, 'no case can be used'),
         ({0: {'image': 'nowhere'}}, {}, 'row 0: the image .*nowhere does not exist'),
         ({}, {'labels': 'saros'}, 'its labels are regions'),
     ],
 )
 def test_nothing_is_written_where_the_input_is_wrong(changed, tmp_path, changes, options, message):
-    if 'split' in changes.get(0, {}):
-        changes[1]['split'] = 'train'
     with pytest.raises(InputError, match=message):
         prepare(changed(changes), tmp_path / 'set', **options)
     assert list(tmp_path.iterdir()) == []

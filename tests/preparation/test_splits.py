@@ -12,7 +12,8 @@ SHARES = {'val_share': 0.2, 'test_share': 0.1, 'seed': 0}
 
 
 def drawn(names, **changes):
-    return split_of_patients([(name, '', '') for name in names], **SHARES | changes)
+    given = [(i, name, '', '') for i, name in enumerate(names)]
+    return split_of_patients(given, **SHARES | changes)
 
 
 NAMES = [f'patient {i}' for i in range(40)]
@@ -44,29 +45,29 @@ def test_a_share_is_at_least_a_patient(patients, shares, counts):
 
 
 def test_the_table_goes_first_and_the_rest_is_drawn():
-    given = [('a', 'test', ''), ('b', 'val', ''), *((name, '', '') for name in NAMES)]
-    splits = split_of_patients(given, **SHARES)
+    given = [(0, 'a', 'test', ''), (1, 'b', 'val', '')]
+    splits = split_of_patients([*given, *((2, name, '', '') for name in NAMES)], **SHARES)
     assert {name: splits[name] for name in 'ab'} == {'a': 'test', 'b': 'val'}
     assert {name: splits[name] for name in NAMES} == drawn(NAMES)
 
 
 def test_the_first_fold_validates():
-    given = [('a', '', 'fold-10'), ('b', '', 'fold-2'), ('c', 'test', ''), ('d', '', 'fold-2')]
-    splits = split_of_patients(given, **SHARES)
+    folds = {'a': ('', 'fold-10'), 'b': ('', 'fold-2'), 'c': ('test', ''), 'd': ('', 'fold-2')}
+    splits = split_of_patients([(0, name, *of) for name, of in folds.items()], **SHARES)
     assert splits == {'a': 'train', 'b': 'val', 'c': 'test', 'd': 'val'}
 
 
 @pytest.mark.parametrize(
     ('second', 'message'),
     [
-        (('a', 'val', '1'), "patient a: the column split says 'train' in one row and 'val'"),
-        (('a', '', '1'), "patient a: the column split says 'train' in one row and 'nothing'"),
-        (('a', 'train', '2'), "patient a: the column fold says '1' in one row and '2'"),
+        (('val', '1'), "cases 3 and 5 are of one patient, but their split is 'train' and 'val'"),
+        (('', '1'), "their split is 'train' and ''; give all scans of a patient the same"),
+        (('train', '2'), "their fold is '1' and '2'"),
     ],
 )
 def test_a_patient_is_never_parted(second, message):
     with pytest.raises(InputError, match=message):
-        split_of_patients([('a', 'train', '1'), second], **SHARES)
+        split_of_patients([(3, 'a', 'train', '1'), (5, 'a', *second)], **SHARES)
 
 
 def test_other_names_of_splits_are_refused():
