@@ -147,9 +147,11 @@ class _NiftiFile:
         return LabelVolume(path, labels, positions, row_step, column_step, abs(gap), complete=True)
 
     def _integers(self, stored: np.ndarray) -> np.ndarray:
-        slope, offset = self._array.slope, self._array.inter
-        scaled = stored if (slope, offset) == (1, 0) else stored * float(slope) + float(offset)
-        return whole_numbers(scaled, self.path)
+        slope, offset = float(self._array.slope), float(self._array.inter)
+        if (slope, offset) != (1, 0):
+            with np.errstate(over='ignore', invalid='ignore'):
+                stored = stored * slope + offset
+        return whole_numbers(stored, self.path)
 
     def _refuse_impossible_size(self) -> None:
         voxels = math.prod(self.shape)
