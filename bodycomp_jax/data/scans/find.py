@@ -1,16 +1,19 @@
 """The series in a file or a folder, and why other files are not taken."""
 
+import collections
 import dataclasses
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from bodycomp_jax.data.batches import ReadAhead
 from bodycomp_jax.data.scans import nifti
 from bodycomp_jax.data.scans.grouping import grouped
 from bodycomp_jax.data.scans.headers import Header, read_headers
 from bodycomp_jax.data.scans.series import Series
 from bodycomp_jax.data.scans.skipped import Skipped
 from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime.files import explained
 
 # (items, their number, title) -> the same items, with progress shown
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
@@ -18,7 +21,7 @@ Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The series in a folder in the order of their first files, and what is not taken."""
+    """The series in a folder, by the order of their files, and what is not taken."""
 
     series: list[Series]
     skipped: list[Skipped]
@@ -27,36 +30,64 @@ class Found:
 def find_series(
     path: str | os.PathLike[str], *, progress: Track = lambda items, count, title: items
 ) -> Found:
-    """The CT series in a file or in a folder at any depth, DICOM or NIfTI.
+    """The CT series in a file, or in a folder at any depth, as DICOM or NIfTI files.
 
     Args:
-      path: of the file or folder.
+      path: of the file or folder; links are followed.
       progress: shows the progress through a folder.
 
-    Raises InputError if the path does not exist or cannot be read.
+    Raises InputError if the path does not exist.
     """
     path = os.fspath(path)
-    files = _files(path)
-    headers: list[Header] = []
-    series: list[Series] = []
-    skipped: list[Skipped] = []
-    for file in progress(files, len(files), path):
-        try:
-            if nifti.is_nifti_name(file):
-                series.append(nifti.open_series(file))
-            else:
-                headers += read_headers(file)
-        except InputError as error:
-            skipped.append(Skipped(file, str(error).removeprefix(f'{file}: ')))
-    dicom_series, unusable = grouped(headers)
-    return Found(dicom_series + series, skipped + unusable)
-
-
-def _files(path: str) -> list[str]:
     if not os.path.exists(path):
         raise InputError(f'{path}: no such file or folder; check the path')
+    skipped: list[Skipped] = []
+    files = sorted(_files(path, set(), skipped))
+    headers: list[Header] = []
+    series: list[Series] = []
+    for taken, left in progress(ReadAhead(_examined, files), len(files), path):
+        skipped += left
+        if isinstance(taken, Series):
+            series.append(taken)
+        else:
+            headers += taken
+    from_dicom, unusable = grouped(headers)
+    return Found(_named_apart(from_dicom + series), skipped + unusable)
+
+
+def _examined(path: str) -> tuple[Series | list[Header], list[Skipped]]:
+    """What a file holds, and what of it is not taken."""
+    try:
+        if nifti.is_nifti_name(path):
+            return nifti.open_series(path), []
+        return read_headers(path)
+    except InputError as error:
+        return [], [Skipped(path, str(error).removeprefix(f'{path}: '))]
+
+
+def _files(path: str, visited: set[tuple[int, int]], skipped: list[Skipped]) -> Iterator[str]:
+    """The files in a folder at any depth, each folder once whatever links lead to it."""
     if not os.path.isdir(path):
-        return [path]
-    return sorted(
-        os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names
-    )
+        yield path
+        return
+    try:
+        found = os.stat(path)
+        names = os.listdir(path)
+    except OSError as error:
+        skipped.append(Skipped(path, explained(error, '')))
+        return
+    if (found.st_dev, found.st_ino) not in visited:
+        visited.add((found.st_dev, found.st_ino))
+        for name in names:
+            yield from _files(os.path.join(path, name), visited, skipped)
+
+
+def _named_apart(series: list[Series]) -> list[Series]:
+    """The series with a number in the name of each that shares it with an earlier one."""
+    count: collections.Counter[str] = collections.Counter()
+    named = []
+    for each in series:
+        count[each.name] += 1
+        suffix = '' if count[each.name] == 1 else f'-{count[each.name]}'
+        named.append(dataclasses.replace(each, name=each.name + suffix))
+    return named

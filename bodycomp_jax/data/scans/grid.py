@@ -9,7 +9,7 @@ from bodycomp_jax.errors import InputError
 
 Vector = tuple[float, float, float]
 
-MAX_SKEW = 1e-3  # of rows and columns: cosine of their angle, deviation of their lengths from 1
+MAX_SKEW = 1e-3  # cosine of the angle of rows and columns, deviation of their lengths from 1
 MAX_TILT = 35.0  # degrees; gantries tilt by up to 30
 MAX_SPACING = 100.0  # mm
 MAX_SIDE = 8192  # pixels
@@ -80,27 +80,24 @@ class Turn:
 
 
 def refuse_invalid(grid: Grid) -> None:
-    """Raises InputError, without the file, for a grid that no scanner makes or that is not axial."""
+    """Raises InputError, without the file, for a grid that is invalid or not axial."""
     if not (0 < grid.rows <= MAX_SIDE and 0 < grid.columns <= MAX_SIDE):
         raise InputError(
-            f'Rows x Columns is {grid.rows} x {grid.columns}; expected 1 to {MAX_SIDE} of each'
+            f'slices of {grid.rows} x {grid.columns} pixels; expected 1 to {MAX_SIDE} of each'
         )
     if not all(0 < mm <= MAX_SPACING for mm in grid.spacing):
-        raise InputError(
-            f'PixelSpacing is {_listed(grid.spacing)}; expected two numbers in mm above 0'
-        )
+        raise InputError(f'a pixel spacing of {_listed(grid.spacing)}; expected mm above 0')
     directions = np.array([grid.row_direction, grid.column_direction])
     skew = directions @ directions.T - np.eye(2)
     if not np.abs(skew).max() <= MAX_SKEW:
         raise InputError(
-            'ImageOrientationPatient is '
-            f'{_listed((*grid.row_direction, *grid.column_direction))}; expected two '
-            'perpendicular vectors of length 1'
+            f'rows along {_listed(grid.row_direction)} and columns along '
+            f'{_listed(grid.column_direction)}; expected perpendicular vectors of length 1'
         )
     if grid.tilt_degrees > MAX_TILT:
         raise InputError(
-            f'not axial: tilted by {grid.tilt_degrees:.0f} degrees, at most {MAX_TILT:.0f} are '
-            'expected; a localizer or a reformatted image'
+            f'not axial: {grid.tilt_degrees:.0f} degrees from the axial plane, at most '
+            f'{MAX_TILT:.0f} are expected; a localizer or a reformatted image'
         )
 
 

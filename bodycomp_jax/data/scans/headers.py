@@ -1,26 +1,80 @@
 """What the header of a DICOM file says of each of its slices."""
 
 import dataclasses
-import io
+import functools
 import os
+import re
+from typing import cast
 
 import pydicom
-from pydicom.filereader import read_partial
+from pydicom.pixels import get_decoder
+from pydicom.uid import (
+    UID,
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    LegacyConvertedEnhancedCTImageStorage,
+)
 
-from bodycomp_jax.data.scans.grid import Grid, refuse_invalid
-from bodycomp_jax.data.scans.tags import TAGS, Elements
+from bodycomp_jax.data.scans import dicom_file
+from bodycomp_jax.data.scans.grid import Grid, Vector, refuse_invalid
+from bodycomp_jax.data.scans.skipped import Skipped
+from bodycomp_jax.data.scans.tags import Elements, tag_of
 from bodycomp_jax.errors import InputError
+
+MULTI_FRAME = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
+OF_FILE = [
+    tag_of(keyword)
+    for keyword in (
+        'ImageType', 'SOPClassUID', 'SOPInstanceUID', 'AcquisitionTime', 'Modality', 'PatientID',
+        'SeriesInstanceUID', 'SeriesNumber', 'AcquisitionNumber', 'InstanceNumber',
+        'ImagePositionPatient', 'ImageOrientationPatient', 'FrameOfReferenceUID',
+        'SamplesPerPixel', 'NumberOfFrames', 'Rows', 'Columns', 'PixelSpacing', 'BitsAllocated',
+        'RescaleIntercept', 'RescaleSlope', 'RescaleType',
+    )
+]  # fmt: skip
+LAST_OF_FILE = max(OF_FILE)
+OF_FRAMES = [
+    tag_of('SharedFunctionalGroupsSequence'),
+    tag_of('PerFrameFunctionalGroupsSequence'),
+]
+FRAME_MACROS = (
+    'PlanePositionSequence', 'PlaneOrientationSequence', 'PixelMeasuresSequence',
+    'PixelValueTransformationSequence', 'FrameContentSequence', 'CTImageFrameTypeSequence',
+)  # fmt: skip
+NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+HU_NAMED = ('HU', 'HU_MOD')  # values of RescaleType
+HU_TYPES = (*HU_NAMED, 'US', '')  # US is "unspecified"
+NOT_HU = {  # words of ImageType
+    'MIP', 'MAXIP', 'MINIP', 'MAXIMUM', 'MINIMUM', 'PROJECTION', 'VRT', 'VOLREN', 'SSD', 'MD',
+    'IODINE', 'ZEFF', 'RHO', 'PERFUSION', 'CBF', 'CBV', 'MTT', 'TTP', 'SUBTRACTION', 'DIVISION',
+    'MULTIPLICATION', 'QUANTITY', 'LOCALIZER', 'SCOUT',
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Header:
-    """A slice as its file describes it; grid as stored."""
+    """A slice as its file describes it.
+
+    Attributes:
+      path: of the file.
+      frame: index of the slice in the file.
+      grid: of the pixels as they are stored.
+      sop_instance_uid: '' if unknown.
+      series_uid: SeriesInstanceUID; '' if unknown.
+      common: what the slices of a series have in common besides `series_uid`.
+      acquisition, time, instance: number, time and number in the series; '' if unknown.
+      slope, intercept: from stored numbers to HU; None if unknown.
+    """
 
     path: str
     frame: int
     grid: Grid
     sop_instance_uid: str
-    series: tuple[str, ...]  # what all slices of a series have in common
+    series_uid: str
+    common: tuple[str, ...]
     acquisition: str
     time: str
     instance: str
@@ -28,52 +82,163 @@ class Header:
     intercept: float | None
 
 
-def read_headers(path: str) -> list[Header]:
-    """The header of each slice in a file. Raises InputError with the reason if it has none."""
-    with open(path, 'rb') as file:
+def read_headers(path: str) -> tuple[list[Header], list[Skipped]]:
+    """The header of each axial CT slice in a file, and the frames that are no such slices.
+
+    Raises InputError, without the path, if the file holds no CT image.
+    """
+    stream, size = dicom_file.open_start(path)
+    dataset = dicom_file.parse(stream, OF_FILE, LAST_OF_FILE)
+    if _sop_class(dataset) in MULTI_FRAME or not stream.read(1):
+        with dicom_file.open_whole(path) as whole:
+            dataset = dicom_file.parse(whole, OF_FILE + OF_FRAMES, dicom_file.PIXELS - 1)
+            ends = not whole.read(1)
+    else:
+        ends = False
+    elements = Elements(dataset)
+    _refuse_other_objects(dataset, elements)
+    if ends:
+        raise InputError('no pixels: the file ends with its header; copy it again')
+    _refuse_undecodable(dataset, elements, size)
+    if _sop_class(dataset) in MULTI_FRAME:
+        return _frame_headers(path, elements)
+    if elements.number('NumberOfFrames') not in (None, 1):
+        raise InputError(
+            f'NumberOfFrames is {elements.text("NumberOfFrames")} in a file for one slice; export '
+            'the series again'
+        )
+    return [_header(path, 0, elements)], []
+
+
+def elements_of_frames(elements: Elements) -> list[Elements]:
+    """Of each frame of a multi-frame file: its own elements, the shared ones, those of the file."""
+    shared = elements.items('SharedFunctionalGroupsSequence')[:1]
+    frames = []
+    for frame in elements.items('PerFrameFunctionalGroupsSequence'):
+        groups = Elements(frame, *shared)
+        macros = [item for macro in FRAME_MACROS for item in groups.items(macro)[:1]]
+        frames.append(Elements(*macros, *elements.datasets))
+    return frames
+
+
+def _frame_headers(path: str, elements: Elements) -> tuple[list[Header], list[Skipped]]:
+    frames = elements_of_frames(elements)
+    if len(frames) != (elements.number('NumberOfFrames') or 1):
+        raise InputError(
+            f'PerFrameFunctionalGroupsSequence has {len(frames)} items, but NumberOfFrames is '
+            f'{elements.text("NumberOfFrames")}; the file is damaged, export it again'
+        )
+    headers, skipped = [], []
+    for i, frame in enumerate(frames):
         try:
-            dataset = pydicom.dcmread(
-                file, stop_before_pixels=True, specific_tags=list(TAGS.values())
-            )
-        except Exception as error:
-            raise InputError(f'{path}: not a readable DICOM file ({error})') from error
-    elements = Elements(dataset, path)
-    if elements.text('Modality') != 'CT':
-        raise InputError(f'{path}: not CT')
+            headers.append(_header(path, i, frame))
+        except InputError as error:
+            skipped.append(Skipped(path, f'frame {i + 1} of {len(frames)}: {error}'))
+    return headers, skipped
+
+
+def _header(path: str, frame: int, elements: Elements) -> Header:
+    _refuse_other_values(elements)
+    series_uid = elements.text('SeriesInstanceUID')
+    place = [] if series_uid else [os.path.dirname(path), elements.text('SeriesNumber')]
+    return Header(
+        path=path,
+        frame=frame,
+        grid=_grid(elements),
+        sop_instance_uid=elements.text('SOPInstanceUID'),
+        series_uid=series_uid,
+        common=(elements.text('PatientID'), elements.text('FrameOfReferenceUID'), *place),
+        acquisition=(elements.text('FrameAcquisitionNumber') or elements.text('AcquisitionNumber')),
+        time=elements.text('FrameAcquisitionDateTime') or elements.text('AcquisitionTime'),
+        instance=f'{elements.text("InstanceNumber")}.{frame}',
+        slope=elements.number('RescaleSlope'),
+        intercept=elements.number('RescaleIntercept'),
+    )
+
+
+def _grid(elements: Elements) -> Grid:
+    """The grid as stored. Raises InputError if it is unknown or not axial."""
     position = elements.numbers('ImagePositionPatient', 3)
     orientation = elements.numbers('ImageOrientationPatient', 6)
     spacing = elements.numbers('PixelSpacing', 2)
     if position is None or orientation is None or spacing is None:
-        raise InputError(f'{path}: no position')
-    grid = Grid(
-        elements.integer('Rows'),
-        elements.integer('Columns'),
-        spacing,
-        position,
-        orientation[:3],
-        orientation[3:],
-    )
-    try:
-        refuse_invalid(grid)
-    except InputError as error:
-        raise InputError(f'{path}: {error}') from None
-    uid = elements.text('SeriesInstanceUID')
-    return [
-        Header(
-            path,
-            0,
-            grid,
-            elements.text('SOPInstanceUID'),
-            (
-                uid,
-                elements.text('PatientID'),
-                '' if uid else os.path.dirname(path),
-                elements.text('FrameOfReferenceUID'),
-            ),
-            elements.text('AcquisitionNumber'),
-            elements.text('AcquisitionTime'),
-            elements.text('InstanceNumber'),
-            elements.number('RescaleSlope'),
-            elements.number('RescaleIntercept'),
+        missing = next(
+            keyword
+            for keyword, value in (
+                ('ImagePositionPatient (0020,0032)', position),
+                ('ImageOrientationPatient (0020,0037)', orientation),
+                ('PixelSpacing (0028,0030)', spacing),
+            )
+            if value is None
         )
-    ]
+        raise InputError(f'{missing} is missing: where the slice is cannot be known')
+    grid = Grid(
+        elements.integer('Rows') or 0,
+        elements.integer('Columns') or 0,
+        cast(tuple[float, float], spacing),
+        cast(Vector, position),
+        cast(Vector, orientation[:3]),
+        cast(Vector, orientation[3:]),
+    )
+    refuse_invalid(grid)
+    return grid
+
+
+def _sop_class(dataset: pydicom.Dataset) -> str:
+    meta = Elements(dataset, dataset.file_meta)
+    return meta.text('SOPClassUID') or meta.text('MediaStorageSOPClassUID')
+
+
+def _refuse_other_objects(dataset: pydicom.Dataset, elements: Elements) -> None:
+    sop_class = _sop_class(dataset)
+    if sop_class not in ('', CTImageStorage, *MULTI_FRAME):
+        raise InputError(f'not a CT image, but {UID(sop_class).name}')
+    modality = elements.text('Modality')
+    if modality != 'CT' and (modality or not sop_class):
+        raise InputError(f'not a CT image: Modality (0008,0060) is {modality!r}')
+    samples = elements.integer('SamplesPerPixel')
+    bits = elements.integer('BitsAllocated')
+    if samples not in (None, 1) or bits not in (None, 16, 32):
+        raise InputError(
+            f'a picture of {bits} bits and {samples} colours a pixel; HU need 16 bits and one'
+        )
+
+
+def _refuse_undecodable(dataset: pydicom.Dataset, elements: Elements, size: int) -> None:
+    """Raises InputError for compression without a decoder, and for too few bytes of pixels."""
+    syntax = dicom_file.transfer_syntax(dataset)
+    if not _is_decodable(syntax):
+        raise InputError(
+            f'compressed as {UID(syntax).name}, for which there is no decoder; decompress it, '
+            'such as with gdcmconv --raw'
+        )
+    pixels = (elements.integer('Rows') or 0) * (elements.integer('Columns') or 0)
+    frames = elements.number('NumberOfFrames') or 1
+    needed = pixels * frames * (elements.integer('BitsAllocated') or 16) / 8
+    if syntax in NATIVE and size < needed:
+        raise InputError(
+            f'truncated: {size:,} bytes, but its pixels need {needed:,.0f}; copy it again'
+        )
+
+
+@functools.cache
+def _is_decodable(syntax: UID) -> bool:
+    try:
+        return get_decoder(syntax).is_available
+    except NotImplementedError:
+        return False
+
+
+def _refuse_other_values(elements: Elements) -> None:
+    """Raises InputError for images whose values are not HU."""
+    image_type = elements.text('FrameType') or elements.text('ImageType')
+    kinds = image_type.upper().split('\\')
+    rescale_type = elements.text('RescaleType')
+    if rescale_type.upper() not in HU_TYPES:
+        raise InputError(f'no HU: RescaleType (0028,1054) is {rescale_type}')
+    named = NOT_HU.intersection(re.split(r'[^A-Z0-9]+', image_type.upper()))
+    if named or (kinds[:2] == ['DERIVED', 'SECONDARY'] and rescale_type.upper() not in HU_NAMED):
+        raise InputError(
+            f'no HU: ImageType (0008,0008) is {image_type}'
+            + ('' if named else ', and RescaleType (0028,1054) is not HU')
+        )

@@ -1,26 +1,17 @@
 """Series of CT slices in their order; pixels are read when asked for."""
 
-import collections
-import concurrent.futures
 import dataclasses
 import functools
-import os
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from bodycomp_jax.data.batches import ReadAhead
 from bodycomp_jax.data.scans.grid import Grid, Turn
-
-COLUMNS = (
-    'patient_id', 'study_date', 'accession_number', 'study_description', 'study_instance_uid',
-    'series_instance_uid', 'modality', 'slice_thickness_mm', 'reconstruction_kernel',
-    'contrast_bolus_agent', 'manufacturer', 'manufacturer_model_name', 'station_name',
-    'series_description', 'acquisition_date', 'acquisition_time', 'tube_current_mA',
-    'exposure_mAs', 'exposure_time_ms', 'kvp',
-)  # fmt: skip
+from bodycomp_jax.errors import InputError
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Slice:
     """A slice of a series.
 
@@ -31,7 +22,7 @@ class Slice:
       sop_instance_uid: '' in NIfTI files, and where a file has none.
       frame: its index among the slices of the file.
       turn: from the pixels of the file to patient orientation.
-      slope, intercept: from stored numbers to HU.
+      slope, intercept: from the numbers in the file to HU.
     """
 
     grid: Grid
@@ -50,39 +41,48 @@ class Series:
 
     Attributes:
       slices: N slices.
-      uid: SeriesInstanceUID; '' if unknown. Parts of a DICOM series may share it.
-      name: a name for the series without identifiers of the patient, distinct among those found.
-      metadata: a text for each of `COLUMNS`, '' where unknown; read when first asked for.
+      uid: SeriesInstanceUID; '' if unknown. Parts of a DICOM series share it.
+      name: tells the series found together apart, without identifiers of the patient.
     """
 
     slices: tuple[Slice, ...]
     uid: str
     name: str
-    read_stored: Callable[[Slice], np.ndarray] = dataclasses.field(repr=False)
-    read_metadata: Callable[[], dict[str, str]] = dataclasses.field(repr=False)
+    _read_stored: Callable[[Slice], np.ndarray] = dataclasses.field(repr=False)
+    _read_metadata: Callable[[], dict[str, str]] = dataclasses.field(repr=False)
 
     def __len__(self) -> int:
         return len(self.slices)
 
     @functools.cached_property
     def metadata(self) -> dict[str, str]:
-        return self.read_metadata()
+        """A text for each of `metadata.COLUMNS`, '' where unknown; of the first slice.
+
+        Raises InputError if the file can no longer be read.
+        """
+        return self._read_metadata()
 
     @property
     def patient_id(self) -> str:
         """'' if unknown."""
         return self.metadata['patient_id']
 
+    @property
+    def prone(self) -> bool | None:
+        """Whether the patient lies on the belly; None if unknown."""
+        position = self.metadata['patient_position']
+        return position.endswith('P') if position else None
+
     @functools.cached_property
     def z(self) -> np.ndarray:
-        """`[N]` mm of the middles of the slices, rising towards the head."""
+        """`[N]` mm of the middles of the slices, towards the head."""
         return np.array([each.z for each in self.slices])
 
     @functools.cached_property
     def distances(self) -> np.ndarray:
-        """`[N - 1]` mm between neighbouring slices, along their normal."""
+        """`[N - 1]` mm from each slice to the next, along their normal."""
         normal = self.slices[0].grid.normal
-        return np.diff([normal @ each.grid.position for each in self.slices])
+        return np.diff([normal @ each.grid.middle for each in self.slices])
 
     @property
     def tilt_degrees(self) -> float:
@@ -90,23 +90,16 @@ class Series:
         return self.slices[0].grid.tilt_degrees
 
     def hu(self, i: int) -> np.ndarray:
-        """`[rows, columns]` int16 HU of slice i in patient orientation, -1024 where there is none.
+        """`[rows, columns]` int16 HU of slice i in patient orientation, -1024 where there are none.
 
         Raises InputError if the file cannot be read or decoded, or for values that are not HU.
         """
-        return np.ascontiguousarray(self.slices[i].turn.apply(self.read_stored(self.slices[i])))
+        of = self.slices[i]
+        try:
+            return np.ascontiguousarray(of.turn.apply(self._read_stored(of)))
+        except InputError as error:
+            raise InputError(f'{of.path}: {str(error).removeprefix(f"{of.path}: ")}') from error
 
-    def read(self, indices: Iterable[int], threads: int | None = None) -> Iterator[np.ndarray]:
-        """`hu` of these slices in this order, a few of them decoded in advance in threads."""
-        ahead = threads or os.cpu_count() or 1
-        with concurrent.futures.ThreadPoolExecutor(ahead) as pool:
-            pending: collections.deque[concurrent.futures.Future] = collections.deque()
-            try:
-                for i in indices:
-                    pending.append(pool.submit(self.hu, i))
-                    if len(pending) > ahead:
-                        yield pending.popleft().result()
-                while pending:
-                    yield pending.popleft().result()
-            finally:
-                pool.shutdown(cancel_futures=True)
+    def read(self, indices: Iterable[int]) -> Iterator[np.ndarray]:
+        """`hu` of these slices in this order; threads read a few of them ahead."""
+        return iter(ReadAhead(self.hu, indices))

@@ -1,0 +1,62 @@
+"""The metadata of a series, under the column names that the field uses."""
+
+from bodycomp_jax.data.scans import dicom_file
+from bodycomp_jax.data.scans.headers import OF_FRAMES, elements_of_frames
+from bodycomp_jax.data.scans.tags import Elements, tag_of
+from bodycomp_jax.errors import InputError
+
+TEXTS = {
+    'patient_id': 'PatientID',
+    'study_date': 'StudyDate',
+    'accession_number': 'AccessionNumber',
+    'study_description': 'StudyDescription',
+    'study_instance_uid': 'StudyInstanceUID',
+    'series_instance_uid': 'SeriesInstanceUID',
+    'modality': 'Modality',
+    'reconstruction_kernel': 'ConvolutionKernel',
+    'contrast_bolus_agent': 'ContrastBolusAgent',
+    'manufacturer': 'Manufacturer',
+    'manufacturer_model_name': 'ManufacturerModelName',
+    'station_name': 'StationName',
+    'series_description': 'SeriesDescription',
+    'acquisition_date': 'AcquisitionDate',
+    'acquisition_time': 'AcquisitionTime',
+    'patient_position': 'PatientPosition',
+}
+NUMBERS = {  # the second keyword is that of multi-frame files
+    'slice_thickness_mm': ('SliceThickness',),
+    'tube_current_mA': ('XRayTubeCurrent', 'XRayTubeCurrentInmA'),
+    'exposure_mAs': ('Exposure', 'ExposureInmAs'),
+    'exposure_time_ms': ('ExposureTime', 'ExposureTimeInms'),
+    'kvp': ('KVP',),
+}
+COLUMNS = (*TEXTS, *NUMBERS)
+KEYWORDS = (*TEXTS.values(), *(keyword for keywords in NUMBERS.values() for keyword in keywords))
+
+
+def read_metadata(path: str) -> dict[str, str]:
+    """A text for each of `COLUMNS` from a DICOM file, '' where it has none.
+
+    Of a multi-frame file, the values of its first frame. Raises InputError if it cannot be read.
+    """
+    try:
+        with dicom_file.open_whole(path) as stream:
+            tags = [*map(tag_of, KEYWORDS), *OF_FRAMES]
+            elements = Elements(dicom_file.parse(stream, tags, dicom_file.PIXELS - 1))
+        elements = next(iter(elements_of_frames(elements)), elements)
+    except InputError as error:
+        raise InputError(f'{path}: {str(error).removeprefix(f"{path}: ")}') from error
+    texts = {column: elements.words(keyword) for column, keyword in TEXTS.items()}
+    return texts | {column: _number(elements, *keywords) for column, keywords in NUMBERS.items()}
+
+
+def _number(elements: Elements, *keywords: str) -> str:
+    """The first of these that is a number, '' if none is."""
+    for keyword in keywords:
+        try:
+            value = elements.number(keyword)
+        except InputError:
+            continue
+        if value is not None:
+            return f'{value:g}'
+    return ''
