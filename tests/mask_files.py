@@ -57,7 +57,7 @@ def save_segmentation(path, segments, *, kind='BINARY', upwards=False, change=No
     dataset = pydicom.Dataset()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    dataset.SOPClassUID = pydicom.uid.SegmentationStorage
+    dataset.SOPClassUID, dataset.SOPInstanceUID = pydicom.uid.SegmentationStorage, '1.2.9'
     dataset.Modality, dataset.SegmentationType = 'SEG', kind
     dataset.SegmentSequence = [_segment(n, label) for n, label in enumerate(segments, 1)]
     frames = [
@@ -77,13 +77,17 @@ def save_segmentation(path, segments, *, kind='BINARY', upwards=False, change=No
     dataset.PerFrameFunctionalGroupsSequence = [_of_frame(n, i, upwards) for n, i, _ in frames]
     if change is not None:
         change(dataset)
-    pydicom.dcmwrite(path, dataset)
+    pydicom.dcmwrite(path, dataset, enforce_file_format=True)
 
 
 def _segment(number, label):
     segment, code = pydicom.Dataset(), pydicom.Dataset()
     segment.SegmentNumber, segment.SegmentLabel = number, label
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = f'T-{number}', '99TEST', 'Tissue'
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = (
+        f'T-{number}',
+        '99TEST',
+        'Tissue',
+    )
     segment.SegmentedPropertyTypeCodeSequence = [code]
     return segment
 
@@ -91,7 +95,7 @@ def _segment(number, label):
 def _shared(upwards):
     groups, orientation, measures = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
     orientation.ImageOrientationPatient = [1, 0, 0, 0, -1 if upwards else 1, 0]
-    measures.PixelSpacing, measures.SliceThickness = SPACING[1:], SPACING[0]
+    measures.PixelSpacing, measures.SliceThickness = [*SPACING[1:]], SPACING[0]
     groups.PlaneOrientationSequence, groups.PixelMeasuresSequence = [orientation], [measures]
     return groups
 

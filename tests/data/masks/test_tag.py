@@ -8,7 +8,10 @@ LABELS = np.arange(12, dtype=np.uint8).reshape(3, 4)
 LINES = ('* sliceOmatic', 'x:4', 'y:3', 'z:1', 'type:4', 'org_x:0.5', 'epais:5', 'uid: 1.2.3 * CT')
 
 
-def tag(lines=LINES, pixels=LABELS.tobytes(), end=b'\x0c'):
+PIXELS = LABELS.tobytes()
+
+
+def tag(lines=LINES, pixels=PIXELS, end=b'\x0c'):
     return '\r\n'.join(lines).encode() + b'\r\n' + end + pixels
 
 
