@@ -180,6 +180,6 @@ def _add_faults_of_order(found: Mapping[str, _Extent]) -> None:
         if not 0 < distance <= MAX_DISTANCE * steps:
             for level, other in ((upper, lower), (lower, upper)):
                 found[level].faults.append(
-                    f'is out of order with {other}: {upper} is {distance:+.0f} mm above {lower}, '
-                    f'expected up to {MAX_DISTANCE * steps:.0f} mm'
+                    f'does not fit {other}: {upper} is {distance:.0f} mm above {lower}, expected '
+                    f'0 to {MAX_DISTANCE * steps:.0f} mm'
                 )
