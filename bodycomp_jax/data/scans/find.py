@@ -10,8 +10,8 @@ from bodycomp_jax.data.batches import ReadAhead
 from bodycomp_jax.data.scans import nifti
 from bodycomp_jax.data.scans.grouping import grouped
 from bodycomp_jax.data.scans.headers import Header, read_headers
+from bodycomp_jax.data.scans.reasons import Skipped, naming, skipped
 from bodycomp_jax.data.scans.series import Series
-from bodycomp_jax.data.scans.skipped import Skipped
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime.files import explained
 
@@ -41,31 +41,32 @@ def find_series(
     path = os.fspath(path)
     if not os.path.exists(path):
         raise InputError(f'{path}: no such file or folder; check the path')
-    skipped: list[Skipped] = []
-    files = sorted(_files(path, set(), skipped))
+    left_out: list[Skipped] = []
+    files = sorted(_files(path, set(), left_out))
     headers: list[Header] = []
     series: list[Series] = []
     for taken, left in progress(ReadAhead(_examined, files), len(files), path):
-        skipped += left
+        left_out += left
         if isinstance(taken, Series):
             series.append(taken)
         else:
             headers += taken
     from_dicom, unusable = grouped(headers)
-    return Found(_named_apart(from_dicom + series), skipped + unusable)
+    return Found(_named_apart(from_dicom + series), left_out + unusable)
 
 
 def _examined(path: str) -> tuple[Series | list[Header], list[Skipped]]:
     """What a file holds, and what of it is not taken."""
     try:
-        if nifti.is_nifti_name(path):
-            return nifti.open_series(path), []
-        return read_headers(path)
+        with naming(path):
+            if nifti.is_nifti_name(path):
+                return nifti.open_series(path), []
+            return read_headers(path)
     except InputError as error:
-        return [], [Skipped(path, str(error).removeprefix(f'{path}: '))]
+        return [], [skipped(path, error)]
 
 
-def _files(path: str, visited: set[tuple[int, int]], skipped: list[Skipped]) -> Iterator[str]:
+def _files(path: str, visited: set[tuple[int, int]], left_out: list[Skipped]) -> Iterator[str]:
     """The files in a folder at any depth, each folder once whatever links lead to it."""
     if not os.path.isdir(path):
         yield path
@@ -74,12 +75,12 @@ def _files(path: str, visited: set[tuple[int, int]], skipped: list[Skipped]) -> 
         found = os.stat(path)
         names = os.listdir(path)
     except OSError as error:
-        skipped.append(Skipped(path, explained(error, '')))
+        left_out.append(Skipped(path, explained(error, '')))
         return
     if (found.st_dev, found.st_ino) not in visited:
         visited.add((found.st_dev, found.st_ino))
         for name in names:
-            yield from _files(os.path.join(path, name), visited, skipped)
+            yield from _files(os.path.join(path, name), visited, left_out)
 
 
 def _named_apart(series: list[Series]) -> list[Series]:

@@ -35,25 +35,31 @@ class Grid:
     column_direction: Vector
 
     @property
-    def normal(self) -> np.ndarray:
-        """`[3]` unit vector perpendicular to the slice; towards the head in patient orientation."""
-        return np.cross(self.row_direction, self.column_direction)
+    def normal(self) -> Vector:
+        """Unit vector perpendicular to the slice; towards the head in patient orientation."""
+        (a, b, c), (d, e, f) = self.row_direction, self.column_direction
+        return b * f - c * e, c * d - a * f, a * e - b * d
 
     @property
     def tilt_degrees(self) -> float:
         """Angle between the slice and the axial plane."""
-        return math.degrees(math.acos(min(1.0, abs(float(self.normal[2])))))
-
-    def point(self, row: float, column: float) -> np.ndarray:
-        """`[3]` patient coordinates in mm of a (fractional) pixel."""
-        down = row * self.spacing[0] * np.asarray(self.column_direction)
-        along = column * self.spacing[1] * np.asarray(self.row_direction)
-        return np.asarray(self.position) + down + along
+        return math.degrees(math.acos(min(1.0, abs(self.normal[2]))))
 
     @property
-    def middle(self) -> np.ndarray:
-        """`[3]` patient coordinates in mm of the middle of the slice."""
+    def middle(self) -> Vector:
+        """Patient coordinates in mm of the middle of the slice."""
         return self.point((self.rows - 1) / 2, (self.columns - 1) / 2)
+
+    def point(self, row: float, column: float) -> Vector:
+        """Patient coordinates in mm of a pixel, or of a point between pixels."""
+        down, along = row * self.spacing[0], column * self.spacing[1]
+        x, y, z = (
+            start + down * a + along * b
+            for start, a, b in zip(
+                self.position, self.column_direction, self.row_direction, strict=True
+            )
+        )
+        return x, y, z
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,9 +93,9 @@ def refuse_invalid(grid: Grid) -> None:
         )
     if not all(0 < mm <= MAX_SPACING for mm in grid.spacing):
         raise InputError(f'a pixel spacing of {_listed(grid.spacing)}; expected mm above 0')
-    directions = np.array([grid.row_direction, grid.column_direction])
-    skew = directions @ directions.T - np.eye(2)
-    if not np.abs(skew).max() <= MAX_SKEW:
+    along, down = grid.row_direction, grid.column_direction
+    skew = max(abs(dot(along, along) - 1), abs(dot(down, down) - 1), abs(dot(along, down)))
+    if not skew <= MAX_SKEW:
         raise InputError(
             f'rows along {_listed(grid.row_direction)} and columns along '
             f'{_listed(grid.column_direction)}; expected perpendicular vectors of length 1'
@@ -111,15 +117,20 @@ def to_patient_orientation(stored: Grid) -> tuple[Grid, Turn]:
         along, down, rows, columns = down, along, columns, rows
         row_spacing, column_spacing = column_spacing, row_spacing
     turn = Turn(transposed, rows_flipped=down[1] < 0, columns_flipped=along[0] < 0)
-    position = np.asarray(stored.position)
+    first = stored.point(
+        (stored.rows - 1) * (turn.columns_flipped if transposed else turn.rows_flipped),
+        (stored.columns - 1) * (turn.rows_flipped if transposed else turn.columns_flipped),
+    )
     if turn.rows_flipped:
-        position = position + (rows - 1) * row_spacing * np.asarray(down)
         down = _reversed(down)
     if turn.columns_flipped:
-        position = position + (columns - 1) * column_spacing * np.asarray(along)
         along = _reversed(along)
-    x, y, z = map(float, position)
-    return Grid(rows, columns, (row_spacing, column_spacing), (x, y, z), along, down), turn
+    return Grid(rows, columns, (row_spacing, column_spacing), first, along, down), turn
+
+
+def dot(a: Vector, b: Vector) -> float:
+    """The scalar product."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 def _reversed(vector: Vector) -> Vector:

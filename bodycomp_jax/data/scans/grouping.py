@@ -4,17 +4,16 @@ import collections
 import dataclasses
 import functools
 import hashlib
+import math
 from collections.abc import Iterable
 
-import numpy as np
-
-from bodycomp_jax.data.scans.grid import to_patient_orientation
+from bodycomp_jax.data.scans.grid import Vector, dot, to_patient_orientation
 from bodycomp_jax.data.scans.headers import Header
 from bodycomp_jax.data.scans.hu import looks_like_hu
 from bodycomp_jax.data.scans.metadata import read_metadata
 from bodycomp_jax.data.scans.pixels import DicomPixels
+from bodycomp_jax.data.scans.reasons import Skipped, skipped
 from bodycomp_jax.data.scans.series import Series, Slice
-from bodycomp_jax.data.scans.skipped import Skipped
 from bodycomp_jax.errors import InputError
 
 SAME_DIRECTION = 1e-3  # difference of unit vectors
@@ -33,32 +32,32 @@ class _Placed:
 def grouped(headers: Iterable[Header]) -> tuple[list[Series], list[Skipped]]:
     """The series that these slices form, and the slices that are not taken."""
     series: list[Series] = []
-    skipped: list[Skipped] = []
+    left_out: list[Skipped] = []
     for group in _parallel(headers):
         distinct, duplicates = _without_duplicates(group)
-        skipped += duplicates
+        left_out += duplicates
         for part in _parts(distinct):
             try:
                 series.append(_series(part))
             except InputError as error:
-                skipped.append(Skipped(part[0].header.path, str(error)))
-    return series, skipped
+                left_out.append(skipped(part[0].header.path, error))
+    return series, left_out
 
 
 def _parallel(headers: Iterable[Header]) -> list[list[_Placed]]:
     """Slices of one series, size and orientation, each group sorted along its normal."""
-    groups: dict[tuple, list[tuple[np.ndarray, list[_Placed]]]] = collections.defaultdict(list)
+    groups: dict[tuple, list[tuple[tuple, Vector, list[_Placed]]]] = collections.defaultdict(list)
     for header in headers:
         grid, turn = to_patient_orientation(header.grid)
-        axes = np.array([grid.row_direction, grid.column_direction])
+        axes = (*grid.row_direction, *grid.column_direction)
         alike = groups[header.series_uid, header.common, grid.rows, grid.columns]
-        near = (g for g in alike if np.abs(g[0] - axes).max() < SAME_DIRECTION)
-        group_axes, group = next(near, (axes, []))
+        near = (each for each in alike if math.dist(axes, each[0]) < SAME_DIRECTION)
+        axes, normal, group = next(near, (axes, grid.normal, []))
         if not group:
-            alike.append((group_axes, group))
+            alike.append((axes, normal, group))
         placed = Slice(
             grid=grid,
-            z=float(grid.middle[2]),
+            z=grid.middle[2],
             path=header.path,
             sop_instance_uid=header.sop_instance_uid,
             frame=header.frame,
@@ -66,12 +65,11 @@ def _parallel(headers: Iterable[Header]) -> list[list[_Placed]]:
             slope=1.0 if header.slope is None else header.slope,
             intercept=header.intercept or 0.0,
         )
-        along = float(np.cross(*group_axes) @ grid.middle)
-        group.append(_Placed(placed, header, along))
+        group.append(_Placed(placed, header, dot(normal, grid.middle)))
     return [
         sorted(group, key=lambda placed: placed.along)
         for alike in groups.values()
-        for _, group in alike
+        for _, _, group in alike
     ]
 
 
@@ -90,20 +88,21 @@ def _without_duplicates(group: list[_Placed]) -> tuple[list[_Placed], list[Skipp
 
     At one position, the same slice has the same SOPInstanceUID, or nothing that tells it apart.
     """
-    kept, skipped = [], []
+    kept: list[_Placed] = []
+    duplicates: list[Skipped] = []
     for there in _at_positions(group):
         seen: dict[tuple, Header] = {}
         for placed in sorted(there, key=lambda p: (p.header.path, p.header.frame)):
             header = placed.header
             same = seen.get(_moment(header)) or seen.get((header.sop_instance_uid, header.frame))
             if same is not None:
-                skipped.append(Skipped(header.path, f'the same slice as {same.path}'))
+                duplicates.append(Skipped(header.path, f'the same slice as {same.path}'))
                 continue
             seen[_moment(header)] = header
             if header.sop_instance_uid:
                 seen[header.sop_instance_uid, header.frame] = header
             kept.append(placed)
-    return kept, skipped
+    return kept, duplicates
 
 
 def _moment(header: Header) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ import os
 import re
 from typing import cast
 
-import pydicom
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
     UID,
@@ -20,26 +19,21 @@ from pydicom.uid import (
 
 from bodycomp_jax.data.scans import dicom_file
 from bodycomp_jax.data.scans.grid import Grid, Vector, refuse_invalid
-from bodycomp_jax.data.scans.skipped import Skipped
-from bodycomp_jax.data.scans.tags import Elements, tag_of
+from bodycomp_jax.data.scans.reasons import Skipped
+from bodycomp_jax.data.scans.tags import Elements, tags_of
 from bodycomp_jax.errors import InputError
 
 MULTI_FRAME = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
-OF_FILE = [
-    tag_of(keyword)
-    for keyword in (
-        'ImageType', 'SOPClassUID', 'SOPInstanceUID', 'AcquisitionTime', 'Modality', 'PatientID',
-        'SeriesInstanceUID', 'SeriesNumber', 'AcquisitionNumber', 'InstanceNumber',
-        'ImagePositionPatient', 'ImageOrientationPatient', 'FrameOfReferenceUID',
-        'SamplesPerPixel', 'NumberOfFrames', 'Rows', 'Columns', 'PixelSpacing', 'BitsAllocated',
-        'RescaleIntercept', 'RescaleSlope', 'RescaleType',
-    )
-]  # fmt: skip
+NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+OF_FILE = tags_of((
+    'ImageType', 'SOPClassUID', 'SOPInstanceUID', 'AcquisitionTime', 'Modality', 'PatientID',
+    'SeriesInstanceUID', 'SeriesNumber', 'AcquisitionNumber', 'InstanceNumber',
+    'ImagePositionPatient', 'ImageOrientationPatient', 'FrameOfReferenceUID',
+    'SamplesPerPixel', 'NumberOfFrames', 'Rows', 'Columns', 'PixelSpacing', 'BitsAllocated',
+    'RescaleIntercept', 'RescaleSlope', 'RescaleType',
+))  # fmt: skip
 LAST_OF_FILE = max(OF_FILE)
-OF_FRAMES = [
-    tag_of('SharedFunctionalGroupsSequence'),
-    tag_of('PerFrameFunctionalGroupsSequence'),
-]
+OF_FRAMES = tags_of(('SharedFunctionalGroupsSequence', 'PerFrameFunctionalGroupsSequence'))
 FRAME_MACROS = (
     'PlanePositionSequence', 'PlaneOrientationSequence', 'PixelMeasuresSequence',
     'PixelValueTransformationSequence', 'FrameContentSequence', 'CTImageFrameTypeSequence',
@@ -85,22 +79,22 @@ class Header:
 def read_headers(path: str) -> tuple[list[Header], list[Skipped]]:
     """The header of each axial CT slice in a file, and the frames that are no such slices.
 
-    Raises InputError, without the path, if the file holds no CT image.
+    Raises InputError if the file holds no CT image.
     """
-    stream, size = dicom_file.open_start(path)
-    dataset = dicom_file.parse(stream, OF_FILE, LAST_OF_FILE)
-    if _sop_class(dataset) in MULTI_FRAME or not stream.read(1):
-        with dicom_file.open_whole(path) as whole:
-            dataset = dicom_file.parse(whole, OF_FILE + OF_FRAMES, dicom_file.PIXELS - 1)
-            ends = not whole.read(1)
-    else:
-        ends = False
-    elements = Elements(dataset)
-    _refuse_other_objects(dataset, elements)
+    size = os.stat(path).st_size
+    contents = dicom_file.parse(dicom_file.open_start(path), OF_FILE, LAST_OF_FILE)
+    ends = not contents.rest.read(1)
+    if ends or _sop_class(contents.elements) in MULTI_FRAME:
+        with dicom_file.open_whole(path) as stream:
+            tags = OF_FILE + OF_FRAMES
+            contents = dicom_file.parse(stream, tags, dicom_file.LAST_BEFORE_PIXELS)
+            ends = not contents.rest.read(1)
+    elements = contents.elements
+    _refuse_other_objects(elements)
     if ends:
         raise InputError('no pixels: the file ends with its header; copy it again')
-    _refuse_undecodable(dataset, elements, size)
-    if _sop_class(dataset) in MULTI_FRAME:
+    _refuse_undecodable(elements, contents.syntax, size)
+    if _sop_class(elements) in MULTI_FRAME:
         return _frame_headers(path, elements)
     if elements.number('NumberOfFrames') not in (None, 1):
         raise InputError(
@@ -115,9 +109,13 @@ def elements_of_frames(elements: Elements) -> list[Elements]:
     shared = elements.items('SharedFunctionalGroupsSequence')[:1]
     frames = []
     for frame in elements.items('PerFrameFunctionalGroupsSequence'):
-        groups = Elements(frame, *shared)
-        macros = [item for macro in FRAME_MACROS for item in groups.items(macro)[:1]]
-        frames.append(Elements(*macros, *elements.datasets))
+        macros = [
+            item
+            for groups in (frame, *shared)
+            for macro in FRAME_MACROS
+            for item in groups.items(macro)[:1]
+        ]
+        frames.append(elements.covered_by(*macros))
     return frames
 
 
@@ -128,7 +126,8 @@ def _frame_headers(path: str, elements: Elements) -> tuple[list[Header], list[Sk
             f'PerFrameFunctionalGroupsSequence has {len(frames)} items, but NumberOfFrames is '
             f'{elements.text("NumberOfFrames")}; the file is damaged, export it again'
         )
-    headers, skipped = [], []
+    headers: list[Header] = []
+    skipped: list[Skipped] = []
     for i, frame in enumerate(frames):
         try:
             headers.append(_header(path, i, frame))
@@ -184,13 +183,12 @@ def _grid(elements: Elements) -> Grid:
     return grid
 
 
-def _sop_class(dataset: pydicom.Dataset) -> str:
-    meta = Elements(dataset, dataset.file_meta)
-    return meta.text('SOPClassUID') or meta.text('MediaStorageSOPClassUID')
+def _sop_class(elements: Elements) -> str:
+    return elements.text('SOPClassUID') or elements.text('MediaStorageSOPClassUID')
 
 
-def _refuse_other_objects(dataset: pydicom.Dataset, elements: Elements) -> None:
-    sop_class = _sop_class(dataset)
+def _refuse_other_objects(elements: Elements) -> None:
+    sop_class = _sop_class(elements)
     if sop_class not in ('', CTImageStorage, *MULTI_FRAME):
         raise InputError(f'not a CT image, but {UID(sop_class).name}')
     modality = elements.text('Modality')
@@ -204,12 +202,11 @@ def _refuse_other_objects(dataset: pydicom.Dataset, elements: Elements) -> None:
         )
 
 
-def _refuse_undecodable(dataset: pydicom.Dataset, elements: Elements, size: int) -> None:
+def _refuse_undecodable(elements: Elements, syntax: UID, size: int) -> None:
     """Raises InputError for compression without a decoder, and for too few bytes of pixels."""
-    syntax = dicom_file.transfer_syntax(dataset)
     if not _is_decodable(syntax):
         raise InputError(
-            f'compressed as {UID(syntax).name}, for which there is no decoder; decompress it, '
+            f'compressed as {syntax.name}, for which there is no decoder; decompress it, '
             'such as with gdcmconv --raw'
         )
     pixels = (elements.integer('Rows') or 0) * (elements.integer('Columns') or 0)

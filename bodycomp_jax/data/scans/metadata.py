@@ -2,7 +2,8 @@
 
 from bodycomp_jax.data.scans import dicom_file
 from bodycomp_jax.data.scans.headers import OF_FRAMES, elements_of_frames
-from bodycomp_jax.data.scans.tags import Elements, tag_of
+from bodycomp_jax.data.scans.reasons import naming
+from bodycomp_jax.data.scans.tags import Elements, tags_of
 from bodycomp_jax.errors import InputError
 
 TEXTS = {
@@ -39,13 +40,10 @@ def read_metadata(path: str) -> dict[str, str]:
 
     Of a multi-frame file, the values of its first frame. Raises InputError if it cannot be read.
     """
-    try:
-        with dicom_file.open_whole(path) as stream:
-            tags = [*map(tag_of, KEYWORDS), *OF_FRAMES]
-            elements = Elements(dicom_file.parse(stream, tags, dicom_file.PIXELS - 1))
+    with naming(path), dicom_file.open_whole(path) as stream:
+        tags = tags_of(KEYWORDS) + OF_FRAMES
+        elements = dicom_file.parse(stream, tags, dicom_file.LAST_BEFORE_PIXELS).elements
         elements = next(iter(elements_of_frames(elements)), elements)
-    except InputError as error:
-        raise InputError(f'{path}: {str(error).removeprefix(f"{path}: ")}') from error
     texts = {column: elements.words(keyword) for column, keyword in TEXTS.items()}
     return texts | {column: _number(elements, *keywords) for column, keywords in NUMBERS.items()}
 

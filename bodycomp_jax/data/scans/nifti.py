@@ -24,7 +24,7 @@ from bodycomp_jax.data.scans.grid import (
     refuse_invalid,
     to_patient_orientation,
 )
-from bodycomp_jax.data.scans.hu import FAT, as_int16, looks_like_hu, rescaled
+from bodycomp_jax.data.scans.hu import FAT, looks_like_hu, to_hu
 from bodycomp_jax.data.scans.metadata import COLUMNS
 from bodycomp_jax.data.scans.series import Series, Slice
 from bodycomp_jax.errors import InputError
@@ -60,7 +60,7 @@ def open_series(path: str) -> Series:
         slices=volume.slices,
         uid='',
         name=volume.name(),
-        _read_stored=lambda of: as_int16(rescaled(volume.stored(of), of.slope, of.intercept)),
+        _read_stored=lambda of: to_hu(volume.stored(of), of.slope, of.intercept),
         _read_metadata=lambda: dict.fromkeys(COLUMNS, ''),
     )
 
@@ -113,9 +113,10 @@ class NiftiVolume:
         with open(open_regular_file(self._path), 'rb') as file:
             chunks = _chunks(_inflated(file), CHUNK_BYTES, self._offset, self._end)
             for chunk in chunks:
-                values = rescaled(np.frombuffer(chunk, self._dtype), of.slope, of.intercept)
-                lowest = min(lowest, float(np.fmin.reduce(values)))
-                highest = max(highest, float(np.fmax.reduce(values)))
+                stored = np.frombuffer(chunk, self._dtype)
+                ends = (np.fmin.reduce(stored), np.fmax.reduce(stored))
+                values = [float(end) * of.slope + of.intercept for end in ends]
+                lowest, highest = min(lowest, *values), max(highest, *values)
                 if looks_like_hu(lowest, highest):
                     break
         return lowest, highest
@@ -283,7 +284,7 @@ def _slices(
         if k == 0:
             refuse_invalid(stored)
         grid, turn = to_patient_orientation(stored)
-        slices.append(Slice(grid, float(grid.middle[2]), path, '', k, turn, *scale))
+        slices.append(Slice(grid, grid.middle[2], path, '', k, turn, *scale))
     return axis, tuple(slices if steps[2, axis] > 0 else reversed(slices))
 
 

@@ -4,23 +4,20 @@ import dataclasses
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from pydicom.pixels import as_pixel_options, get_decoder
+from pydicom.pixels import get_decoder
+from pydicom.uid import ExplicitVRBigEndian
 
 from bodycomp_jax.data.scans import dicom_file
-from bodycomp_jax.data.scans.hu import as_int16, rescaled
+from bodycomp_jax.data.scans.hu import to_hu
 from bodycomp_jax.data.scans.series import Slice
-from bodycomp_jax.data.scans.tags import Elements, tag_of
+from bodycomp_jax.data.scans.tags import tag_of, tags_of
 from bodycomp_jax.errors import InputError
 
-PIXEL_TAGS = [
-    tag_of(keyword)
-    for keyword in (
-        'SamplesPerPixel', 'PhotometricInterpretation', 'PlanarConfiguration', 'NumberOfFrames',
-        'Rows', 'Columns', 'BitsAllocated', 'BitsStored', 'PixelRepresentation',
-        'PixelPaddingValue', 'PixelPaddingRangeLimit', 'ExtendedOffsetTable',
-        'ExtendedOffsetTableLengths',
-    )
-]  # fmt: skip
+PIXEL_TAGS = tags_of((
+    'SamplesPerPixel', 'PhotometricInterpretation', 'NumberOfFrames', 'Rows', 'Columns',
+    'BitsAllocated', 'BitsStored', 'PixelRepresentation', 'PixelPaddingValue',
+    'PixelPaddingRangeLimit', 'ExtendedOffsetTable', 'ExtendedOffsetTableLengths',
+))  # fmt: skip
 PIXEL_DATA = tag_of('PixelData')
 
 
@@ -46,39 +43,48 @@ class DicomPixels:
         Raises InputError, without the path, if the file cannot be read or decoded.
         """
         with dicom_file.open_whole(of.path) as stream:
-            layout = self._layouts.get(of.path) or _read_layout(stream)
-            if layout.options['number_of_frames'] > 1:
+            layout, rest = self._layouts.get(of.path), stream
+            if layout is None:
+                layout, rest = _read_layout(stream)
+            if layout.options['number_of_frames'] > 1 and rest is stream:
                 self._layouts[of.path] = layout
-            stored = _decoded(stream, layout, of.frame)
+            stored = _decoded(rest, layout, of.frame)
         padding = None
         if layout.padding:
             limits = np.array(layout.padding, np.uint16).astype(stored.dtype)  # wraps if signed
             padding = (stored >= limits.min()) & (stored <= limits.max())
-        return as_int16(rescaled(stored, of.slope, of.intercept), padding)
+        return to_hu(stored, of.slope, of.intercept, padding)
 
 
-def _read_layout(stream: BinaryIO) -> _Layout:
-    dataset = dicom_file.parse(stream, PIXEL_TAGS, dicom_file.PIXELS - 1)
-    elements = Elements(dataset)
-    syntax = dicom_file.transfer_syntax(dataset)
-    order: Literal['little', 'big'] = 'little' if syntax.is_little_endian else 'big'
-    head = stream.read(8 if syntax.is_implicit_VR else 12)
-    tag = int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order)
-    if tag != PIXEL_DATA:
+def _read_layout(stream: BinaryIO) -> tuple[_Layout, BinaryIO]:
+    """The layout, and the stream that `start` refers to, which differs for deflated files."""
+    contents = dicom_file.parse(stream, PIXEL_TAGS, dicom_file.LAST_BEFORE_PIXELS)
+    elements, syntax = contents.elements, contents.syntax
+    head = contents.rest.read(8 if contents.implicit else 12)
+    order: Literal['little', 'big'] = 'big' if syntax == ExplicitVRBigEndian else 'little'
+    if int.from_bytes(head[:2], order) << 16 | int.from_bytes(head[2:4], order) != PIXEL_DATA:
         raise InputError('no PixelData (7FE0,0010); copy the file again')
-    values = (elements.integer('PixelPaddingValue'), elements.integer('PixelPaddingRangeLimit'))
-    try:
-        options = as_pixel_options(
-            dataset,
-            transfer_syntax_uid=syntax,
-            view_only=True,
-            pixel_keyword='PixelData',
-            pixel_vr='OW' if syntax.is_implicit_VR else head[4:6].decode('latin-1'),
-        )
-    except Exception as error:  # pydicom raises almost anything
-        raise InputError(f'pixels that cannot be decoded ({error}); copy the file again') from error
-    padding = () if values[0] is None else tuple(v for v in values if v is not None)
-    return _Layout(stream.tell(), syntax, options, padding)
+    bits = elements.integer('BitsAllocated')
+    options = {
+        'transfer_syntax_uid': syntax,
+        'pixel_keyword': 'PixelData',
+        'pixel_vr': 'OW' if contents.implicit else head[4:6].decode('latin-1'),
+        'samples_per_pixel': elements.integer('SamplesPerPixel') or 1,
+        'photometric_interpretation': elements.text('PhotometricInterpretation') or 'MONOCHROME2',
+        'number_of_frames': int(elements.number('NumberOfFrames') or 1),
+        'rows': elements.integer('Rows'),
+        'columns': elements.integer('Columns'),
+        'bits_allocated': bits,
+        'bits_stored': elements.integer('BitsStored') or bits,
+        'pixel_representation': elements.integer('PixelRepresentation') or 0,
+        'view_only': True,
+    }
+    offsets = tuple(map(elements.value, ('ExtendedOffsetTable', 'ExtendedOffsetTableLengths')))
+    if all(offsets):
+        options['extended_offsets'] = offsets
+    limits = (elements.integer('PixelPaddingValue'), elements.integer('PixelPaddingRangeLimit'))
+    padding = () if limits[0] is None else tuple(v for v in limits if v is not None)
+    return _Layout(contents.rest.tell(), syntax, options, padding), contents.rest
 
 
 def _decoded(stream: BinaryIO, layout: _Layout, frame: int) -> np.ndarray:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from bodycomp_jax.data.batches import ReadAhead
-from bodycomp_jax.data.scans.grid import Grid, Turn
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.data.scans.grid import Grid, Turn, dot
+from bodycomp_jax.data.scans.reasons import naming
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Series:
     def distances(self) -> np.ndarray:
         """`[N - 1]` mm from each slice to the next, along their normal."""
         normal = self.slices[0].grid.normal
-        return np.diff([normal @ each.grid.middle for each in self.slices])
+        return np.diff([dot(normal, each.grid.middle) for each in self.slices])
 
     @property
     def tilt_degrees(self) -> float:
@@ -95,10 +95,8 @@ class Series:
         Raises InputError if the file cannot be read or decoded, or for values that are not HU.
         """
         of = self.slices[i]
-        try:
+        with naming(of.path):
             return np.ascontiguousarray(of.turn.apply(self._read_stored(of)))
-        except InputError as error:
-            raise InputError(f'{of.path}: {str(error).removeprefix(f"{of.path}: ")}') from error
 
     def read(self, indices: Iterable[int]) -> Iterator[np.ndarray]:
         """`hu` of these slices in this order; threads read a few of them ahead."""

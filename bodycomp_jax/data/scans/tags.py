@@ -6,10 +6,12 @@ scanners and anonymisers write; here an error names the tag and the value.
 
 import functools
 import math
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-import pydicom
 from pydicom.charset import decode_bytes, python_encoding
 from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement, convert_raw_data_element
 
 from bodycomp_jax.errors import InputError
 
@@ -23,21 +25,47 @@ def tag_of(keyword: str) -> int:
     return tag
 
 
-class Elements:
-    """Elements by keyword, each of the first dataset that has a value for it."""
+def tags_of(keywords: Iterable[str]) -> list[int]:
+    """The numbers of elements. Raises KeyError for an unknown keyword."""
+    return [tag_of(keyword) for keyword in keywords]
 
-    def __init__(self, *datasets: pydicom.Dataset) -> None:
-        self.datasets = datasets
+
+class Elements:
+    """The elements of a dataset by keyword, as pydicom reads them from a file."""
+
+    def __init__(self, by_tag: Mapping[int, Any]) -> None:
+        self._by_tag = by_tag
+
+    def covered_by(self, *others: 'Elements') -> 'Elements':
+        """These elements, but those of the others where they have a value; first comes first."""
+        merged = dict(self._by_tag)
+        for other in reversed(others):
+            merged.update(
+                (tag, e) for tag, e in other._by_tag.items() if e.value not in (None, b'')
+            )
+        return Elements(merged)
+
+    def value(self, keyword: str) -> bytes:
+        """The bytes of an element; none if it is missing."""
+        element = self._by_tag.get(tag_of(keyword))
+        value = None if element is None else element.value
+        return value if isinstance(value, bytes) else b''
 
     def text(self, keyword: str) -> str:
         """Codes separated by backslashes, without padding; '' if there is no value."""
-        return '\\'.join(part.strip(' \0') for part in self._text(keyword, ['latin-1']).split('\\'))
+        text = self.value(keyword).decode('latin-1')
+        if '\\' in text:
+            return '\\'.join(part.strip(' \0') for part in text.split('\\'))
+        return text.strip(' \0')
 
     def words(self, keyword: str) -> str:
         """A text in the character set of the file; '' if there is no value."""
         names = self.text('SpecificCharacterSet').split('\\')
         encodings = [python_encoding.get(name, 'iso8859') for name in names]
-        return self._text(keyword, encodings).strip(' \0')
+        value = self.value(keyword).strip(b' \0')
+        if len(encodings) > 1:
+            return decode_bytes(value, encodings, {ord('\\')})
+        return value.decode(encodings[0], 'replace')
 
     def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
         """So many decimal numbers; None if there is no value. Raises InputError for others."""
@@ -47,7 +75,7 @@ class Elements:
         try:
             values = tuple(map(float, text.split('\\')))
         except ValueError:
-            raise _invalid(keyword, text, 'a decimal point and no other signs') from None
+            raise _invalid(keyword, text, 'numbers with a decimal point') from None
         if len(values) != count or not all(map(math.isfinite, values)):
             raise _invalid(keyword, text, f'{count} finite number{"s" * (count > 1)}')
         return values
@@ -59,42 +87,24 @@ class Elements:
 
     def integer(self, keyword: str) -> int | None:
         """An unsigned 16-bit number; None if there is no value. Raises InputError for others."""
-        value, little_endian = self._find(keyword)
-        if value is None or isinstance(value, int):
-            return value
-        if not isinstance(value, bytes) or len(value) != 2:
+        value = self.value(keyword)
+        if not value:
+            return None
+        if len(value) != 2:
             raise _invalid(keyword, repr(value), 'a 16-bit number')
-        return int.from_bytes(value, 'little' if little_endian else 'big')
+        is_little_endian = self._by_tag[tag_of(keyword)].is_little_endian
+        return int.from_bytes(value, 'little' if is_little_endian else 'big')
 
-    def items(self, keyword: str) -> list[pydicom.Dataset]:
+    def items(self, keyword: str) -> list['Elements']:
         """The items of a sequence; none if it is missing. Raises InputError for others."""
-        for dataset in self.datasets:
-            try:
-                items = dataset.get(keyword)
-                if items:
-                    return [item for item in items if isinstance(item, pydicom.Dataset)]
-            except Exception as error:  # pydicom raises almost anything
-                raise _invalid(keyword, str(error), 'a readable sequence') from error
-        return []
-
-    def _text(self, keyword: str, encodings: list[str]) -> str:
-        value, _ = self._find(keyword)
-        if not isinstance(value, bytes):
-            return '' if value is None else str(value)
-        if len(encodings) > 1:
-            return decode_bytes(value, encodings, {ord('\\')})
-        return value.decode(encodings[0], 'replace')
-
-    def _find(self, keyword: str) -> tuple[object, bool]:
-        """The bytes of an element, and whether they are little-endian; None for no value.
-
-        Elements in sequences that pydicom has read already may have another type.
-        """
-        for dataset in self.datasets:
-            element = dataset.get_item(tag_of(keyword))
-            if element is not None and element.value not in (None, b'', ''):
-                return element.value, getattr(element, 'is_little_endian', True)
-        return None, True
+        element = self._by_tag.get(tag_of(keyword))
+        try:
+            if isinstance(element, RawDataElement):
+                element = convert_raw_data_element(element)
+            datasets = element.value if element else ()
+            return [Elements({int(e.tag): e for e in dataset.values()}) for dataset in datasets]
+        except Exception as error:  # pydicom raises almost anything
+            raise _invalid(keyword, f'unreadable ({error})', 'a sequence') from error
 
 
 def _invalid(keyword: str, found: str, wanted: str) -> InputError:
