@@ -2,17 +2,18 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pydicom
+from pydicom.multival import MultiValue
 from pydicom.pixels import pixel_array
 
 from bodycomp_jax.data.masks.labels import BACKGROUND, LabelMap, Names, add_class
-from bodycomp_jax.data.masks.volume import MAX_VOXELS, LabelVolume
-from bodycomp_jax.data.scans.grid import Grid, refuse_invalid
+from bodycomp_jax.data.masks.planes import LabelPlanes, naming
+from bodycomp_jax.data.scans.dicom_file import open_start, open_whole
+from bodycomp_jax.data.scans.grid import Grid, Turn, refuse_invalid, to_patient_orientation
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.runtime.files import open_regular_file
 
 SEGMENTATIONS = ('1.2.840.10008.5.1.4.1.1.66.4', '1.2.840.10008.5.1.4.1.1.66.7')  # 7: label maps
 SAME_PLACE = 0.01  # mm
@@ -20,17 +21,15 @@ EXPORT = 'export the segmentation again'
 
 
 class _Frame(NamedTuple):
-    """A frame: where it is, in planes how far apart, and of which segment.
+    """A frame; its segment is None in label maps, where each pixel has the number of its own."""
 
-    The segment is None in label maps, where each pixel has the number of its segment.
-    """
-
-    grid: Grid
-    depths: tuple[float, ...]  # mm, thickness and distance of planes
+    grid: Grid  # in patient orientation
+    turn: Turn
+    thickness: float  # mm; 0 if unknown
     segment: int | None
 
 
-def read_segmentation(path: str, label_map: LabelMap, names: Names) -> LabelVolume:
+def open_segmentation(path: str, label_map: LabelMap, names: Names) -> LabelPlanes:
     """The labels in a DICOM segmentation: planes where it has frames.
 
     Args:
@@ -38,84 +37,90 @@ def read_segmentation(path: str, label_map: LabelMap, names: Names) -> LabelVolu
       label_map: what its segments mean, by number, label or code.
       names: further names of segments, by number.
 
-    Raises InputError for other files, for frames without positions and where two tissues overlap,
-    and UnexplainedLabelError.
+    Raises InputError for other files and for frames without positions, UnexplainedLabelError for a
+    segment that nothing explains. Reading a plane raises InputError where two tissues overlap.
     """
-    with _errors_named(path), open(open_regular_file(path), 'rb') as file:
-        dataset = pydicom.dcmread(file)
-        _refuse_other_object(dataset, path)
-        frames = [_frame(dataset, i) for i in range(int(dataset.get('NumberOfFrames') or 1))]
-        names = {number: (*texts, *names.get(number, ())) for number, texts in _names(dataset)}
-        positions, plane_of = _planes(frames)
-        grid = frames[0].grid
-        if len(positions) * grid.rows * grid.columns > MAX_VOXELS:
-            raise InputError(f'{len(positions)} planes of {grid.rows} x {grid.columns} pixels')
-        labels = np.full((len(positions), grid.rows, grid.columns), BACKGROUND, np.uint8)
-        for i, frame in enumerate(frames):
-            _add_frame(labels[plane_of[i]], dataset, i, frame.segment, label_map, names, path)
-    gaps = np.diff(positions @ grid.normal)
-    return LabelVolume(
-        path,
-        labels,
-        positions,
-        grid.spacing[0] * np.array(grid.column_direction),
-        grid.spacing[1] * np.array(grid.row_direction),
-        float(min([*gaps, *frames[0].depths], default=1.0)),
-        complete=False,
-    )
+    with naming(path), _invalid_elements():
+        open_start(path)  # refuses other formats
+        dataset = pydicom.dcmread(open_whole(path), force=True)
+        _refuse_other_object(dataset)
+        frames = [_frame(dataset, i) for i in range(_count(dataset))]
+        names = {n: (*texts, *names.get(n, ())) for n, texts in _names(dataset)}
+        label_of = {}
+        for n in {frame.segment for frame in frames if frame.segment is not None}:
+            label_of[n] = label_map.label_of_class(names.get(n) or ('without a name',), path, n)
+        frames_of = _frames_of_planes([frame.grid for frame in frames])
+
+    def read(k: int) -> np.ndarray:
+        grid = frames[frames_of[k][0]].grid
+        labels = np.full((grid.rows, grid.columns), BACKGROUND, np.uint8)
+        for i in frames_of[k]:
+            pixels, segment = frames[i].turn.apply(_pixels(dataset, i)), frames[i].segment
+            if segment is None:
+                return label_map.labels(pixels, names, path)
+            add_class(
+                labels, pixels >= _threshold(dataset), label_of[segment], f'segment {segment}'
+            )
+        return labels
+
+    grids = tuple(frames[plane[0]].grid for plane in frames_of)
+    return LabelPlanes(path, grids, frames[0].thickness, complete=False, _read=read)
 
 
 @contextlib.contextmanager
-def _errors_named(path: str) -> Iterator[None]:
-    """InputErrors with the file, also for what pydicom raises where an element is invalid."""
+def _invalid_elements() -> Iterator[None]:
+    """InputErrors instead of what pydicom raises where an element is invalid."""
     try:
         yield
-    except InputError as error:
-        text = str(error)
-        raise type(error)(text if text.startswith(path) else f'{path}: {text}; {EXPORT}') from None
+    except InputError:
+        raise
     except Exception as error:
-        raise InputError(
-            f'{path}: not a readable DICOM segmentation ({error}); {EXPORT}'
-        ) from error
+        raise InputError(f'not a readable DICOM segmentation ({error}); {EXPORT}') from error
 
 
-def _refuse_other_object(dataset: pydicom.Dataset, path: str) -> None:
+def _refuse_other_object(dataset: pydicom.Dataset) -> None:
     if dataset.get('SOPClassUID') not in SEGMENTATIONS:
         raise InputError(
-            f'{path}: a DICOM file of modality {dataset.get("Modality", "unknown")}, expected SEG; '
-            'RTSTRUCT contours and others have to be converted to a segmentation'
+            f'a DICOM file of modality {dataset.get("Modality", "unknown")}, expected SEG; convert '
+            'RTSTRUCT contours and others to a segmentation'
         )
 
 
+def _count(dataset: pydicom.Dataset) -> int:
+    """The number of frames."""
+    count = int(dataset.get('NumberOfFrames') or 1)
+    described = len(dataset.get('PerFrameFunctionalGroupsSequence') or [])
+    if count != described:
+        raise InputError(
+            f'NumberOfFrames is {count}, but PerFrameFunctionalGroupsSequence describes '
+            f'{described}; {EXPORT}'
+        )
+    return count
+
+
 def _frame(dataset: pydicom.Dataset, i: int) -> _Frame:
-    """Raises InputError, without the file, for an invalid position."""
-    groups = [
-        *dataset.get('PerFrameFunctionalGroupsSequence', [])[i : i + 1],
-        *dataset.get('SharedFunctionalGroupsSequence', [])[:1],
-    ]
+    shared = dataset.get('SharedFunctionalGroupsSequence') or []
+    groups = [dataset.PerFrameFunctionalGroupsSequence[i], *shared[:1]]
 
-    def value(sequence: str, keyword: str, *, needed: bool = True) -> Any:
+    def values(sequence: str, keyword: str) -> list[float]:
         items = [group[sequence][0] for group in groups if group.get(sequence)]
-        found = next((item[keyword].value for item in items if item.get(keyword)), None)
-        if found is None and needed:
-            raise InputError(f'frame {i + 1} has no {keyword} in a {sequence}')
-        return found
+        found = next((item.get(keyword) for item in items if item.get(keyword) is not None), None)
+        if found is None:
+            raise InputError(f'frame {i + 1} has no {keyword} in a {sequence}; {EXPORT}')
+        return [*map(float, found)] if isinstance(found, MultiValue) else [float(found)]
 
-    cosines = map(float, value('PlaneOrientationSequence', 'ImageOrientationPatient'))
-    ax, ay, az, dx, dy, dz = cosines
-    row_mm, column_mm = map(float, value('PixelMeasuresSequence', 'PixelSpacing'))
-    x, y, z = map(float, value('PlanePositionSequence', 'ImagePositionPatient'))
+    ax, ay, az, dx, dy, dz = values('PlaneOrientationSequence', 'ImageOrientationPatient')
+    row_mm, column_mm = values('PixelMeasuresSequence', 'PixelSpacing')
+    x, y, z = values('PlanePositionSequence', 'ImagePositionPatient')
     size = int(dataset.Rows), int(dataset.Columns)
-    grid = Grid(*size, (row_mm, column_mm), (x, y, z), (ax, ay, az), (dx, dy, dz))
-    refuse_invalid(grid)
-    depths = (
-        value('PixelMeasuresSequence', keyword, needed=False)
-        for keyword in ('SliceThickness', 'SpacingBetweenSlices')
-    )
+    stored = Grid(*size, (row_mm, column_mm), (x, y, z), (ax, ay, az), (dx, dy, dz))
+    refuse_invalid(stored)
     segment = None
     if dataset.get('SegmentationType') != 'LABELMAP':
-        segment = int(value('SegmentIdentificationSequence', 'ReferencedSegmentNumber'))
-    return _Frame(grid, tuple(float(mm) for mm in depths if mm), segment)
+        segment = int(values('SegmentIdentificationSequence', 'ReferencedSegmentNumber')[0])
+    measures = [group.get('PixelMeasuresSequence') for group in groups]
+    thickness = next((float(m[0].get('SliceThickness') or 0) for m in measures if m), 0.0)
+    return _Frame(*to_patient_orientation(stored), thickness, segment)
 
 
 def _names(dataset: pydicom.Dataset) -> Iterator[tuple[int, tuple[str, ...]]]:
@@ -128,58 +133,46 @@ def _names(dataset: pydicom.Dataset) -> Iterator[tuple[int, tuple[str, ...]]]:
         yield int(segment.SegmentNumber), tuple(str(name) for name in names if name)
 
 
-def _planes(frames: Sequence[_Frame]) -> tuple[np.ndarray, np.ndarray]:
-    """(`[K, 3]` positions of planes along the normal, `[F]` the plane of each frame)."""
-    first = frames[0].grid
-    positions = np.array([frame.grid.position for frame in frames])
-    order = np.argsort(positions @ first.normal, kind='stable')
-    begins = np.diff((positions @ first.normal)[order], prepend=-np.inf) > SAME_PLACE
-    plane_of = np.empty(len(frames), int)
-    plane_of[order] = np.cumsum(begins) - 1
-    planes = positions[order[begins]]
-    for i, (frame, place) in enumerate(zip(frames, planes[plane_of], strict=True)):
-        axes = (frame.grid.spacing, frame.grid.row_direction, frame.grid.column_direction)
-        wanted = (first.spacing, first.row_direction, first.column_direction)
-        shift = np.abs(place - frame.grid.position).max()
-        if shift > SAME_PLACE or not all(map(np.allclose, axes, wanted)):
-            raise InputError(f'frame {i + 1} has another grid than those before')
-    return planes, plane_of
+def _frames_of_planes(grids: Sequence[Grid]) -> list[list[int]]:
+    """The frames of each plane, from the feet to the head. Raises InputError for other grids."""
+    first, positions = grids[0], np.array([grid.position for grid in grids])
+    heights = positions @ first.normal
+    planes: list[list[int]] = []
+    for i in np.argsort(heights, kind='stable').tolist():
+        if planes and heights[i] - heights[planes[-1][0]] <= SAME_PLACE:
+            planes[-1].append(i)
+        else:
+            planes.append([i])
+        shift = np.abs(positions[i] - positions[planes[-1][0]]).max()
+        axes = zip(_axes(grids[i]), _axes(first), strict=True)
+        if shift > SAME_PLACE or not all(np.allclose(*pair) for pair in axes):
+            raise InputError(f'frame {i + 1} has another grid than others; {EXPORT}')
+    return planes
 
 
-def _add_frame(
-    labels: np.ndarray,
-    dataset: pydicom.Dataset,
-    i: int,
-    segment: int | None,
-    label_map: LabelMap,
-    names: Names,
-    path: str,
-) -> None:
-    """Adds a frame to the `[R, C]` labels of its plane."""
-    if segment is None:
-        labels[:] = label_map.labels(_pixels(dataset, i), names, path)
-        return
-    name = names.get(segment) or ('without a name',)
-    label = label_map.label_of_class(name, path, segment)
-    if label == BACKGROUND:
-        return
-    pixels = _pixels(dataset, i)
-    is_fractional = dataset.get('SegmentationType') == 'FRACTIONAL'
-    threshold = (dataset.get('MaximumFractionalValue') or 255) / 2 if is_fractional else 1
-    add_class(labels, pixels >= threshold, label, f'{path}: segment {segment} ({name[0]})')
+def _axes(grid: Grid) -> tuple[tuple[float, ...], ...]:
+    return grid.spacing, grid.row_direction, grid.column_direction
+
+
+def _threshold(dataset: pydicom.Dataset) -> float:
+    """The lowest number of a pixel within a segment."""
+    if dataset.get('SegmentationType') != 'FRACTIONAL':
+        return 1
+    return (dataset.get('MaximumFractionalValue') or 255) / 2
 
 
 def _pixels(dataset: pydicom.Dataset, i: int) -> np.ndarray:
-    """`[R, C]` of a frame; raises InputError, without the file, if it is cut off.
+    """`[R, C]` of a frame, as stored. Raises InputError, without the file.
 
     Frames of bits need not begin at a byte, but pydicom assumes that they do.
     """
-    if dataset.BitsAllocated != 1 or dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        return pixel_array(dataset, index=i)
-    count = dataset.Rows * dataset.Columns
-    start, bit = divmod(i * count, 8)
-    packed = np.frombuffer(dataset.PixelData, np.uint8)[start : start + (bit + count + 7) // 8]
-    bits = np.unpackbits(packed, bitorder='little')[bit : bit + count]
-    if bits.size < count:
-        raise InputError(f'PixelData ends within frame {i + 1}')
-    return bits.reshape(dataset.Rows, dataset.Columns)
+    with _invalid_elements():
+        if dataset.BitsAllocated != 1:
+            return pixel_array(dataset, index=i)
+        count = dataset.Rows * dataset.Columns
+        start, bit = divmod(i * count, 8)
+        packed = np.frombuffer(dataset.PixelData, np.uint8)[start : start + (bit + count + 7) // 8]
+        bits = np.unpackbits(packed, bitorder='little')[bit : bit + count]
+        if bits.size < count:
+            raise InputError(f'its pixels end within frame {i + 1}; copy it again')
+        return bits.reshape(dataset.Rows, dataset.Columns)

@@ -187,7 +187,8 @@ def whole_numbers(values: np.ndarray, path: str) -> np.ndarray:
     if values.dtype.kind in 'biu':
         return values
     whole = np.rint(values)
-    is_label = (np.abs(values - whole) <= ROUNDING) & (np.abs(whole) <= MAX_VALUE)
+    with np.errstate(invalid='ignore'):  # of infinite values
+        is_label = (np.abs(values - whole) <= ROUNDING) & (np.abs(whole) <= MAX_VALUE)
     if not is_label.all():
         raise InputError(
             f'{path}: has the value {values[~is_label][0]:g}, but labels are whole numbers; give '
@@ -221,7 +222,9 @@ def add_class(labels: np.ndarray, pixels: np.ndarray, label: int, path: str) -> 
 
 
 def plain(name: str) -> str:
-    """A class name without case and punctuation."""
+    """A number as Python writes it; a class name without case and punctuation."""
+    if re.fullmatch(r'\s*-?\d{1,18}\s*', name, re.ASCII):
+        return str(int(name))
     return re.sub(r'[\W_]+', '_', name.casefold()).strip('_')
 
 

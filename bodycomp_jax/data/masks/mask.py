@@ -5,11 +5,11 @@ from typing import Protocol
 
 import numpy as np
 
-from bodycomp_jax.data.masks.dicom_seg import read_segmentation
+from bodycomp_jax.data.masks.dicom_seg import open_segmentation
 from bodycomp_jax.data.masks.label_images import LabelImages, is_label_image_name
 from bodycomp_jax.data.masks.labels import LabelMap, Names
-from bodycomp_jax.data.masks.nifti import read_class_files, read_nifti
-from bodycomp_jax.data.masks.volume import LabelVolume, refuse_other_grid
+from bodycomp_jax.data.masks.nifti import open_class_files, open_nifti
+from bodycomp_jax.data.masks.planes import LabelPlanes, PlanesMask
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.data.scans.nifti import is_nifti_name
 from bodycomp_jax.errors import InputError
@@ -31,17 +31,6 @@ class Mask(Protocol):
         """
 
 
-class VolumeMask:
-    """A `Mask` that has positions."""
-
-    def __init__(self, volume: LabelVolume, series: Series) -> None:
-        self._volume, self._series = volume, series
-
-    def labels(self, i: int) -> np.ndarray:
-        """See `Mask`."""
-        return self._volume.on(self._series.slices[i].grid)
-
-
 def open_mask(
     path: str | os.PathLike[str],
     series: Series,
@@ -52,7 +41,7 @@ def open_mask(
 ) -> Mask:
     """The labels in a mask, on the pixels of an image.
 
-    A mask with positions is read at once, a byte per voxel; label images when asked for.
+    The labels are read slice by slice, when asked for.
 
     Args:
       path: a NIfTI file, or a folder with one for each class; a DICOM segmentation, or a folder
@@ -62,29 +51,26 @@ def open_mask(
       names: the names of its values, if they are known from elsewhere.
       resample: whether a mask on another grid is taken too; each pixel gets the nearest label.
 
-    Raises InputError for other files, and for another grid; UnexplainedLabelError for a value
-    without a meaning.
+    Raises InputError for other files and for another grid; UnexplainedLabelError, here or where the
+    labels of a slice are read, for a value that nothing explains.
     """
     path, names = os.fspath(path), names or {}
     images = [each for each in _files(path) if is_label_image_name(each)]
     if images:
         return LabelImages(images, series, label_map, names)
-    volume = read_volume(path, label_map, names)
-    if not resample:
-        refuse_other_grid(volume, series)
-    return VolumeMask(volume, series)
+    return PlanesMask(open_planes(path, label_map, names), series, resample=resample)
 
 
-def read_volume(path: str, label_map: LabelMap, names: Names) -> LabelVolume:
+def open_planes(path: str, label_map: LabelMap, names: Names) -> LabelPlanes:
     """The labels in a mask that has positions. Errors as `open_mask`."""
     files = _files(path)
     if is_nifti_name(path):
-        return read_nifti(path, label_map, names)
+        return open_nifti(path, label_map, names)
     if any(map(is_nifti_name, files)):
-        return read_class_files(path, label_map)
+        return open_class_files(path, label_map)
     if len(files) != 1:
         raise InputError(f'{path}: {len(files)} files, expected {KINDS}')
-    return read_segmentation(files[0], label_map, names)
+    return open_segmentation(files[0], label_map, names)
 
 
 def _files(path: str) -> list[str]:

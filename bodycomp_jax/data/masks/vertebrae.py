@@ -10,8 +10,8 @@ import numpy as np
 from scipy import ndimage
 
 from bodycomp_jax.data.masks.labels import BACKGROUND, LabelMap, plain
-from bodycomp_jax.data.masks.mask import read_volume
-from bodycomp_jax.data.masks.volume import LabelVolume
+from bodycomp_jax.data.masks.mask import open_planes
+from bodycomp_jax.data.masks.planes import LabelPlanes
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.errors import InputError, listed
 
@@ -108,10 +108,11 @@ def read_vertebrae(
 
     Raises InputError if the mask cannot be read.
     """
-    volume = read_volume(os.fspath(path), label_map, {})
-    boxes = ndimage.find_objects(volume.labels, max_label=len(LEVELS))
+    planes = open_planes(os.fspath(path), label_map, {})
+    labels = np.stack([planes.read(k) for k in range(len(planes))])
+    boxes = ndimage.find_objects(labels, max_label=len(LEVELS))
     found = {
-        level: _extent(volume, series, i, box)
+        level: _extent(planes, labels, series, i, box)
         for i, (level, box) in enumerate(zip(LEVELS, boxes, strict=True), 1)
         if box is not None
     }
@@ -129,23 +130,27 @@ def read_vertebrae(
     return Vertebrae(z, rejected)
 
 
-def _extent(volume: LabelVolume, series: Series, label: int, box: tuple[slice, ...]) -> _Extent:
-    """Of the largest piece of a level within its bounding box."""
-    pieces, count = ndimage.label(volume.labels[box] == label, TOUCHING)
+def _extent(
+    planes: LabelPlanes, labels: np.ndarray, series: Series, label: int, box: tuple[slice, ...]
+) -> _Extent:
+    """Of the largest piece of a level within its bounding box in `[K, R, C]` labels."""
+    pieces, count = ndimage.label(labels[box] == label, TOUCHING)
     sizes = np.bincount(pieces.ravel())[1:]
     k, r, c = np.nonzero(pieces == sizes.argmax() + 1)
     k, r, c = k + box[0].start, r + box[1].start, c + box[2].start
-    points = volume.positions[k] + np.outer(r, volume.row_step) + np.outer(c, volume.column_step)
+    row_mm, column_mm = planes.grids[0].spacing
+    down, along = planes.grids[0].column_direction, planes.grids[0].row_direction
+    points = planes.positions[k] + np.outer(r * row_mm, down) + np.outer(c * column_mm, along)
     z = points[:, 2]
-    layers = np.rint((z - z.min()) / volume.gap).astype(int)
+    layers = np.rint((z - z.min()) / planes.gap).astype(int)
     areas = np.bincount(layers)
     first, last = np.flatnonzero(areas >= BODY_SHARE * areas.max())[[0, -1]]
     low, high = (float(z[layers == layer].mean()) for layer in (first, last))
-    body = (low - volume.gap / 2, high + volume.gap / 2)
+    body = (low - planes.gap / 2, high + planes.gap / 2)
     faults = []
     if sizes.sum() - sizes.max() > MAX_SPECKS * sizes.sum():
         faults.append(f'is in {count} pieces of {listed(sorted(sizes)[::-1])} voxels, expected one')
-    if _is_cut(volume, series, k, points):
+    if _is_cut(planes, series, k, points):
         faults.append('is cut by the end of the scan')
     lowest, highest = BODY_HEIGHTS[LEVELS[label - 1][0]]
     if not lowest <= body[1] - body[0] <= highest:
@@ -155,9 +160,9 @@ def _extent(volume: LabelVolume, series: Series, label: int, box: tuple[slice, .
     return _Extent(float(z.mean()), body, faults)
 
 
-def _is_cut(volume: LabelVolume, series: Series, k: np.ndarray, points: np.ndarray) -> bool:
+def _is_cut(planes: LabelPlanes, series: Series, k: np.ndarray, points: np.ndarray) -> bool:
     """Whether voxels are in the first or last slice of the scan, or of a mask of a whole scan."""
-    if volume.complete and (k.min() == 0 or k.max() == len(volume.labels) - 1):
+    if planes.complete and (k.min() == 0 or k.max() == len(planes) - 1):
         return True
     normal = series.slices[0].grid.normal
     first, last = (normal @ series.slices[i].grid.position for i in (0, -1))
@@ -175,6 +180,6 @@ def _add_faults_of_order(found: Mapping[str, _Extent]) -> None:
         if not 0 < distance <= MAX_DISTANCE * steps:
             for level, other in ((upper, lower), (lower, upper)):
                 found[level].faults.append(
-                    f'is out of order with {other}: {upper} is {distance:+.0f} mm above {lower}, '
-                    f'expected up to {MAX_DISTANCE * steps:.0f} mm'
+                    f'does not fit {other}: {upper} is {distance:.0f} mm above {lower}, expected '
+                    f'0 to {MAX_DISTANCE * steps:.0f} mm'
                 )

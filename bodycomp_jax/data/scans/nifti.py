@@ -8,6 +8,7 @@ import math
 import os
 import tempfile
 import threading
+import weakref
 import zlib
 from collections.abc import Iterator
 from typing import IO, Any, cast
@@ -35,6 +36,7 @@ HEADER_BYTES = max(HEADERS)
 GZIP = b'\x1f\x8b'
 MAX_INFLATION = 1032  # of gzip
 CHUNK_BYTES = 1 << 22
+MAX_EXTENSION_BYTES = 1 << 20
 MAX_OBLIQUE = 5.0  # degrees
 MILLIMETRES = ('mm', 'unknown')
 TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -130,6 +132,15 @@ class NiftiVolume:
         digest.update(str(size).encode())
         return 'nifti-' + digest.hexdigest()[:16]
 
+    def extensions(self) -> bytes:
+        """What the file has between header and voxels, such as a table of labels.
+
+        Raises InputError if the file cannot be read.
+        """
+        end = min(self._offset, MAX_EXTENSION_BYTES)
+        with open(open_regular_file(self._path), 'rb') as file:
+            return b''.join(_chunks(_inflated(file), CHUNK_BYTES, min(HEADERS), end))
+
     @property
     def _voxels(self) -> ArrayProxy:
         with self._copying:
@@ -146,6 +157,7 @@ class NiftiVolume:
         if stream is not file:
             with file:
                 file = self._copy(stream)
+        weakref.finalize(self, file.close)
         return ArrayProxy(file, (self._shape, self._dtype, self._offset))
 
     def _copy(self, stream: IO[bytes]) -> IO[bytes]:
@@ -202,7 +214,11 @@ def _header(start: bytes) -> nibabel.Nifti1Header:
         size = int.from_bytes(start[:4], cast(Any, order))
         if size in HEADERS and len(start) >= size:
             try:
-                return HEADERS[size](start[:size], check=False)
+                header = HEADERS[size](start[:size], check=False)
+                header.get_data_dtype(), header.get_data_shape(), header.get_slope_inter()
+                if int(header.get_data_offset()) < size:
+                    raise ValueError('the voxels begin within the header')
+                return header
             except Exception as error:  # nibabel raises several types
                 raise InputError(f'not a readable NIfTI header ({error})') from error
     other = other_format(start, 'name files after their format')
