@@ -10,9 +10,10 @@ from pydicom.multival import MultiValue
 from pydicom.pixels import pixel_array
 
 from bodycomp_jax.data.masks.labels import BACKGROUND, LabelMap, Names, add_class
-from bodycomp_jax.data.masks.planes import LabelPlanes, naming
+from bodycomp_jax.data.masks.planes import LabelPlanes
 from bodycomp_jax.data.scans.dicom_file import open_start, open_whole
 from bodycomp_jax.data.scans.grid import Grid, Turn, refuse_invalid, to_patient_orientation
+from bodycomp_jax.data.scans.reasons import naming
 from bodycomp_jax.errors import InputError
 
 SEGMENTATIONS = ('1.2.840.10008.5.1.4.1.1.66.4', '1.2.840.10008.5.1.4.1.1.66.7')  # 7: label maps
@@ -55,16 +56,16 @@ def open_segmentation(path: str, label_map: LabelMap, names: Names) -> LabelPlan
         grid = frames[frames_of[k][0]].grid
         labels = np.full((grid.rows, grid.columns), BACKGROUND, np.uint8)
         for i in frames_of[k]:
-            pixels, segment = frames[i].turn.apply(_pixels(dataset, i)), frames[i].segment
+            with naming(path):
+                pixels, segment = frames[i].turn.apply(_pixels(dataset, i)), frames[i].segment
             if segment is None:
                 return label_map.labels(pixels, names, path)
-            add_class(
-                labels, pixels >= _threshold(dataset), label_of[segment], f'segment {segment}'
-            )
+            within = pixels >= _threshold(dataset)
+            add_class(labels, within, label_of[segment], f'{path}: segment {segment}')
         return labels
 
     grids = tuple(frames[plane[0]].grid for plane in frames_of)
-    return LabelPlanes(path, grids, frames[0].thickness, complete=False, _read=read)
+    return LabelPlanes(path, grids, frames[0].thickness, complete=False, read=read)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from bodycomp_jax.data.masks.labels import BACKGROUND, LabelMap, Names, add_class, whole_numbers
-from bodycomp_jax.data.masks.planes import LabelPlanes, described, naming
+from bodycomp_jax.data.masks.planes import LabelPlanes, described
 from bodycomp_jax.data.scans.nifti import NiftiVolume, is_nifti_name
+from bodycomp_jax.data.scans.reasons import naming
 from bodycomp_jax.errors import InputError, listed
 
 TABLE_ENTRY = re.compile(r'<Label\b[^>]*\bKey="(\d{1,9})"[^>]*>\s*(?:<!\[CDATA\[)?([^\]<]+)')
@@ -61,7 +62,7 @@ def open_class_files(folder: str, label_map: LabelMap) -> LabelPlanes:
 
 def _planes(path: str, volume: NiftiVolume, read: Callable[[int], np.ndarray]) -> LabelPlanes:
     grids = tuple(each.grid for each in volume.slices)
-    return LabelPlanes(path, grids, thickness=0.0, complete=True, _read=read)
+    return LabelPlanes(path, grids, thickness=0.0, complete=True, read=read)
 
 
 def _merged(volumes: dict[str, NiftiVolume], label_of: dict[str, int], k: int) -> np.ndarray:

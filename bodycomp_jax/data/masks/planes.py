@@ -1,9 +1,8 @@
 """Planes of labels with positions, and how they come onto the pixels of an image."""
 
-import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,15 +12,6 @@ from bodycomp_jax.errors import InputError
 
 TOLERANCE = 0.05  # of a pixel, or of the gap between planes
 DEFAULT_GAP = 1.0  # mm; of a single plane without a thickness
-
-
-@contextlib.contextmanager
-def naming(path: str) -> Iterator[None]:
-    """InputErrors that begin with a path."""
-    try:
-        yield
-    except InputError as error:
-        raise error if str(error).startswith(path) else type(error)(f'{path}: {error}') from error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,21 +24,17 @@ class LabelPlanes:
         position only.
       thickness: mm; 0 if unknown.
       complete: whether there is a plane for each slice of the scan, as in NIfTI.
+      read: the `[R, C]` uint8 labels of plane k; raises InputError if it cannot be read.
     """
 
     path: str
     grids: tuple[Grid, ...]
     thickness: float
     complete: bool
-    _read: Callable[[int], np.ndarray] = dataclasses.field(repr=False)
+    read: Callable[[int], np.ndarray] = dataclasses.field(repr=False)
 
     def __len__(self) -> int:
         return len(self.grids)
-
-    def read(self, k: int) -> np.ndarray:
-        """The labels of plane k: `[R, C]` uint8. Raises InputError if it cannot be read."""
-        with naming(self.path):
-            return self._read(k)
 
     @functools.cached_property
     def positions(self) -> np.ndarray:

@@ -164,7 +164,7 @@ def _is_cut(planes: LabelPlanes, series: Series, k: np.ndarray, points: np.ndarr
     """Whether voxels are in the first or last slice of the scan, or of a mask of a whole scan."""
     if planes.complete and (k.min() == 0 or k.max() == len(planes) - 1):
         return True
-    normal = series.slices[0].grid.normal
+    normal = np.array(series.slices[0].grid.normal)
     first, last = (normal @ series.slices[i].grid.position for i in (0, -1))
     half = series.distances[[0, -1]] / 2 if len(series) > 1 else np.zeros(2)
     heights = points @ normal

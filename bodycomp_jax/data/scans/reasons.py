@@ -27,7 +27,7 @@ def naming(path: str) -> Iterator[None]:
     except OSError as error:
         raise InputError(explained(error, path)) from error
     except InputError as error:
-        raise InputError(f'{path}: {str(error).removeprefix(f"{path}: ")}') from error
+        raise type(error)(f'{path}: {str(error).removeprefix(f"{path}: ")}') from error
 
 
 def skipped(path: str, error: InputError) -> Skipped:

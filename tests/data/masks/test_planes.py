@@ -96,12 +96,3 @@ def test_oblique_masks_are_resampled_plane_by_plane(tmp_path):
     plane = np.rint(y * np.sin(angle) / 2).astype(int)
     expected = np.where(np.rint(y * np.cos(angle)) <= 100, np.array([0, 1, 2, 3, 0, 0])[plane], 255)
     np.testing.assert_array_equal(found, expected)
-
-
-def test_errors_of_a_plane_name_the_mask():
-    def fail(k):
-        raise InputError('truncated')
-
-    broken = dataclasses.replace(planes_of(), _read=fail)
-    with pytest.raises(InputError, match=r'^mask\.nii: truncated'):
-        broken.read(0)
