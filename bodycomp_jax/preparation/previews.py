@@ -9,9 +9,10 @@ from PIL import Image, ImageDraw, ImageFont
 from bodycomp_jax import ct
 from bodycomp_jax.data.npy import NpyRows
 from bodycomp_jax.metrics.figures import COLOURS, NOT_LABELLED, TRUE, label_colours, tinted
+from bodycomp_jax.preparation.squares import square_image, square_mask
 
 TILE, COLUMNS, ROWS = 192, 6, 4  # pixels of a slice; slices of a sheet
-MAX_SHEETS = 8  # of a split
+MAX_SHEETS = 4  # of a split
 FONT_SIZE = 14
 SLAB = 9.0  # mm on either side of the middle, seen from the side
 BODY = 60  # grey value that the body exceeds
@@ -34,7 +35,7 @@ def draw_contact_sheets(folder: str, split: str, images: NpyRows, masks: NpyRows
         for j, row in enumerate(rows[start : start + COLUMNS * ROWS]):
             place = j % COLUMNS * TILE, j // COLUMNS * TILE
             hu, labels = (file.read([row])[0, ..., 0] for file in (images, masks))
-            sheet.paste(_labelled(hu, labels).resize((TILE, TILE), Image.Resampling.BOX), place)
+            sheet.paste(_labelled(square_image(hu, TILE), square_mask(labels, TILE)), place)
             draw.text(place, str(row), font=font)
         for j, (name, colour) in enumerate(_legend().items()):
             x = j * TILE
