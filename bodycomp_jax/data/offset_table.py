@@ -9,7 +9,7 @@ import numpy as np
 
 from bodycomp_jax import vertebrae
 from bodycomp_jax.data.plausibility import USE_ANYWAY
-from bodycomp_jax.data.table import Table, read_table, rows_by_name
+from bodycomp_jax.data.table import Table, rows_by_name
 from bodycomp_jax.errors import InputError, listed
 
 SERIES_COLUMNS = ('series', 'SeriesInstanceUID')
@@ -23,10 +23,10 @@ MAX_TURNS = 1 / 3  # of the slices of a series; in a random order there are twic
 
 @dataclasses.dataclass(frozen=True)
 class OffsetTable:
-    """The offsets of the pictures of a split, row by row.
+    """The offsets of the pictures row by row.
 
     Attributes:
-      path: of the file.
+      path: of the file, or what messages call it.
       levels: names of the L levels.
       offsets: `[N, L]` float32, mm from each level, positive towards the head.
       series: {name: `[n]` indices of its slices}; a single one if the table names none.
@@ -38,32 +38,56 @@ class OffsetTable:
     series: dict[str, np.ndarray]
 
     @property
+    def names(self) -> np.ndarray:
+        """`[N]` the series of each slice."""
+        names = np.empty(len(self.offsets), object)
+        for name, rows in self.series.items():
+            names[rows] = name
+        return names
+
+    @property
     def names_series(self) -> bool:
         """Whether the table names the series of each slice."""
         return list(self.series) != [ALL_SLICES]
 
 
-def read_offset_table(
-    path: str, levels: tuple[str, ...], *, check_values: bool = True
+def read_offsets(
+    table: Table, levels: tuple[str, ...], *, check_values: bool = True
 ) -> OffsetTable:
-    """Reads a CSV file with a header and a row per picture.
+    """The offsets in a table with a row per picture.
 
     Args:
-      path: of the file.
+      table: of a split.
       levels: whose offsets are read.
-      check_values: whether a column that numbers or names the pictures must be in their order.
+      check_values: whether a column that numbers or names the pictures must be in their order, and
+        the levels in that of the spine.
 
-    Raises InputError for other files, for missing or ambiguous columns and for invalid values.
+    Raises InputError for missing or ambiguous columns and for invalid values.
     """
-    table = read_table(path)
     columns = [_offset_column(table, level, len(levels)) for level in levels]
     if check_values:
         _refuse_other_order(table)
     offsets = [
-        [_offset(path, i, table.header[c], row[c]) for c in columns]
+        [_offset(table.path, i, table.header[c], row[c]) for c in columns]
         for i, row in enumerate(table.rows)
     ]
-    return OffsetTable(path, levels, np.array(offsets, np.float32), _series(table))
+    found = OffsetTable(table.path, levels, np.array(offsets, np.float32), _series(table))
+    if check_values:
+        _refuse_levels_in_other_order(found)
+    return found
+
+
+def select(tables: Sequence[OffsetTable], rows: np.ndarray, path: str) -> OffsetTable:
+    """Some rows of several tables of the same levels.
+
+    Args:
+      tables: the offsets of pictures.
+      rows: indices among the rows of all tables, one after the other.
+      path: what messages call the selection.
+    """
+    names = np.concatenate([table.names for table in tables])[rows]
+    offsets = np.concatenate([table.offsets for table in tables])[rows]
+    return OffsetTable(path, tables[0].levels, offsets, rows_by_name(names.tolist()))
 
 
 def refuse_impossible_offsets(table: OffsetTable, is_training: bool) -> None:
@@ -88,7 +112,6 @@ def refuse_impossible_offsets(table: OffsetTable, is_training: bool) -> None:
             )
         if fault is not None:
             raise InputError(f'{table.path}: level {level}: {fault}. {USE_ANYWAY}')
-    _refuse_levels_in_other_order(table)
 
 
 def doubtful_offsets(table: OffsetTable, near: float) -> list[str]:

@@ -16,6 +16,7 @@ from bodycomp_jax import ct
 from bodycomp_jax.config import SegmentationConfig, UNetConfig
 from bodycomp_jax.data import phantom
 from bodycomp_jax.data.segmentation import SegmentationSet, open_sets, write_split
+from bodycomp_jax.data.segmentation_files import open_files
 from bodycomp_jax.errors import InputError, RunError
 
 TISSUES = ct.TISSUES
@@ -71,7 +72,7 @@ def test_a_written_split_is_read_back(tmp_path):
     masks = rng.integers(0, 4, (3, 8, 8), np.uint8)
     write_split(tmp_path, 'val', zip(images, masks, strict=True))
     assert np.load(tmp_path / 'val_images.npy').shape == (3, 8, 8, 1)
-    batch = SegmentationSet(tmp_path, 'val', TISSUES).read([0, 1, 2])
+    batch = SegmentationSet(*open_files(tmp_path, 'val'), TISSUES).read([0, 1, 2])
     np.testing.assert_array_equal(batch['image'], images)
     np.testing.assert_array_equal(batch['mask'], masks)
 
@@ -420,7 +421,7 @@ def test_training_images_for_validation_are_refused(phantoms, tmp_path, dtype):
     images = load(phantoms, 'val_images').astype(dtype)
     images[2] = load(phantoms, 'train_images')[5]
     replace(folder, 'val_images', images)
-    message = r'val_images\.npy: slice 2 is also slice 5 of .*train_images\.npy.* 1 of 4 slices'
+    message = r'val_images\.npy: slice 2 is also slice 5 in .*train_images\.npy.* 1 of 4 slices'
     with pytest.raises(InputError, match=message):
         open_and_validate(folder)
 
@@ -510,7 +511,7 @@ def test_the_checksums_have_all_slices_in_chunks_of_8_mib_of_masks(tmp_path):
     masks = np.random.default_rng(0).integers(0, 4, (3, 2048, 2048), np.uint8)
     images = masks.astype(np.int16)
     write_split(tmp_path, 'train', zip(images, masks, strict=True))
-    dataset = SegmentationSet(tmp_path, 'train', TISSUES, check_values=False)
+    dataset = SegmentationSet(*open_files(tmp_path, 'train'), TISSUES, check_values=False)
     dataset.validate()
     for name, array in (('masks', masks), ('images', images)):
         chunks = struct.pack('<2I', zlib.crc32(array[:2]), zlib.crc32(array[2:]))
