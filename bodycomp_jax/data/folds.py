@@ -92,7 +92,7 @@ def _by_column(
                 f'{where}: the slices of patient {patient!r} have {shown} in the column fold; '
                 'give each patient one fold, or remove the column'
             )
-    values = sorted({value for (value,) in found.values()}, key=_order)
+    values = sorted({value for (value,) in found.values()}, key=fold_order)
     if len(values) != folds:
         raise InputError(
             f'{where}: the column fold has {len(values)} different values ({listed(values)}), not '
@@ -118,7 +118,8 @@ def _by_size(patients: dict[str, np.ndarray], folds: int) -> dict[str, int]:
     return fold_of
 
 
-def _order(value: str) -> tuple[float, str]:
+def fold_order(value: str) -> tuple[float, str]:
+    """The key by which values of the column `fold` are sorted: numbers by size, then names."""
     try:
         return float(value), value
     except ValueError:

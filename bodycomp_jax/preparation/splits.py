@@ -1,8 +1,9 @@
 """Which patients train, validate and test: never a part of one."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from bodycomp_jax.data.folds import fold_order
 from bodycomp_jax.errors import InputError, listed
 
 SPLITS = ('train', 'val', 'test')
@@ -25,7 +26,8 @@ def split_of_patients(
     Returns:
       {patient: one of `SPLITS`}.
 
-    Raises InputError where cases of a patient are in several splits or folds.
+    Raises InputError where cases of a patient are in several splits or folds, or only some have a
+    fold.
     """
     splits: dict[str, str] = {}
     folds: dict[str, str] = {}
@@ -38,16 +40,30 @@ def split_of_patients(
                     f'cases {other} and {case} are of one patient, but their {column} is '
                     f'{known[patient]!r} and {value!r}; give all scans of a patient the same'
                 )
-    first_fold = min(filter(None, folds.values()), key=_natural, default='')
-    for patient, fold in folds.items():
-        if fold and not splits[patient]:
-            splits[patient] = 'val' if fold == first_fold else 'train'
+    if any(folds.values()):
+        _split_by_fold(splits, folds, first)
     free = sorted((p for p, split in splits.items() if not split), key=lambda p: _draw(seed, p))
-    num_test = _count(test_share, len(free))
-    num_val = min(_count(val_share, len(free)), len(free) - num_test)
-    for i, patient in enumerate(free):
-        splits[patient] = SPLITS[2 if i < num_test else 1 if i < num_test + num_val else 0]
-    return splits
+    most = len(free)
+    if free and val_share + test_share < 1:
+        most -= 1  # somebody is left to train
+    num_val = min(_count(val_share, len(free)), most)
+    num_test = min(_count(test_share, len(free)), most - num_val)
+    drawn = ['val'] * num_val + ['test'] * num_test + ['train'] * (len(free) - num_val - num_test)
+    return splits | dict(zip(free, drawn, strict=True))
+
+
+def _split_by_fold(
+    splits: dict[str, str], folds: Mapping[str, str], first: Mapping[str, int]
+) -> None:
+    """Fills in the splits that are not given. Raises InputError where a fold is missing."""
+    first_fold = min(filter(None, folds.values()), key=fold_order)
+    for patient, fold in folds.items():
+        if not fold and splits[patient] != 'test':
+            raise InputError(
+                f'case {first[patient]} has no fold, but others have one; give each case a fold, '
+                'or the split test'
+            )
+        splits[patient] = splits[patient] or ('val' if fold == first_fold else 'train')
 
 
 def refuse_unknown_splits(path: str, names: Iterable[str]) -> None:
@@ -67,9 +83,3 @@ def _count(share: float, patients: int) -> int:
 
 def _draw(seed: int, patient: str) -> bytes:
     return hashlib.sha256(f'{seed} {patient}'.encode()).digest()
-
-
-def _natural(fold: str) -> tuple[int, str]:
-    """Folds in the order of their numbers: 2 before 10."""
-    digits = ''.join(filter(str.isdigit, fold))
-    return int(digits or 0), fold

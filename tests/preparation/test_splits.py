@@ -36,7 +36,9 @@ def test_the_order_of_the_cases_does_not_matter_and_the_seed_does():
         (3, (0.2, 0.1), {'train': 1, 'val': 1, 'test': 1}),
         (3, (0.0, 0.0), {'train': 3}),
         (3, (0.0, 1.0), {'test': 3}),
-        (3, (0.5, 0.5), {'test': 2, 'val': 1}),
+        (3, (0.5, 0.5), {'val': 2, 'test': 1}),
+        (2, (0.2, 0.1), {'train': 1, 'val': 1}),
+        (1, (0.2, 0.8), {'test': 1}),
     ],
 )
 def test_a_share_is_at_least_a_patient(patients, shares, counts):
@@ -52,9 +54,14 @@ def test_the_table_goes_first_and_the_rest_is_drawn():
 
 
 def test_the_first_fold_validates():
-    folds = {'a': ('', 'fold-10'), 'b': ('', 'fold-2'), 'c': ('test', ''), 'd': ('', 'fold-2')}
+    folds = {'a': ('', '10'), 'b': ('', '2'), 'c': ('test', ''), 'd': ('', '2')}
     splits = split_of_patients([(0, name, *of) for name, of in folds.items()], **SHARES)
     assert splits == {'a': 'train', 'b': 'val', 'c': 'test', 'd': 'val'}
+
+
+def test_folds_are_given_to_all_or_to_none():
+    with pytest.raises(InputError, match='case 1 has no fold, but others have one'):
+        split_of_patients([(0, 'a', '', '1'), (1, 'b', 'train', '')], **SHARES)
 
 
 @pytest.mark.parametrize(
