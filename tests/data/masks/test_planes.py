@@ -43,8 +43,9 @@ def test_slices_find_their_planes_whatever_their_order():
 def test_other_grids_are_refused_with_both_named(other):
     message = (
         r'mask\.nii: \d slices of \d+ x 1\d pixels of 0\.[84] x 0\.71? mm \(x .*, y .*, z .* mm\), '
-        r'but its image /scan/0\.dcm has 6 slices of 9 x 11 pixels of 0\.8 x 0\.7 mm \(x -20\.00 to '
-        r'-13\.00, y -35\.50 to -29\.10, z 100\.25 to 125\.25 mm\): .* --resample_masks'
+        r'but its image /scan/0\.dcm has 6 slices of 9 x 11 pixels of 0\.8 x 0\.7 mm '
+        r'\(x -20\.00 to -13\.00, y -35\.50 to -29\.10, z 100\.25 to 125\.25 mm\): '
+        '.* --resample_masks'
     )
     with pytest.raises(InputError, match=message):
         PlanesMask(planes_of(**other), series_of(), resample=False)
