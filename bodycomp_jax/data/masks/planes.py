@@ -68,7 +68,7 @@ class LabelPlanes:
         height = _products(grid, normal)
         k = self._nearest_plane(height)
         r, c = (
-            np.rint((_products(grid, axis) - (self.positions @ axis)[k]) / mm).astype(int)
+            np.rint((_products(grid, axis) - (self.positions @ axis)[k]) / mm)
             for axis, mm in zip((down, along), first.spacing, strict=True)
         )
         inside = (r >= 0) & (r < first.rows) & (c >= 0) & (c < first.columns)
@@ -76,7 +76,7 @@ class LabelPlanes:
         labels = np.full((grid.rows, grid.columns), ct.NOT_LABELLED, np.uint8)
         for plane in np.unique(k[inside]):
             here = inside & (k == plane)
-            labels[here] = self.read(plane)[r[here], c[here]]
+            labels[here] = self.read(plane)[r[here].astype(int), c[here].astype(int)]
         return labels
 
     @functools.cached_property

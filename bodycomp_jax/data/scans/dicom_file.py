@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
+from pydicom import config
 from pydicom.filereader import data_element_generator
 from pydicom.uid import (
     UID,
@@ -18,7 +19,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from bodycomp_jax.data.scans.tags import Elements
+from bodycomp_jax.data.scans.tags import Elements, shown
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime.file_formats import other_format
 from bodycomp_jax.runtime.files import open_regular_file
@@ -86,7 +87,7 @@ def parse(stream: BinaryIO, tags: list[int], last: int) -> Contents:
         meta = {}
         if _peek(stream, 2) == META:
             meta = dict(_elements(stream, False, True, None, LAST_OF_META))
-        syntax = UID(Elements(meta).text('TransferSyntaxUID'))
+        syntax = UID(Elements(meta).text('TransferSyntaxUID'), config.IGNORE)
         if syntax == DeflatedExplicitVRLittleEndian:
             stream = _inflated(stream)
         first = _peek(stream, 6)
@@ -99,7 +100,9 @@ def parse(stream: BinaryIO, tags: list[int], last: int) -> Contents:
     except InputError:
         raise
     except Exception as error:  # pydicom raises almost anything
-        raise InputError(f'not a readable DICOM file ({error}); copy it again') from error
+        raise InputError(
+            f'not a readable DICOM file ({shown(str(error))}); copy it again'
+        ) from error
     return Contents(Elements(meta | found), syntax, implicit, stream)
 
 

@@ -6,6 +6,7 @@ import os
 import re
 from typing import cast
 
+from pydicom import config
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
     UID,
@@ -20,7 +21,7 @@ from pydicom.uid import (
 from bodycomp_jax.data.scans import dicom_file
 from bodycomp_jax.data.scans.grid import Grid, Vector, refuse_invalid
 from bodycomp_jax.data.scans.reasons import Skipped
-from bodycomp_jax.data.scans.tags import Elements, tags_of
+from bodycomp_jax.data.scans.tags import Elements, named, shown, tags_of
 from bodycomp_jax.errors import InputError
 
 MULTI_FRAME = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
@@ -34,9 +35,11 @@ OF_FILE = tags_of((
 ))  # fmt: skip
 LAST_OF_FILE = max(OF_FILE)
 OF_FRAMES = tags_of(('SharedFunctionalGroupsSequence', 'PerFrameFunctionalGroupsSequence'))
+GEOMETRY = {'ImagePositionPatient': 3, 'ImageOrientationPatient': 6, 'PixelSpacing': 2}
 FRAME_MACROS = (
     'PlanePositionSequence', 'PlaneOrientationSequence', 'PixelMeasuresSequence',
     'PixelValueTransformationSequence', 'FrameContentSequence', 'CTImageFrameTypeSequence',
+    'CTReconstructionSequence', 'CTExposureSequence', 'CTXRayDetailsSequence',
 )  # fmt: skip
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 HU_NAMED = ('HU', 'HU_MOD')  # values of RescaleType
@@ -98,8 +101,8 @@ def read_headers(path: str) -> tuple[list[Header], list[Skipped]]:
         return _frame_headers(path, elements)
     if elements.number('NumberOfFrames') not in (None, 1):
         raise InputError(
-            f'NumberOfFrames is {elements.text("NumberOfFrames")} in a file for one slice; export '
-            'the series again'
+            f'{named("NumberOfFrames")} is {shown(elements.text("NumberOfFrames"))} in a file for '
+            'one slice; export the series again'
         )
     return [_header(path, 0, elements)], []
 
@@ -123,8 +126,9 @@ def _frame_headers(path: str, elements: Elements) -> tuple[list[Header], list[Sk
     frames = elements_of_frames(elements)
     if len(frames) != (elements.number('NumberOfFrames') or 1):
         raise InputError(
-            f'PerFrameFunctionalGroupsSequence has {len(frames)} items, but NumberOfFrames is '
-            f'{elements.text("NumberOfFrames")}; the file is damaged, export it again'
+            f'{len(frames)} items of PerFrameFunctionalGroupsSequence, but '
+            f'{named("NumberOfFrames")} is {shown(elements.text("NumberOfFrames"))}; the file is '
+            'damaged, export it again'
         )
     headers: list[Header] = []
     skipped: list[Skipped] = []
@@ -157,20 +161,10 @@ def _header(path: str, frame: int, elements: Elements) -> Header:
 
 def _grid(elements: Elements) -> Grid:
     """The grid as stored. Raises InputError if it is unknown or not axial."""
-    position = elements.numbers('ImagePositionPatient', 3)
-    orientation = elements.numbers('ImageOrientationPatient', 6)
-    spacing = elements.numbers('PixelSpacing', 2)
+    position, orientation, spacing = map(elements.numbers, GEOMETRY, GEOMETRY.values())
     if position is None or orientation is None or spacing is None:
-        missing = next(
-            keyword
-            for keyword, value in (
-                ('ImagePositionPatient (0020,0032)', position),
-                ('ImageOrientationPatient (0020,0037)', orientation),
-                ('PixelSpacing (0028,0030)', spacing),
-            )
-            if value is None
-        )
-        raise InputError(f'{missing} is missing: where the slice is cannot be known')
+        missing = next(keyword for keyword in GEOMETRY if not elements.text(keyword).strip('\\'))
+        raise InputError(f'{named(missing)} is missing: where the slice is cannot be known')
     grid = Grid(
         elements.integer('Rows') or 0,
         elements.integer('Columns') or 0,
@@ -190,10 +184,10 @@ def _sop_class(elements: Elements) -> str:
 def _refuse_other_objects(elements: Elements) -> None:
     sop_class = _sop_class(elements)
     if sop_class not in ('', CTImageStorage, *MULTI_FRAME):
-        raise InputError(f'not a CT image, but {UID(sop_class).name}')
+        raise InputError(f'not a CT image, but {shown(UID(sop_class, config.IGNORE).name)}')
     modality = elements.text('Modality')
     if modality != 'CT' and (modality or not sop_class):
-        raise InputError(f'not a CT image: Modality (0008,0060) is {modality!r}')
+        raise InputError(f'not a CT image: {named("Modality")} is {shown(modality)}')
     samples = elements.integer('SamplesPerPixel')
     bits = elements.integer('BitsAllocated')
     if samples not in (None, 1) or bits not in (None, 16, 32):
@@ -206,7 +200,7 @@ def _refuse_undecodable(elements: Elements, syntax: UID, size: int) -> None:
     """Raises InputError for compression without a decoder, and for too few bytes of pixels."""
     if not _is_decodable(syntax):
         raise InputError(
-            f'compressed as {syntax.name}, for which there is no decoder; decompress it, '
+            f'compressed as {shown(syntax.name)}, for which there is no decoder; decompress it, '
             'such as with gdcmconv --raw'
         )
     pixels = (elements.integer('Rows') or 0) * (elements.integer('Columns') or 0)
@@ -232,10 +226,10 @@ def _refuse_other_values(elements: Elements) -> None:
     kinds = image_type.upper().split('\\')
     rescale_type = elements.text('RescaleType')
     if rescale_type.upper() not in HU_TYPES:
-        raise InputError(f'no HU: RescaleType (0028,1054) is {rescale_type}')
-    named = NOT_HU.intersection(re.split(r'[^A-Z0-9]+', image_type.upper()))
-    if named or (kinds[:2] == ['DERIVED', 'SECONDARY'] and rescale_type.upper() not in HU_NAMED):
+        raise InputError(f'no HU: {named("RescaleType")} is {shown(rescale_type)}')
+    words = NOT_HU.intersection(re.split(r'[^A-Z0-9]+', image_type.upper()))
+    if words or (kinds[:2] == ['DERIVED', 'SECONDARY'] and rescale_type.upper() not in HU_NAMED):
         raise InputError(
-            f'no HU: ImageType (0008,0008) is {image_type}'
-            + ('' if named else ', and RescaleType (0028,1054) is not HU')
+            f'no HU: {named("ImageType")} is {shown(image_type)}'
+            + ('' if words else f', and {named("RescaleType")} is not HU')
         )

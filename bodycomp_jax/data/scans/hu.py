@@ -24,7 +24,7 @@ def to_hu(
     if slope == 1 and _is_offset(intercept, stored.dtype):
         hu, offset = stored, int(intercept)
     else:
-        hu, offset = stored * slope + intercept, 0
+        hu, offset = stored * np.float64(slope) + intercept, 0
         hu[np.isnan(hu)] = AIR
     air = hu.dtype.type(AIR - offset)
     if padding is not None:

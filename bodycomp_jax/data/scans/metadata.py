@@ -31,6 +31,7 @@ NUMBERS = {  # the second keyword is that of multi-frame files
     'exposure_time_ms': ('ExposureTime', 'ExposureTimeInms'),
     'kvp': ('KVP',),
 }
+DATE_DIGITS = 8  # of a date and time
 COLUMNS = (*TEXTS, *NUMBERS)
 KEYWORDS = (*TEXTS.values(), *(keyword for keywords in NUMBERS.values() for keyword in keywords))
 
@@ -45,6 +46,9 @@ def read_metadata(path: str) -> dict[str, str]:
         elements = dicom_file.parse(stream, tags, dicom_file.LAST_BEFORE_PIXELS).elements
         elements = next(iter(elements_of_frames(elements)), elements)
     texts = {column: elements.words(keyword) for column, keyword in TEXTS.items()}
+    when = elements.text('FrameAcquisitionDateTime')
+    texts['acquisition_date'] = texts['acquisition_date'] or when[:DATE_DIGITS]
+    texts['acquisition_time'] = texts['acquisition_time'] or when[DATE_DIGITS:]
     return texts | {column: _number(elements, *keywords) for column, keywords in NUMBERS.items()}
 
 

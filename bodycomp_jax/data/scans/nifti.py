@@ -78,18 +78,24 @@ class NiftiVolume:
         self._copying = threading.Lock()
         with open(open_regular_file(path), 'rb') as file:
             size = os.fstat(file.fileno()).st_size
-            start = next(_chunks(_inflated(file), HEADER_BYTES), b'')
-        header = _header(start)
-        self._shape, self._dtype = _shape(header), header.get_data_dtype()
+            start = _start(_inflated(file))
+        try:
+            header = _header(start)
+            self._shape, self._dtype = _shape(header), header.get_data_dtype()
+            self._offset = int(header.get_data_offset())
+            affine, scale = _affine(header), header.get_slope_inter()
+        except InputError:
+            raise
+        except Exception as error:  # nibabel raises several types
+            raise InputError(f'not a readable NIfTI header ({error}); copy it again') from error
         if self._dtype.kind not in 'iuf':
             raise InputError(f'its voxels are {self._dtype}; expected whole numbers or floats')
-        self._offset = int(header.get_data_offset())
         self._end = self._offset + math.prod(self._shape) * self._dtype.itemsize
         if self._end > size * MAX_INFLATION:
             raise InputError(_truncated(size, self._end))
-        slope, intercept = header.get_slope_inter()
-        scale = (1.0 if slope is None else float(slope), float(intercept or 0))
-        self._axis, self.slices = _slices(path, _affine(header), self._shape, scale)
+        slope, intercept = scale if scale[0] is not None else (1, 0)
+        scale = (float(slope), float(intercept))
+        self._axis, self.slices = _slices(path, affine, self._shape, scale)
 
     def stored(self, of: Slice) -> np.ndarray:
         """The numbers in the file, `[rows, columns]`, not yet in patient orientation.
@@ -111,7 +117,7 @@ class NiftiVolume:
         lowest, highest = math.inf, -math.inf
         of = self.slices[0]
         with open(open_regular_file(self._path), 'rb') as file:
-            chunks = _chunks(_inflated(file), CHUNK_BYTES, self._offset, self._end)
+            chunks = _chunks(_inflated(file), self._offset, self._end)
             for chunk in chunks:
                 stored = np.frombuffer(chunk, self._dtype)
                 ends = (np.fmin.reduce(stored), np.fmax.reduce(stored))
@@ -139,7 +145,7 @@ class NiftiVolume:
         """
         end = min(self._offset, MAX_EXTENSION_BYTES)
         with open(open_regular_file(self._path), 'rb') as file:
-            return b''.join(_chunks(_inflated(file), CHUNK_BYTES, min(HEADERS), end))
+            return b''.join(_chunks(_inflated(file), min(HEADERS), end))
 
     @property
     def _voxels(self) -> ArrayProxy:
@@ -163,7 +169,7 @@ class NiftiVolume:
     def _copy(self, stream: IO[bytes]) -> IO[bytes]:
         try:
             with tempfile.TemporaryFile() as copy:
-                for chunk in _chunks(stream, CHUNK_BYTES, 0, self._end):
+                for chunk in _chunks(stream, 0, self._end):
                     copy.write(chunk)
                 copy.flush()
                 return os.fdopen(os.dup(copy.fileno()), 'rb')
@@ -183,26 +189,25 @@ def _inflated(file: IO[bytes]) -> IO[bytes]:
     return cast(IO[bytes], gzip.GzipFile(fileobj=file)) if is_gzip else file
 
 
-def _chunks(
-    stream: IO[bytes], chunk_bytes: int, start: int = 0, end: int | None = None
-) -> Iterator[bytes]:
-    """The bytes from `start`, to the end of the file or exactly to `end`, in parts.
-
-    Raises InputError if the file is damaged or too short.
-    """
-    position = start
+def _chunks(stream: IO[bytes], start: int, end: int) -> Iterator[bytes]:
+    """The bytes from `start` to `end` in parts. Raises InputError if the file has fewer."""
     try:
         stream.seek(start)
-        while end is None or position < end:
-            chunk = stream.read(chunk_bytes if end is None else min(chunk_bytes, end - position))
-            if not chunk:
-                break
-            position += len(chunk)
+        for position in range(start, end, CHUNK_BYTES):
+            wanted = min(CHUNK_BYTES, end - position)
+            chunk = stream.read(wanted)
+            if len(chunk) < wanted:
+                raise InputError(_truncated(position + len(chunk), end))
             yield chunk
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f'cannot be read ({error}); copy it again') from error
-    if end is not None and position < end:
-        raise InputError(_truncated(position, end))
+
+
+def _start(stream: IO[bytes]) -> bytes:
+    try:
+        return stream.read(HEADER_BYTES)
+    except (EOFError, zlib.error) as error:
+        raise InputError(f'cannot be read ({error}); copy it again') from error
 
 
 def _truncated(size: int, required: int) -> str:
@@ -213,14 +218,7 @@ def _header(start: bytes) -> nibabel.Nifti1Header:
     for order in ('little', 'big'):
         size = int.from_bytes(start[:4], cast(Any, order))
         if size in HEADERS and len(start) >= size:
-            try:
-                header = HEADERS[size](start[:size], check=False)
-                header.get_data_dtype(), header.get_data_shape(), header.get_slope_inter()
-                if int(header.get_data_offset()) < size:
-                    raise ValueError('the voxels begin within the header')
-                return header
-            except Exception as error:  # nibabel raises several types
-                raise InputError(f'not a readable NIfTI header ({error})') from error
+            return HEADERS[size](start[:size], check=False)
     other = other_format(start, 'name files after their format')
     raise InputError(f'not a NIfTI file{f", but {other}" if other else ""}')
 
@@ -239,15 +237,12 @@ def _shape(header: nibabel.Nifti1Header) -> tuple[int, int, int]:
 
 def _affine(header: nibabel.Nifti1Header) -> np.ndarray:
     """`[4, 4]` from indices of voxels to LPS in mm. Raises InputError if it is unknown."""
-    try:
-        unit, affine = header.get_xyzt_units()[0], TO_LPS @ header.get_best_affine()
-    except Exception as error:  # nibabel raises several types
-        raise InputError(f'no readable affine ({error}); write the image again') from error
     if not (header['sform_code'] or header['qform_code']):
         raise InputError(
             'sform_code and qform_code are 0: orientation and position of the image are unknown; '
             'convert it again with its affine'
         )
+    unit, affine = header.get_xyzt_units()[0], TO_LPS @ header.get_best_affine()
     if unit not in MILLIMETRES:
         raise InputError(f'its affine is in {unit}; expected mm')
     if not np.isfinite(affine).all():

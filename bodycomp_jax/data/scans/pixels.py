@@ -4,13 +4,15 @@ import dataclasses
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
+from pydicom.encaps import get_frame
 from pydicom.pixels import get_decoder
-from pydicom.uid import ExplicitVRBigEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, RLELossless
 
 from bodycomp_jax.data.scans import dicom_file
+from bodycomp_jax.data.scans.codestream import encoded_shape
 from bodycomp_jax.data.scans.hu import to_hu
 from bodycomp_jax.data.scans.series import Slice
-from bodycomp_jax.data.scans.tags import tag_of, tags_of
+from bodycomp_jax.data.scans.tags import shown, tag_of, tags_of
 from bodycomp_jax.errors import InputError
 
 PIXEL_TAGS = tags_of((
@@ -26,7 +28,7 @@ class _Layout:
     """Where the pixels of a file begin, how they are encoded, and which values are padding."""
 
     start: int
-    syntax: str
+    syntax: UID
     options: dict[str, Any]
     padding: tuple[int, ...]
 
@@ -88,9 +90,19 @@ def _read_layout(stream: BinaryIO) -> tuple[_Layout, BinaryIO]:
 
 
 def _decoded(stream: BinaryIO, layout: _Layout, frame: int) -> np.ndarray:
+    options = layout.options
     stream.seek(layout.start)
     try:
+        if layout.syntax.is_encapsulated and layout.syntax != RLELossless:
+            offsets = options.get('extended_offsets')
+            frames = options['number_of_frames']
+            picture = get_frame(stream, frame, number_of_frames=frames, extended_offsets=offsets)
+            if encoded_shape(picture) != (options['rows'], options['columns'], 1):
+                raise ValueError('a picture of another size than Rows x Columns')
+            stream.seek(layout.start)
         decoder = get_decoder(layout.syntax)
         return decoder.as_array(stream, index=frame, raw=True, **layout.options)[0]
     except Exception as error:  # the decoders raise almost anything
-        raise InputError(f'pixels that cannot be decoded ({error}); copy the file again') from error
+        raise InputError(
+            f'pixels that cannot be decoded ({shown(str(error))}); copy the file again'
+        ) from error

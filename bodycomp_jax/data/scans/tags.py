@@ -15,6 +15,8 @@ from pydicom.dataelem import RawDataElement, convert_raw_data_element
 
 from bodycomp_jax.errors import InputError
 
+MAX_SHOWN = 160  # characters
+
 
 @functools.cache
 def tag_of(keyword: str) -> int:
@@ -91,7 +93,7 @@ class Elements:
         if not value:
             return None
         if len(value) != 2:
-            raise _invalid(keyword, repr(value), 'a 16-bit number')
+            raise _invalid(keyword, value.hex(), 'two bytes')
         is_little_endian = self._by_tag[tag_of(keyword)].is_little_endian
         return int.from_bytes(value, 'little' if is_little_endian else 'big')
 
@@ -107,8 +109,16 @@ class Elements:
             raise _invalid(keyword, f'unreadable ({error})', 'a sequence') from error
 
 
-def _invalid(keyword: str, found: str, wanted: str) -> InputError:
+def named(keyword: str) -> str:
+    """The keyword and the number of an element, for messages."""
     tag = tag_of(keyword)
-    return InputError(
-        f'{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X}) is {found!r}; expected {wanted}'
-    )
+    return f'{keyword} ({tag >> 16:04X},{tag & 0xFFFF:04X})'
+
+
+def shown(text: str) -> str:
+    """A text in quotes for messages, which a damaged file can make as long as the file."""
+    return repr(text if len(text) <= MAX_SHOWN else f'{text[:MAX_SHOWN]}...')
+
+
+def _invalid(keyword: str, found: str, wanted: str) -> InputError:
+    return InputError(f'{named(keyword)} is {shown(found)}; expected {wanted}')

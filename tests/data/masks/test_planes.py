@@ -36,14 +36,16 @@ def test_slices_find_their_planes_whatever_their_order():
         {'origin': (*ORIGIN[:2], ORIGIN[2] + 1)},
         {'spacing': (SPACING[0], SPACING[1], SPACING[2] + 0.01)},
         {'spacing': (SPACING[0] + 0.1, *SPACING[1:])},
+        {'labels': PATTERN.repeat(2, axis=1)[:, 1:], 'spacing': (5.0, 0.4, 0.7)},  # same corners
         {'labels': PATTERN[:1], 'origin': (*ORIGIN[:2], ORIGIN[2] - 5), 'complete': False},
     ],
 )
 def test_other_grids_are_refused_with_both_named(other):
     message = (
-        r'mask\.nii: \d slices of 9 x 1\d pixels of 0\.8 x 0\.71? mm \(x .*, y .*, z .* mm\), but '
-        r'its image /scan/0\.dcm has 6 slices of 9 x 11 pixels of 0\.8 x 0\.7 mm \(x -20\.00 to '
-        r'-13\.00, y -35\.50 to -29\.10, z 100\.25 to 125\.25 mm\): .* --resample_masks'
+        r'mask\.nii: \d slices of \d+ x 1\d pixels of 0\.[84] x 0\.71? mm \(x .*, y .*, z .* mm\), '
+        r'but its image /scan/0\.dcm has 6 slices of 9 x 11 pixels of 0\.8 x 0\.7 mm '
+        r'\(x -20\.00 to -13\.00, y -35\.50 to -29\.10, z 100\.25 to 125\.25 mm\): '
+        '.* --resample_masks'
     )
     with pytest.raises(InputError, match=message):
         PlanesMask(planes_of(**other), series_of(), resample=False)
@@ -72,9 +74,11 @@ def test_each_pixel_gets_the_nearest_label_and_none_outside_of_the_mask():
 
 
 def test_slices_beyond_half_a_gap_are_not_labelled():
-    moved = planes_of(np.ones(SHAPE, np.uint8), origin=(*ORIGIN[:2], ORIGIN[2] + 12))
+    moved = planes_of(np.ones(SHAPE, np.uint8), origin=(*ORIGIN[:2], ORIGIN[2] + 9))
     labels = labels_of(PlanesMask(moved, series_of(), resample=True))
     assert labels[:, 0, 0].tolist() == [255, 255, 1, 1, 1, 1]
+    moved = planes_of(np.ones(SHAPE, np.uint8), origin=(*ORIGIN[:2], ORIGIN[2] + 8))
+    assert labels_of(PlanesMask(moved, series_of(), resample=True))[1, 0, 0] == 255
     thin = planes_of(np.ones((1, 9, 11), np.uint8), thickness=2.0)
     assert labels_of(PlanesMask(thin, series_of(), resample=True))[:, 0, 0].tolist()[:2] == [1, 255]
 
@@ -96,3 +100,15 @@ def test_oblique_masks_are_resampled_plane_by_plane(tmp_path):
     plane = np.rint(y * np.sin(angle) / 2).astype(int)
     expected = np.where(np.rint(y * np.cos(angle)) <= 100, np.array([0, 1, 2, 3, 0, 0])[plane], 255)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_planes_of_a_tilted_gantry_shift_from_one_to_the_next():
+    planes = planes_of()
+    grids = tuple(
+        dataclasses.replace(grid, position=(ORIGIN[0], ORIGIN[1] + 0.4 * k, grid.position[2]))
+        for k, grid in enumerate(planes.grids)
+    )
+    tilted = dataclasses.replace(planes, grids=grids)
+    labels = labels_of(PlanesMask(tilted, series_of(), resample=True))
+    np.testing.assert_array_equal(labels[4, 2:], PATTERN[4, :-2])
+    assert (labels[4, :2] == 255).all()

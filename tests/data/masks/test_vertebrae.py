@@ -85,13 +85,15 @@ def test_what_the_end_of_the_mask_cuts_is_rejected(tmp_path, kept, cut):
     assert found.rejected == {cut: f'{tmp_path}/v.nii: {cut} is cut by the end of the scan'}
 
 
-def test_what_the_end_of_the_image_cuts_is_rejected(tmp_path):
+@pytest.mark.parametrize(('first', 'cut', 'left'), [(28, 'L3', 'L2'), (7, 'L2', 'L3')])
+def test_what_the_end_of_the_image_cuts_is_rejected(tmp_path, first, cut, left):
     """The mask is of a longer scan, on a finer grid."""
     save_nifti(tmp_path / 'v.nii', spine(), affine=affine_of(SPACING))
-    series = series_of((30, 5, 5), (4.0, 4.0, 4.0), (*ORIGIN[:2], z_of(28)))
-    found = read_vertebrae(tmp_path / 'v.nii', series, LEVELS, level_map('totalsegmentator'))
-    assert list(found.z) == ['L2']
-    assert 'L3 is cut by the end of the scan' in found.rejected['L3']
+    series = series_of((30, 5, 5), (4.0, 4.0, 4.0), (*ORIGIN[:2], z_of(first)))
+    numbers = level_map('totalsegmentator')
+    found = read_vertebrae(tmp_path / 'v.nii', series, ['L2', 'L3'], numbers)
+    assert list(found.z) == [left]
+    assert f'{cut} is cut by the end of the scan' in found.rejected[cut]
 
 
 def test_levels_in_the_wrong_order_are_rejected(tmp_path):

@@ -1,0 +1,34 @@
+"""The shape of a compressed picture, from its own header.
+
+The decoders allocate what that header asks for, and a damaged one ends the process.
+"""
+
+import struct
+
+JPEG = b'\xff\xd8'  # JPEG-LS too
+JPEG_FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), 0xF7)
+JPEG_2000 = b'\xff\x4f\xff\x51'  # start of the codestream, then its shape
+
+
+def encoded_shape(frame: bytes) -> tuple[int, int, int] | None:
+    """(rows, columns, colours) of a JPEG, JPEG-LS or JPEG 2000 picture; None for others."""
+    try:
+        if frame.startswith(JPEG_2000):
+            columns, rows, left, top = struct.unpack_from('>4I', frame, 8)
+            (colours,) = struct.unpack_from('>H', frame, 40)
+            return rows - top, columns - left, colours
+        return _jpeg_shape(frame) if frame.startswith(JPEG) else None
+    except struct.error:
+        return None
+
+
+def _jpeg_shape(frame: bytes) -> tuple[int, int, int] | None:
+    position = len(JPEG)
+    while True:
+        prefix, marker, length = struct.unpack_from('>BBH', frame, position)
+        if prefix != 0xFF or length < 2:
+            return None
+        if marker in JPEG_FRAMES:
+            rows, columns, colours = struct.unpack_from('>HHB', frame, position + 5)
+            return rows, columns, colours
+        position += 2 + length
