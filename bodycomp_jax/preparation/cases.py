@@ -23,7 +23,7 @@ class Case:
       levels: {column: value} of the columns that say where a level is.
       image, mask, vertebrae: paths of the scan, its tissue labels and its vertebra labels.
       patient, split, fold: as the table names them.
-      series: the SeriesInstanceUID of the scan, where `image` holds several.
+      series: the SeriesInstanceUID or the name of the scan, where `image` holds several.
     """
 
     number: int

@@ -121,7 +121,7 @@ def _part(config: PreparationConfig, case: Case, series: Series, path: str, slic
 
 def _series_of(case: Case, found: Found) -> Series:
     """The series of a case. Raises InputError unless there is one."""
-    series = [each for each in found.series if case.series in ('', each.uid)]
+    series = [each for each in found.series if case.series in ('', each.uid, each.name)]
     if not series:
         reasons = listed(dict.fromkeys(skipped.reason for skipped in found.skipped))
         wanted = f'series {case.series}' if case.series else 'axial CT series'
@@ -132,6 +132,6 @@ def _series_of(case: Case, found: Found) -> Series:
     if len(series) > 1:
         raise InputError(
             f'{case.image}: {len(series)} series ({listed(each.name for each in series)}); give '
-            'the folder of one, or its SeriesInstanceUID in a column series'
+            'the folder of one, or its name in a column series'
         )
     return series[0]

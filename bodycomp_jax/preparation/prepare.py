@@ -57,7 +57,7 @@ def prepare(
     terminal.line(f'written: {config.output_dir}')
     rejected, skipped = len(account.rejected), len(account.skipped)
     if skipped:
-        terminal.line(f'{skipped} files are not slices of a scan: {config.output_dir}/{SKIPPED}')
+        terminal.line(f'{skipped} files are not taken; {config.output_dir}/{SKIPPED} says why')
     if rejected and not config.allow_rejected:
         raise RunError(
             f'{rejected} of {len(cases)} cases were left out, see '

@@ -201,7 +201,7 @@ def test_several_series_of_a_case_need_a_name(changed, patients, tmp_path):
     with pytest.raises(RunError):
         prepare(changed(rows=[*patients.rows[:2], one]), tmp_path / 'set')
     (row,) = read_rows(tmp_path / 'set' / 'rejected.csv')
-    assert 'give the folder of one, or its SeriesInstanceUID in a column series' in row['reason']
+    assert 'give the folder of one, or its name in a column series' in row['reason']
     uids = [row['series'] for row in read_rows(tmp_path / 'set' / 'series.csv')]
     named = {'image': folder, 'series': uids[0]}
     cases = changed({0: named | {'split': 'train'}}, patients.rows[:2])
