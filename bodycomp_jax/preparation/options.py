@@ -10,7 +10,7 @@ from bodycomp_jax.vertebrae import REFERENCES
 
 MAX_SIDE = 4096  # pixels
 WHICH = 'Cases and splits'
-LABELS = 'Labels'
+LABELS = 'Slices and labels'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

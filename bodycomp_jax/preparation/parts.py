@@ -35,12 +35,14 @@ class Part:
     Attributes:
       path: what the names of its files begin with.
       case: the case.
+      identity: of the patient, which no file may name.
       patient, series: as the set names them.
       slices: whose rows name patient and series too.
     """
 
     path: str
     case: Case
+    identity: str
     patient: str
     series: str
     slices: Slices
@@ -108,15 +110,16 @@ def make_parts(
 
 
 def _part(config: PreparationConfig, case: Case, series: Series, path: str, slices: Slices) -> Part:
-    patient = case.patient or series.patient_id
-    if not patient:
-        patient = os.path.relpath(case.image, os.path.dirname(config.cases))
+    identity = case.patient or series.patient_id
+    if not identity:
+        identity = os.path.relpath(case.image, os.path.dirname(config.cases))
+    patient = identity
     if config.patient_ids == 'hash':
-        patient = hashlib.sha256(patient.encode()).hexdigest()[:HASH_LETTERS]
+        patient = hashlib.sha256(identity.encode()).hexdigest()[:HASH_LETTERS]
     fold = {'fold': case.fold} if case.fold else {}
     of_case = {'series': series.name, 'patient': patient, **fold}
     rows = [of_case | row for row in slices.rows]
-    return Part(path, case, patient, series.name, slices._replace(rows=rows))
+    return Part(path, case, identity, patient, series.name, slices._replace(rows=rows))
 
 
 def _series_of(case: Case, found: Found) -> Series:

@@ -79,14 +79,14 @@ def write_table(
 def _split(config: PreparationConfig, parts: Sequence[Part], terminal: Terminal) -> PartsOf:
     """The parts of each split that has any; says how much each has."""
     splits = split_of_patients(
-        [(p.case.number, p.patient, p.case.split, p.case.fold) for p in parts],
+        [(p.case.number, p.identity, p.case.split, p.case.fold) for p in parts],
         val_share=config.val_share,
         test_share=config.test_share,
         seed=config.seed,
     )
     parts_of = {}
     for split in SPLITS:
-        of_split = [part for part in parts if splits[part.patient] == split]
+        of_split = [part for part in parts if splits[part.identity] == split]
         if of_split:
             parts_of[split] = of_split
             counts = _counts(of_split).items()

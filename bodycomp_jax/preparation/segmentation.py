@@ -10,7 +10,7 @@ from bodycomp_jax.data import segmentation
 from bodycomp_jax.data.masks.labels import LabelMap, label_map
 from bodycomp_jax.data.masks.mask import Mask, open_mask
 from bodycomp_jax.data.npy import NpyRows, npy_writers
-from bodycomp_jax.data.scans import Series
+from bodycomp_jax.data.scans import Series, Slice
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.preparation.cases import Case, read_cases
 from bodycomp_jax.preparation.levels import level_positions
@@ -57,9 +57,9 @@ def _write_slices(
             images.append(square_image(hu, size)[..., None])
             masks.append(labels[..., None])
             counts += np.bincount(labels.ravel(), minlength=len(counts))
-    pixels = {f'pixels of {tissue}': int(counts[i]) for i, tissue in enumerate(ct.TISSUES, 1)}
-    pixels['pixels not labelled'] = int(counts[ct.NOT_LABELLED])
-    return Slices([_row(series, i, size) for i in indices], pixels)
+    what = {**dict(enumerate(ct.TISSUES, 1)), ct.NOT_LABELLED: 'not labelled'}
+    pixels = {f'pixels {name.replace("_", " ")}': int(counts[i]) for i, name in what.items()}
+    return Slices([_row(series.slices[i], size) for i in indices], pixels)
 
 
 def _which_slices(
@@ -96,16 +96,15 @@ def _at_levels(positions: Mapping[str, float], series: Series, mask: Mask) -> li
     return sorted(chosen)
 
 
-def _row(series: Series, i: int, size: int) -> dict[str, str]:
+def _row(of: Slice, size: int) -> dict[str, str]:
     """What `slices.csv` says of a slice, but for what its case and its split say."""
-    grid = series.slices[i].grid
-    spacing = square_spacing((grid.rows, grid.columns), grid.spacing, size)
+    spacing = square_spacing((of.grid.rows, of.grid.columns), of.grid.spacing, size)
     row_spacing, column_spacing = (f'{mm:.6g}' for mm in spacing)
     return {
-        'z': f'{series.z[i]:.3f}',
+        'z': f'{of.z:.3f}',
         'row_spacing': row_spacing,
         'column_spacing': column_spacing,
-        'file': series.slices[i].path,
+        'file': of.path,
     }
 
 

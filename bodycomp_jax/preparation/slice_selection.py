@@ -10,7 +10,7 @@ from bodycomp_jax.config import DENSENET_SIDE
 from bodycomp_jax.data import slice_selection
 from bodycomp_jax.data.npy import NpyRows, npy_writers
 from bodycomp_jax.data.png import resized
-from bodycomp_jax.data.scans import Series
+from bodycomp_jax.data.scans import Series, Slice
 from bodycomp_jax.preparation.cases import Case, read_cases
 from bodycomp_jax.preparation.levels import level_positions
 from bodycomp_jax.preparation.options import PreparationConfig
@@ -26,10 +26,7 @@ def prepare_slice_selection_set(config: PreparationConfig) -> None:
     def make_slices(case: Case, series: Series, path: str) -> Slices:
         levels = level_positions(case, series, config)
         _write_slices(series, levels, path)
-        rows = [_row(series, i) for i in range(len(series))]
-        for row, z in zip(rows, series.z, strict=True):
-            row |= {f'ZOffset_{level}': f'{z - mm:.1f}' for level, mm in levels.items()}
-        return Slices(rows, {})
+        return Slices([_row(each, levels) for each in series.slices], {})
 
     prepare(config, read_cases(config.cases, ('image',)).cases, make_slices, _write_set)
 
@@ -45,9 +42,10 @@ def _write_slices(series: Series, levels: Mapping[str, float], path: str) -> Non
     draw_series(f'{path}.png', NpyRows(f'{path}.npy'), series.z, pixel, levels)
 
 
-def _row(series: Series, i: int) -> dict[str, str]:
-    of_slice = series.slices[i]
-    return {'SOPInstanceUID': of_slice.sop_instance_uid, 'z': f'{of_slice.z:.3f}'}
+def _row(of: Slice, levels: Mapping[str, float]) -> dict[str, str]:
+    """What the table says of a slice, but for what its case says."""
+    offsets = {f'ZOffset_{level}': f'{of.z - mm:.1f}' for level, mm in levels.items()}
+    return {'SOPInstanceUID': of.sop_instance_uid, 'z': f'{of.z:.3f}', **offsets}
 
 
 def _write_set(folder: str, parts_of: PartsOf) -> None:

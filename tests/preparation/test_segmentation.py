@@ -78,9 +78,9 @@ def test_the_account(patients, prepared):
             'patients': len(numbers),
             'series': len(numbers),
             'slices': len(labels),
-            'pixels of muscle': (labels == 1).sum(),
-            'pixels of subcutaneous_fat': (labels == 2).sum(),
-            'pixels of visceral_fat': (labels == 3).sum(),
+            'pixels muscle': (labels == 1).sum(),
+            'pixels subcutaneous fat': (labels == 2).sum(),
+            'pixels visceral fat': (labels == 3).sum(),
             'pixels not labelled': 0,
         }
     files = {str(p.relative_to(prepared)) for p in prepared.iterdir() if p.is_file()}
@@ -94,17 +94,22 @@ def test_the_same_command_writes_the_same_bits(patients, prepared, tmp_path):
     assert (again / 'train_masks.npy').read_bytes() == (prepared / 'train_masks.npy').read_bytes()
 
 
-def test_the_trainer_takes_it(prepared):
-    config = from_values(
-        SegmentationConfig,
-        {
-            'batch_size': 4,
-            'compression_channels': (4, 8),
-            'decompression_channels': (4,),
-        },
-    )
+@pytest.mark.parametrize('folds', [{}, {'folds': 3, 'fold': 1}])
+def test_the_trainer_takes_it(prepared, folds):
+    channels = {'compression_channels': (4, 8), 'decompression_channels': (4,)}
+    config = from_values(SegmentationConfig, {'batch_size': 4, **channels, **folds})
     for dataset in open_sets(prepared, config):
         dataset.validate()
+
+
+def test_the_split_does_not_depend_on_how_patients_are_named(changed, tmp_path):
+    cases = changed({i: {'split': ''} for i in range(3)})
+    for ids in ('hash', 'keep'):
+        prepare(cases, tmp_path / ids, patient_ids=ids, seed=5)
+    splits = [
+        [r['split'] for r in read_rows(tmp_path / x / 'slices.csv')] for x in ('hash', 'keep')
+    ]
+    assert splits[0] == splits[1]
 
 
 def test_slices_are_resized_and_their_spacing_with_them(patients, tmp_path):
