@@ -119,7 +119,7 @@ def test_trainers_do_not_import_readers_of_scans(program):
             ) - seen:
                 seen.add(file)
                 pending += imports_of(file)
-    assert ROOT / 'bodycomp_jax/data/npy.py' in seen
+    assert ROOT / 'bodycomp_jax/data/batches.py' in seen
 
 
 @each_source

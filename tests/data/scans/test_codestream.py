@@ -28,6 +28,7 @@ def test_rows_columns_and_colours_are_told_apart():
     assert encoded_shape(b'\xff\xd8' + comment + frame) == (6, 8, 3)
     size = struct.pack('>4s2H8IH', b'\xff\x4f\xff\x51', 41, 0, 9, 8, 1, 2, 0, 0, 0, 0, 1)
     assert encoded_shape(size) == (6, 8, 1)
+    assert encoded_shape(b'\0\0\0\x0cjP  \r\n\x87\n' + size) == (6, 8, 1)
 
 
 @pytest.mark.parametrize('picture', [b'', b'\xff\xd8', b'\xff\xd8' + bytes(40), b'\x89PNG' * 20])

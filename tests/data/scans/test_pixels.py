@@ -98,6 +98,13 @@ def test_big_endian_pixels_are_read(path):
     np.testing.assert_array_equal(hu_of(path), HU)
 
 
+def test_bits_above_those_that_are_stored_are_not_pixels(path):
+    stored = (HU + 1024).astype(np.uint16) | 0x8000  # as old scanners store overlays
+    bits = {'BitsStored': 12, 'HighBit': 11, 'PixelRepresentation': 0}
+    write_slice(path, PixelData=stored.tobytes(), RescaleIntercept=-1024, **bits)
+    np.testing.assert_array_equal(hu_of(path), HU)
+
+
 @pytest.mark.parametrize('syntax', [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 def test_pixels_without_a_preamble_are_read(path, syntax):
     write_slice(path, syntax=syntax, bare=True)
