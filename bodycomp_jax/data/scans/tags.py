@@ -61,6 +61,10 @@ class Elements:
             return '\\'.join(part.strip(' \0') for part in text.split('\\'))
         return text.strip(' \0')
 
+    def first(self, *keywords: str) -> str:
+        """The first of these texts that is not empty."""
+        return next(filter(None, map(self.text, keywords)), '')
+
     def words(self, keyword: str) -> str:
         """A text in the character set of the file; '' if there is no value."""
         names = self.text('SpecificCharacterSet').split('\\')

@@ -108,7 +108,7 @@ def test_an_acquisition_for_each_slice_is_not_a_part():
 
 
 def test_instance_numbers_are_compared_as_numbers():
-    headers = [header('a', 0, instance='10.0'), header('b', 0, instance='9.0')]
+    headers = [header('a', 0, instance='10'), header('b', 0, instance='9')]
     assert paths(headers) == (['b', 'a'], '')
 
 
@@ -120,7 +120,7 @@ def test_copies_of_a_slice_are_skipped():
 
 
 def test_copies_without_a_uid_are_skipped():
-    without = {'sop_instance_uid': '', 'instance': '7.0'}
+    without = {'sop_instance_uid': '', 'instance': '7'}
     assert paths([header('a', 0, **without), header('b', 0, **without)]) == (['a'], 'b')
 
 

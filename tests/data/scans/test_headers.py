@@ -36,7 +36,7 @@ def test_the_header_says_where_the_slice_is_and_what_its_numbers_mean(path):
     assert found.grid.position == (-10, -20, 12.5)
     assert (found.series_uid, found.sop_instance_uid) == ('1.2.3.4', '1.2.3.4.12500')
     assert found.common == ('P1', '1.2.3.5')
-    assert (found.acquisition, found.time, found.instance) == ('3', '101500', '7.0')
+    assert (found.acquisition, found.time, found.instance) == ('3', '101500', '7')
     assert (found.slope, found.intercept) == (1, -24)
 
 
@@ -91,6 +91,12 @@ def test_other_images_are_refused(path, elements, message):
 def test_images_that_are_derived_but_in_hu_are_taken(path, elements):
     write_slice(path, **elements)
     assert header(path).slope == 1
+
+
+def test_missing_numbers_and_times_are_empty(path):
+    write_slice(path)
+    found = header(path)
+    assert (found.acquisition, found.time, found.instance) == ('', '', '')
 
 
 def test_missing_rescaling_is_kept_apart_from_1_and_0(path):
