@@ -7,17 +7,21 @@ import struct
 
 JPEG = b'\xff\xd8'  # JPEG-LS too
 JPEG_FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), 0xF7)
+MAX_BOXES = 1024  # bytes before the codestream in a JP2 file
 JPEG_2000 = b'\xff\x4f\xff\x51'  # start of the codestream, then its shape
 
 
 def encoded_shape(frame: bytes) -> tuple[int, int, int] | None:
     """(rows, columns, colours) of a JPEG, JPEG-LS or JPEG 2000 picture; None for others."""
     try:
-        if frame.startswith(JPEG_2000):
-            columns, rows, left, top = struct.unpack_from('>4I', frame, 8)
-            (colours,) = struct.unpack_from('>H', frame, 40)
-            return rows - top, columns - left, colours
-        return _jpeg_shape(frame) if frame.startswith(JPEG) else None
+        if frame.startswith(JPEG):
+            return _jpeg_shape(frame)
+        start = frame.find(JPEG_2000, 0, MAX_BOXES)
+        if start < 0:
+            return None
+        columns, rows, left, top = struct.unpack_from('>4I', frame, start + 8)
+        (colours,) = struct.unpack_from('>H', frame, start + 40)
+        return rows - top, columns - left, colours
     except struct.error:
         return None
 

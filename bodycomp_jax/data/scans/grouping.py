@@ -106,12 +106,9 @@ def _without_duplicates(group: list[_Placed]) -> tuple[list[_Placed], list[Skipp
 
 
 def _moment(header: Header) -> tuple[str, ...]:
-    """When a slice was made, for what is not told apart by its position.
-
-    Without any number or time, only SOPInstanceUID is left.
-    """
+    """What tells slices at one position apart; without numbers and time, SOPInstanceUID."""
     when = (header.acquisition, header.time, header.instance)
-    return when if any(when) else (header.sop_instance_uid, str(header.frame))
+    return (*(when if any(when) else [header.sop_instance_uid]), str(header.frame))
 
 
 def _parts(group: list[_Placed]) -> list[list[_Placed]]:
@@ -138,7 +135,12 @@ def _parts(group: list[_Placed]) -> list[list[_Placed]]:
 def _order(header: Header) -> tuple:
     """By time, then by the numbers, which are not padded with zeros."""
     numbers = (header.acquisition, header.instance)
-    return (header.time, *((len(number), number) for number in numbers), header.sop_instance_uid)
+    return (
+        header.time,
+        *((len(number), number) for number in numbers),
+        header.sop_instance_uid,
+        header.frame,
+    )
 
 
 def _series(part: list[_Placed]) -> Series:

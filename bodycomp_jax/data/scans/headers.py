@@ -151,9 +151,9 @@ def _header(path: str, frame: int, elements: Elements) -> Header:
         sop_instance_uid=elements.text('SOPInstanceUID'),
         series_uid=series_uid,
         common=(elements.text('PatientID'), elements.text('FrameOfReferenceUID'), *place),
-        acquisition=(elements.text('FrameAcquisitionNumber') or elements.text('AcquisitionNumber')),
-        time=elements.text('FrameAcquisitionDateTime') or elements.text('AcquisitionTime'),
-        instance=f'{elements.text("InstanceNumber")}.{frame}',
+        acquisition=elements.first('FrameAcquisitionNumber', 'AcquisitionNumber'),
+        time=elements.first('FrameAcquisitionDateTime', 'AcquisitionTime'),
+        instance=elements.text('InstanceNumber'),
         slope=elements.number('RescaleSlope'),
         intercept=elements.number('RescaleIntercept'),
     )
@@ -178,7 +178,7 @@ def _grid(elements: Elements) -> Grid:
 
 
 def _sop_class(elements: Elements) -> str:
-    return elements.text('SOPClassUID') or elements.text('MediaStorageSOPClassUID')
+    return elements.first('SOPClassUID', 'MediaStorageSOPClassUID')
 
 
 def _refuse_other_objects(elements: Elements) -> None:
@@ -222,11 +222,13 @@ def _is_decodable(syntax: UID) -> bool:
 
 def _refuse_other_values(elements: Elements) -> None:
     """Raises InputError for images whose values are not HU."""
-    image_type = elements.text('FrameType') or elements.text('ImageType')
+    image_type = elements.first('FrameType', 'ImageType')
     kinds = image_type.upper().split('\\')
     rescale_type = elements.text('RescaleType')
     if rescale_type.upper() not in HU_TYPES:
         raise InputError(f'no HU: {named("RescaleType")} is {shown(rescale_type)}')
+    if elements.number('RescaleSlope') == 0:
+        raise InputError(f'no HU: {named("RescaleSlope")} is 0')
     words = NOT_HU.intersection(re.split(r'[^A-Z0-9]+', image_type.upper()))
     if words or (kinds[:2] == ['DERIVED', 'SECONDARY'] and rescale_type.upper() not in HU_NAMED):
         raise InputError(
