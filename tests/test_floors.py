@@ -29,6 +29,7 @@ HOMES = {
     },
     'resource': {'bodycomp_jax/checkpoints/keras_reader.py', 'bodycomp_jax/runtime/limits.py'},
     'rich': {'bodycomp_jax/runtime/terminal.py'},
+    'scipy': {'bodycomp_jax/data/masks/vertebrae.py'},
     'psutil': {'bodycomp_jax/runtime/host_memory.py'},
     'PIL': {
         'bodycomp_jax/data/png.py',
