@@ -29,7 +29,10 @@ HOMES = {
     },
     'resource': {'bodycomp_jax/checkpoints/keras_reader.py', 'bodycomp_jax/runtime/limits.py'},
     'rich': {'bodycomp_jax/runtime/terminal.py'},
-    'scipy': {'bodycomp_jax/data/masks/vertebrae.py'},
+    'scipy': {
+        'bodycomp_jax/data/masks/vertebrae.py',
+        'bodycomp_jax/data/scans/field_of_view.py',
+    },
     'psutil': {'bodycomp_jax/runtime/host_memory.py'},
     'PIL': {
         'bodycomp_jax/data/png.py',
