@@ -227,6 +227,8 @@ def _refuse_other_values(elements: Elements) -> None:
     rescale_type = elements.text('RescaleType')
     if rescale_type.upper() not in HU_TYPES:
         raise InputError(f'no HU: {named("RescaleType")} is {shown(rescale_type)}')
+    if elements.number('RescaleSlope') == 0:
+        raise InputError(f'no HU: {named("RescaleSlope")} is 0')
     words = NOT_HU.intersection(re.split(r'[^A-Z0-9]+', image_type.upper()))
     if words or (kinds[:2] == ['DERIVED', 'SECONDARY'] and rescale_type.upper() not in HU_NAMED):
         raise InputError(

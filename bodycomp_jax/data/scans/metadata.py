@@ -24,16 +24,21 @@ TEXTS = {
     'acquisition_time': 'AcquisitionTime',
     'patient_position': 'PatientPosition',
 }
-NUMBERS = {  # the second keyword is that of multi-frame files
-    'slice_thickness_mm': ('SliceThickness',),
-    'tube_current_mA': ('XRayTubeCurrent', 'XRayTubeCurrentInmA'),
-    'exposure_mAs': ('Exposure', 'ExposureInmAs'),
-    'exposure_time_ms': ('ExposureTime', 'ExposureTimeInms'),
-    'kvp': ('KVP',),
+NUMBERS = {
+    'slice_thickness_mm': 'SliceThickness',
+    'tube_current_mA': 'XRayTubeCurrent',
+    'exposure_mAs': 'Exposure',
+    'exposure_time_ms': 'ExposureTime',
+    'kvp': 'KVP',
+}
+DOUBLES = {  # in multi-frame files
+    'tube_current_mA': 'XRayTubeCurrentInmA',
+    'exposure_mAs': 'ExposureInmAs',
+    'exposure_time_ms': 'ExposureTimeInms',
 }
 DATE_DIGITS = 8  # of a date and time
 COLUMNS = (*TEXTS, *NUMBERS)
-KEYWORDS = (*TEXTS.values(), *(keyword for keywords in NUMBERS.values() for keyword in keywords))
+KEYWORDS = (*TEXTS.values(), *NUMBERS.values())
 
 
 def read_metadata(path: str) -> dict[str, str]:
@@ -49,16 +54,15 @@ def read_metadata(path: str) -> dict[str, str]:
     when = elements.text('FrameAcquisitionDateTime')
     texts['acquisition_date'] = texts['acquisition_date'] or when[:DATE_DIGITS]
     texts['acquisition_time'] = texts['acquisition_time'] or when[DATE_DIGITS:]
-    return texts | {column: _number(elements, *keywords) for column, keywords in NUMBERS.items()}
+    return texts | {column: _number(elements, column) for column in NUMBERS}
 
 
-def _number(elements: Elements, *keywords: str) -> str:
-    """The first of these that is a number, '' if none is."""
-    for keyword in keywords:
-        try:
-            value = elements.number(keyword)
-        except InputError:
-            continue
-        if value is not None:
-            return f'{value:g}'
-    return ''
+def _number(elements: Elements, column: str) -> str:
+    """'' where there is none, or none that can be read."""
+    try:
+        value = elements.number(NUMBERS[column])
+    except InputError:
+        return ''
+    if value is None and column in DOUBLES:
+        value = elements.double(DOUBLES[column])
+    return '' if value is None else f'{value:g}'

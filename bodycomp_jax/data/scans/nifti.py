@@ -90,6 +90,11 @@ class NiftiVolume:
             raise InputError(f'not a readable NIfTI header ({error}); copy it again') from error
         if self._dtype.kind not in 'iuf':
             raise InputError(f'its voxels are {self._dtype}; expected whole numbers or floats')
+        if self._offset < len(header.binaryblock):
+            raise InputError(
+                f'its voxels begin at byte {self._offset}, within the header; the file is damaged, '
+                'or one of a pair: convert it to a single .nii file'
+            )
         self._end = self._offset + math.prod(self._shape) * self._dtype.itemsize
         if self._end > size * MAX_INFLATION:
             raise InputError(_truncated(size, self._end))
@@ -104,8 +109,9 @@ class NiftiVolume:
         """
         index: list[Any] = [slice(None)] * 3
         index[self._axis] = of.frame
+        voxels = self._voxels
         try:
-            return np.asarray(self._voxels[tuple(index)])
+            return np.asarray(voxels[tuple(index)])
         except (OSError, ValueError) as error:
             raise InputError(f'cannot be read ({error}); copy it again') from error
 
@@ -206,7 +212,7 @@ def _chunks(stream: IO[bytes], start: int, end: int) -> Iterator[bytes]:
 def _start(stream: IO[bytes]) -> bytes:
     try:
         return stream.read(HEADER_BYTES)
-    except (EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f'cannot be read ({error}); copy it again') from error
 
 

@@ -6,6 +6,7 @@ scanners and anonymisers write; here an error names the tag and the value.
 
 import functools
 import math
+import struct
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -86,6 +87,15 @@ class Elements:
         """A decimal number; None if there is no value. Raises InputError for others."""
         values = self.numbers(keyword, 1)
         return values[0] if values else None
+
+    def double(self, keyword: str) -> float | None:
+        """A finite number of eight bytes; None if there is no other value."""
+        value = self.value(keyword)
+        if len(value) != 8:
+            return None
+        order = '<' if self._by_tag[tag_of(keyword)].is_little_endian else '>'
+        (number,) = struct.unpack(f'{order}d', value)
+        return number if math.isfinite(number) else None
 
     def integer(self, keyword: str) -> int | None:
         """An unsigned 16-bit number; None if there is no value. Raises InputError for others."""

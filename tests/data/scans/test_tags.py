@@ -1,3 +1,5 @@
+import struct
+
 import pytest
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
@@ -74,6 +76,17 @@ def test_integers_have_the_byte_order_of_the_file(little_endian):
     value = (513).to_bytes(2, 'little' if little_endian else 'big')
     assert elements(little_endian, Rows=value).integer('Rows') == 513
     assert elements().integer('Rows') is None
+
+
+@pytest.mark.parametrize('order', ['<', '>'])
+def test_doubles_have_the_byte_order_of_the_file(order):
+    of = elements(order == '<', ExposureInmAs=struct.pack(f'{order}d', 12.5))
+    assert of.double('ExposureInmAs') == 12.5
+
+
+@pytest.mark.parametrize('value', [b'', b'12.5', struct.pack('<d', float('nan'))])
+def test_other_values_are_no_doubles(value):
+    assert elements(ExposureInmAs=value).double('ExposureInmAs') is None
 
 
 def test_integers_of_another_length_are_refused():
