@@ -43,7 +43,9 @@ def save_nifti(path, labels, *, affine=None, codes='LPS', header=None):
     nibabel.save(image.as_reoriented(turn), path)
 
 
-def save_segmentation(path, segments, *, kind='BINARY', upwards=False, change=None):
+def save_segmentation(
+    path, segments, *, kind='BINARY', upwards=False, spacing=SPACING, change=None
+):
     """Writes a DICOM SEG with a frame for each non-empty slice of each segment, the last first.
 
     Args:
@@ -51,6 +53,7 @@ def save_segmentation(path, segments, *, kind='BINARY', upwards=False, change=No
       segments: {label: `[slices, rows, columns]`}, 0..255 if FRACTIONAL; numbered from 1. In a
         LABELMAP the first has the numbers of all.
       kind: SegmentationType.
+      spacing: mm between slices, rows, columns.
       upwards: whether the rows of the frames run from back to front.
       change: of the dataset before it is written.
     """
@@ -73,8 +76,12 @@ def save_segmentation(path, segments, *, kind='BINARY', upwards=False, change=No
     dataset.HighBit, dataset.PixelRepresentation = dataset.BitsStored - 1, 0
     data = np.packbits(pixels, bitorder='little') if kind == 'BINARY' else pixels
     dataset.add_new('PixelData', 'OB', data.tobytes() + bytes(data.size % 2))
-    dataset.SharedFunctionalGroupsSequence = [_shared(upwards)]
-    dataset.PerFrameFunctionalGroupsSequence = [_of_frame(n, i, upwards) for n, i, _ in frames]
+    dataset.SharedFunctionalGroupsSequence = [_shared(spacing, upwards)]
+    x, y, z = ORIGIN
+    y += (dataset.Rows - 1) * spacing[1] if upwards else 0
+    dataset.PerFrameFunctionalGroupsSequence = [
+        _of_frame(number, [x, y, z + i * spacing[0]]) for number, i, _ in frames
+    ]
     if change is not None:
         change(dataset)
     pydicom.dcmwrite(path, dataset, enforce_file_format=True)
@@ -92,19 +99,16 @@ def _segment(number, label):
     return segment
 
 
-def _shared(upwards):
+def _shared(spacing, upwards):
     groups, orientation, measures = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
     orientation.ImageOrientationPatient = [1, 0, 0, 0, -1 if upwards else 1, 0]
-    measures.PixelSpacing, measures.SliceThickness = [*SPACING[1:]], SPACING[0]
+    measures.PixelSpacing, measures.SliceThickness = [*spacing[1:]], spacing[0]
     groups.PlaneOrientationSequence, groups.PixelMeasuresSequence = [orientation], [measures]
     return groups
 
 
-def _of_frame(number, i, upwards):
+def _of_frame(number, place):
     groups, position, segment = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
-    x, y, z = ORIGIN
-    y += (SHAPE[1] - 1) * SPACING[1] if upwards else 0
-    position.ImagePositionPatient = [x, y, z + i * SPACING[0]]
-    segment.ReferencedSegmentNumber = number
+    position.ImagePositionPatient, segment.ReferencedSegmentNumber = place, number
     groups.PlanePositionSequence, groups.SegmentIdentificationSequence = [position], [segment]
     return groups

@@ -30,13 +30,17 @@ HOMES = {
     'resource': {'bodycomp_jax/checkpoints/keras_reader.py', 'bodycomp_jax/runtime/limits.py'},
     'rich': {'bodycomp_jax/runtime/terminal.py'},
     'pydicom': {
+        'bodycomp_jax/data/masks/dicom_seg.py',
         'bodycomp_jax/data/scans/dicom_file.py',
         'bodycomp_jax/data/scans/headers.py',
         'bodycomp_jax/data/scans/pixels.py',
         'bodycomp_jax/data/scans/tags.py',
     },
     'nibabel': {'bodycomp_jax/data/scans/nifti.py'},
-    'scipy': {'bodycomp_jax/data/scans/field_of_view.py'},
+    'scipy': {
+        'bodycomp_jax/data/masks/vertebrae.py',
+        'bodycomp_jax/data/scans/field_of_view.py',
+    },
     'psutil': {'bodycomp_jax/runtime/host_memory.py'},
     'PIL': {
         'bodycomp_jax/data/png.py',

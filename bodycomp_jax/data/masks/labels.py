@@ -17,10 +17,8 @@ OWN_NAMES = {  # which need no flag; nnU-Net calls what it must not learn 'ignor
     'ignore': ct.NOT_LABELLED,
 }
 FLAGS = (*(f'--{tissue}' for tissue in ct.TISSUES), '--background')
-
-
 MAX_VALUE = 1 << 31
-ROUNDING = 1e-3
+ROUNDING = 1e-3  # of labels that a file scales
 Names = Mapping[int, Sequence[str]]  # that a mask gives to its values
 
 

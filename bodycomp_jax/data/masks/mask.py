@@ -63,11 +63,12 @@ def open_mask(
 
 def open_planes(path: str, label_map: LabelMap, names: Names) -> LabelPlanes:
     """The labels in a mask that has positions. Errors as `open_mask`."""
-    files = _files(path)
-    if is_nifti_name(path):
+    if is_nifti_name(path) and not os.path.isdir(path):
         return open_nifti(path, label_map, names)
-    if any(map(is_nifti_name, files)):
-        return open_class_files(path, label_map)
+    files = _files(path)
+    classes = [each for each in files if is_nifti_name(each)]
+    if classes:
+        return open_class_files(path, classes, label_map)
     if len(files) != 1:
         raise InputError(f'{path}: {len(files)} files, expected {KINDS}')
     return open_segmentation(files[0], label_map, names)

@@ -2,13 +2,13 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from bodycomp_jax.data.masks.labels import BACKGROUND, LabelMap, Names, add_class, whole_numbers
 from bodycomp_jax.data.masks.planes import LabelPlanes, described
-from bodycomp_jax.data.scans.nifti import NiftiVolume, is_nifti_name
+from bodycomp_jax.data.scans.nifti import NiftiVolume
 from bodycomp_jax.data.scans.reasons import naming
 from bodycomp_jax.errors import InputError, listed
 
@@ -31,18 +31,21 @@ def open_nifti(path: str, label_map: LabelMap, names: Names) -> LabelPlanes:
     return _planes(path, volume, lambda k: label_map.labels(_values(volume, k, path), names, path))
 
 
-def open_class_files(folder: str, label_map: LabelMap) -> LabelPlanes:
-    """The labels in a folder of NIfTI files, each named after the class whose pixels are not 0.
+def open_class_files(folder: str, paths: Sequence[str], label_map: LabelMap) -> LabelPlanes:
+    """The labels in NIfTI files, each named after the class whose pixels are not 0.
 
-    Files of classes that become background are not read.
+    Args:
+      folder: of the files.
+      paths: of the files; those of classes that become background are not read.
+      label_map: what the names mean.
 
     Raises InputError for other files and for different grids, UnexplainedLabelError for a class
     that nothing explains. Reading a plane raises InputError where two tissues overlap.
     """
     volumes, label_of = {}, {}
-    for name in sorted(filter(is_nifti_name, os.listdir(folder))):
-        path, stem = os.path.join(folder, name), re.sub(r'\.nii(\.gz)?$', '', name, flags=re.I)
-        label_of[path] = label_map.label_of_class((stem,), path)
+    for path in paths:
+        name = re.sub(r'\.nii(\.gz)?$', '', os.path.basename(path), flags=re.I)
+        label_of[path] = label_map.label_of_class((name,), path)
         if label_of[path] != BACKGROUND:
             with naming(path):
                 volumes[path] = NiftiVolume(path)

@@ -142,10 +142,10 @@ def _extent(
     down, along = planes.grids[0].column_direction, planes.grids[0].row_direction
     points = planes.positions[k] + np.outer(r * row_mm, down) + np.outer(c * column_mm, along)
     z = points[:, 2]
-    layers = np.rint((z - z.min()) / planes.gap).astype(int)
-    areas = np.bincount(layers)
-    first, last = np.flatnonzero(areas >= BODY_SHARE * areas.max())[[0, -1]]
-    low, high = (float(z[layers == layer].mean()) for layer in (first, last))
+    layer_of = np.rint((z - z.min()) / planes.gap)
+    layers, areas = np.unique(layer_of, return_counts=True)
+    ends = layers[areas >= BODY_SHARE * areas.max()][[0, -1]]
+    low, high = (float(z[layer_of == layer].mean()) for layer in ends)
     body = (low - planes.gap / 2, high + planes.gap / 2)
     faults = []
     if sizes.sum() - sizes.max() > MAX_SPECKS * sizes.sum():

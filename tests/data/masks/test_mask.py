@@ -48,7 +48,7 @@ def save_segments(path):
 @pytest.mark.parametrize('in_folder', [False, True])
 def test_masks_of_every_kind_give_the_same_labels(tmp_path, save, name, in_folder):
     save(tmp_path / name)
-    (tmp_path / '.DS_Store').write_bytes(b'')
+    (tmp_path / '._a.nii').write_bytes(b'of another system')
     is_segmentation = save is save_segments
     path = tmp_path if in_folder and (is_segmentation or not name) else tmp_path / name
     np.testing.assert_array_equal(labels_of(open_mask(path, series_of(), TISSUES)), LABELS)

@@ -13,6 +13,10 @@ TISSUES = label_map(muscle=['1'], subcutaneous_fat=['2'], visceral_fat=['3'])
 TABLE = b'<Label Key="1"><![CDATA[liver]]></Label><Label Key="3" Red="0"> spleen </Label>'
 
 
+def read_classes(folder, tissues):
+    return open_class_files(str(folder), sorted(map(str, folder.iterdir())), tissues)
+
+
 def labels_of(planes):
     return np.stack([planes.read(k) for k in range(len(planes))])
 
@@ -63,20 +67,20 @@ def test_a_file_for_each_class(tmp_path):
     for label, name in enumerate(('skeletal_muscle', 'subcutaneous_fat', 'torso_fat'), 1):
         save_nifti(tmp_path / f'{name}.nii.gz', (label == PATTERN) * np.uint8(label * 50))
     (tmp_path / 'intermuscular_fat.nii.gz').write_bytes(b'never read')
-    planes = open_class_files(str(tmp_path), label_map('totalsegmentator'))
+    planes = read_classes(tmp_path, label_map('totalsegmentator'))
     np.testing.assert_array_equal(labels_of(planes), np.where(PATTERN == 255, 0, PATTERN))
 
 
 def test_classes_that_nothing_explains_are_refused_even_if_a_number_is_given(tmp_path):
     save_nifti(tmp_path / 'liver.nii', PATTERN % 2)
     with pytest.raises(UnexplainedLabelError, match=r'liver\.nii: .* label liver means'):
-        open_class_files(str(tmp_path), TISSUES)
+        read_classes(tmp_path, TISSUES)
 
 
 def test_a_folder_without_tissues_is_refused(tmp_path):
     save_nifti(tmp_path / 'liver.nii', PATTERN % 2)
     with pytest.raises(InputError, match='all its classes are background'):
-        open_class_files(str(tmp_path), label_map(background=['others']))
+        read_classes(tmp_path, label_map(background=['others']))
 
 
 def test_classes_on_different_grids_are_refused(tmp_path):
@@ -84,26 +88,26 @@ def test_classes_on_different_grids_are_refused(tmp_path):
     save_nifti(tmp_path / 'muscle.nii', np.zeros((6, 9, 10), np.uint8))
     names = label_map(muscle=['muscle'], visceral_fat=['fat'])
     with pytest.raises(InputError, match=r'muscle\.nii: .* 9 x 10 pixels .*fat\.nii has .* 9 x 11'):
-        open_class_files(str(tmp_path), names)
+        read_classes(tmp_path, names)
     moved = affine_of(origin=(-19.9, *ORIGIN[1:]))
     save_nifti(tmp_path / 'muscle.nii', np.zeros((6, 9, 11), np.uint8), affine=moved)
     with pytest.raises(
         InputError, match=r'muscle\.nii: .*\(x -19\.90 .*fat\.nii has .*\(x -20\.00 '
     ):
-        open_class_files(str(tmp_path), names)
+        read_classes(tmp_path, names)
 
 
 def test_classes_that_overlap_are_refused(tmp_path):
     for name in ('visceral_fat', 'muscle'):
         save_nifti(tmp_path / f'{name}.nii', np.ones((1, 2, 3), np.uint8))
     with pytest.raises(InputError, match=r'visceral_fat\.nii: 6 of its pixels .* another class'):
-        labels_of(open_class_files(str(tmp_path), label_map()))
+        labels_of(read_classes(tmp_path, label_map()))
 
 
 def test_a_file_of_several_labels_in_a_folder_of_classes_is_refused(tmp_path):
     save_nifti(tmp_path / 'muscle.nii', PATTERN)
     with pytest.raises(InputError, match=r'muscle\.nii: has the values 1, 2, 3, 255'):
-        labels_of(open_class_files(str(tmp_path), label_map()))
+        labels_of(read_classes(tmp_path, label_map()))
 
 
 def test_probabilities_are_refused(tmp_path):

@@ -2,7 +2,7 @@ import nibabel
 import numpy as np
 import pytest
 from helpers import SHARED_DATA, needs_shared_data
-from mask_files import ORIGIN, affine_of, save_nifti, series_of
+from mask_files import ORIGIN, affine_of, save_nifti, save_segmentation, series_of
 
 from bodycomp_jax.data.masks.vertebrae import level_map, read_vertebrae
 from bodycomp_jax.data.scans import find_series
@@ -94,6 +94,26 @@ def test_what_the_end_of_the_image_cuts_is_rejected(tmp_path, first, cut, left):
     found = read_vertebrae(tmp_path / 'v.nii', series, ['L2', 'L3'], numbers)
     assert list(found.z) == [left]
     assert f'{cut} is cut by the end of the scan' in found.rejected[cut]
+
+
+def test_a_segmentation_holds_levels_too(tmp_path):
+    """Its planes end where the vertebrae end, which does not cut them."""
+    segments = {f'{level} vertebra': spine() == number for level, number in NUMBERS.items()}
+    save_segmentation(tmp_path / 'v.dcm', segments, spacing=SPACING)
+    series = series_of(SHAPE, SPACING)
+    for reference in ('middle', 'inferior'):
+        found = read_vertebrae(tmp_path / 'v.dcm', series, LEVELS, level_map(), reference)
+        assert found.z == pytest.approx(read(tmp_path, spine(), reference=reference).z)
+
+
+def test_planes_at_impossible_heights_are_no_vertebra(tmp_path):
+    def change(dataset):
+        group = dataset.PerFrameFunctionalGroupsSequence[0]
+        group.PlanePositionSequence[0].ImagePositionPatient = [*ORIGIN[:2], 1e12]
+
+    save_segmentation(tmp_path / 'v.dcm', {'L3': spine() == 29}, spacing=SPACING, change=change)
+    found = read_vertebrae(tmp_path / 'v.dcm', series_of(SHAPE, SPACING), ['L3'], level_map())
+    assert 'L3 is cut by the end of the scan' in found.rejected['L3']
 
 
 def test_levels_in_the_wrong_order_are_rejected(tmp_path):
