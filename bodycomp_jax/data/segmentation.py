@@ -15,7 +15,7 @@ from bodycomp_jax.config import SegmentationConfig
 from bodycomp_jax.data import plausibility
 from bodycomp_jax.data.dataset import SPLITS
 from bodycomp_jax.data.npy import npy_writers
-from bodycomp_jax.data.plausibility import USE_ANYWAY
+from bodycomp_jax.data.plausibility import USE_ANYWAY, VALIDATE_ON_OTHERS
 from bodycomp_jax.data.rows import Rows
 from bodycomp_jax.data.segmentation_files import open_files, open_fold
 from bodycomp_jax.errors import InputError, RunError, listed
@@ -250,7 +250,7 @@ class SegmentationSet:
                 return (
                     f'{self.images.name(row)} is also {other.images.name(of_other)} in '
                     f'{other.images.path}, and so are about {len(pairs)} of {len(self)} slices; '
-                    'use other slices for validation, and give the copies of a slice one patient'
+                    f'{VALIDATE_ON_OTHERS}'
                 )
         return None
 
