@@ -30,6 +30,9 @@ MAX_DOUBTFUL = 0.05  # share of the slices that may be below `MIN_SHARE_OF_SLICE
 LOWEST, HIGHEST = -1024, 3071  # HU of the first and the last bin of the histograms
 BINS = HIGHEST - LOWEST + 1
 USE_ANYWAY = 'If this is intended, give --nocheck_values'
+VALIDATE_ON_OTHERS = (
+    'use other slices for validation or, with --folds, give the copies of a slice one patient'
+)
 WANTED_HU = (
     'give HU (air -1000, fat about -100, muscle about 50) without a window or scaling; apply '
     'RescaleSlope and RescaleIntercept to stored values'

@@ -15,7 +15,7 @@ from bodycomp_jax.config import SegmentationConfig
 from bodycomp_jax.data import plausibility
 from bodycomp_jax.data.dataset import SPLITS
 from bodycomp_jax.data.npy import npy_writers
-from bodycomp_jax.data.plausibility import USE_ANYWAY
+from bodycomp_jax.data.plausibility import USE_ANYWAY, VALIDATE_ON_OTHERS
 from bodycomp_jax.data.rows import Rows
 from bodycomp_jax.data.segmentation_files import open_files, open_fold
 from bodycomp_jax.errors import InputError, RunError, listed
@@ -200,9 +200,7 @@ class SegmentationSet:
         masks = self.masks.read_span(start, stop).reshape(shape)
         images = self.images.read_span(start, stop).reshape(shape)
         checksums = {'images': zlib.crc32(images.data), 'masks': zlib.crc32(masks.data)}
-        is_unknown = masks == ct.NOT_LABELLED
-        masks[is_unknown] = 0  # counted and measured as no tissue
-        not_labelled = int(is_unknown.sum())
+        not_labelled = _remove_unknown(masks)
         pixels, bad_labels = _count_labels(masks, 1 + len(self._tissues))
         pixels[0] -= not_labelled
         bad_pixels = _find_non_finite(images)
@@ -250,7 +248,7 @@ class SegmentationSet:
                 return (
                     f'{self.images.name(row)} is also {other.images.name(of_other)} in '
                     f'{other.images.path}, and so are about {len(pairs)} of {len(self)} slices; '
-                    'use other slices for validation, and give the copies of a slice one patient'
+                    f'{VALIDATE_ON_OTHERS}'
                 )
         return None
 
@@ -352,6 +350,15 @@ def _digest(image: np.ndarray) -> int:
     if image.dtype != np.int16:
         image = np.rint(image.clip(INT16.min, INT16.max)).astype(np.int16)
     return zlib.crc32(image.data)
+
+
+def _remove_unknown(masks: np.ndarray) -> int:
+    """Makes background of what is not labelled, in place; returns the number of such pixels."""
+    if masks.max() < ct.NOT_LABELLED:  # costs less than comparing each pixel
+        return 0
+    is_unknown = masks == ct.NOT_LABELLED
+    masks[is_unknown] = 0
+    return int(np.count_nonzero(is_unknown))
 
 
 def _count_labels(masks: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ from bodycomp_jax import vertebrae
 from bodycomp_jax.config import DENSENET_SIDE, SliceSelectionConfig
 from bodycomp_jax.data.dataset import SPLITS
 from bodycomp_jax.data.offset_table import doubtful_offsets, refuse_impossible_offsets
-from bodycomp_jax.data.plausibility import USE_ANYWAY
+from bodycomp_jax.data.plausibility import USE_ANYWAY, VALIDATE_ON_OTHERS
 from bodycomp_jax.data.png import read_png, resized, write_png
 from bodycomp_jax.data.prepared import refuse_other_reference
 from bodycomp_jax.data.slice_selection_files import (
@@ -209,7 +209,7 @@ class SliceSelectionSet:
             raise InputError(
                 f'{self._paths[self._digests[first]]}: the same picture as '
                 f'{other._paths[other._digests[first]]}; {len(shared)} of {len(self)} validation '
-                f'slices are also training slices; use other slices for validation. {USE_ANYWAY}'
+                f'slices are also training slices; {VALIDATE_ON_OTHERS}. {USE_ANYWAY}'
             )
 
 

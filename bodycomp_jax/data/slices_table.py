@@ -51,7 +51,7 @@ def read_slices_table(path: str, lengths: Mapping[str, int]) -> Table:
             raise InputError(
                 f'{path}: no row for slice {number} of {lengths[split]} of {split}; {WANTED}'
             )
-    return Table(path, table.header, [table.rows[found[each]] for each in wanted])
+    return table.select([found[each] for each in wanted])
 
 
 def _slice_number(path: str, row: int, text: str, split: str, length: int) -> int:

@@ -23,11 +23,13 @@ class Table:
       path: of the file.
       header: the names of the columns.
       rows: the values of each row, as they are in the file.
+      numbers: of the rows in the file, from 0.
     """
 
     path: str
     header: list[str]
     rows: list[list[str]]
+    numbers: Sequence[int]
 
     def position(self, name: str) -> int:
         """The index of a column. Raises InputError if several have its name."""
@@ -37,6 +39,14 @@ class Table:
             )
         return self.header.index(name)
 
+    def select(self, rows: Sequence[int]) -> 'Table':
+        """Some of its rows, in this order."""
+        return dataclasses.replace(
+            self,
+            rows=[self.rows[row] for row in rows],
+            numbers=[self.numbers[row] for row in rows],
+        )
+
     def first_of(self, names: Sequence[str]) -> str | None:
         """The first of these names that a column has."""
         return next((name for name in names if name in self.header), None)
@@ -45,10 +55,10 @@ class Table:
         """What a column names in each row. Raises InputError where it names nothing."""
         position = self.position(column)
         names = [row[position].strip() for row in self.rows]
-        for i, name in enumerate(names):
+        for number, name in zip(self.numbers, names, strict=True):
             if name.lower() in UNNAMED:
                 raise InputError(
-                    f'{self.path}: row {i} names no {column}; fill the column in each row'
+                    f'{self.path}: row {number} names no {column}; fill the column in each row'
                 )
         return names
 
@@ -78,7 +88,7 @@ def read_table(path: str, separator: str = ',') -> Table:
             f'names {len(header)} columns ({listed(header)}); separate values by commas, and '
             'write 1.5, not 1,5'
         )
-    return Table(path, [name.strip() for name in header], rows)
+    return Table(path, [name.strip() for name in header], rows, range(len(rows)))
 
 
 def rows_by_name(names: Sequence[str]) -> dict[str, np.ndarray]:

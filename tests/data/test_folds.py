@@ -10,7 +10,8 @@ from bodycomp_jax.errors import InputError
 
 def table(path='train.csv', **columns):
     rows = zip(*columns.values(), strict=True)
-    return Table(path, list(columns), [[str(value) for value in row] for row in rows])
+    texts = [[str(value) for value in row] for row in rows]
+    return Table(path, list(columns), texts, range(len(texts)))
 
 
 def validating(tables, folds):

@@ -116,7 +116,7 @@ def test_copies_of_a_slice_under_two_patients_are_refused(folder):
         np.save(folder / f'val_{kind}.npy', target)
     message = (
         r'slice \d of (train|val)_images\.npy is also slice \d of (train|val)_images\.npy in .*all '
-        'but fold .* give the copies of a slice one patient'
+        'but fold .* with --folds, give the copies of a slice one patient'
     )
     refused = 0
     for fold in range(FOLDS):

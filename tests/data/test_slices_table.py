@@ -20,6 +20,9 @@ def read(path, *rows, header='split,row,patient'):
 def test_rows_come_in_the_order_of_the_arrays(path):
     table = read(path, 'val,0,c', ' train ,1,b', 'test,0,d', 'train, 0,a')
     assert table.names_in('patient') == ['a', 'b', 'c']
+    table = read(path, 'train,0,a', 'test,0,', 'val,0,', 'train,1,b')
+    with pytest.raises(InputError, match='row 2 names no patient'):
+        table.names_in('patient')
 
 
 @pytest.mark.parametrize(
