@@ -450,6 +450,15 @@ class TrainerConfig:
         short='w',
         path=True,
     )
+    folds: int | None = option(
+        None,
+        'cross-validation: share out the patients of both splits among N folds, and validate on '
+        'the one of --fold',
+        group='Training',
+    )
+    fold: int | None = option(
+        None, 'the fold of --folds that validates, from 0; the others train', group='Training'
+    )
     seed: int = option(
         0, 'seed of the initial weights, the shuffling and the augmentation', group='Training'
     )
@@ -475,6 +484,16 @@ class TrainerConfig:
         finite = self.learning_rate < math.inf
         _check(finite, 'learning_rate', self.learning_rate, 'use a finite number')
         _check(0 <= self.seed < 2**32, 'seed', self.seed, 'use a whole number in 0..4294967295')
+        folds, fold = self.folds, self.fold
+        _check(folds is None or folds > 1, 'folds', folds, 'use 2 or more')
+        both = (folds is None) == (fold is None)
+        _check(both, 'fold', fold, f'give both --folds and --fold ({as_flag("folds", folds)})')
+        _check(fold is None or 0 <= fold < (folds or 0), 'fold', fold, 'use 0 to --folds minus 1')
+
+    @property
+    def validating_fold(self) -> tuple[int, int] | None:
+        """(--fold, --folds); None without a cross-validation."""
+        return None if self.fold is None or self.folds is None else (self.fold, self.folds)
 
     def steps_per_epoch(self, num_examples: int) -> int:
         """Training steps per epoch, for a training set of `num_examples` slices."""

@@ -82,6 +82,15 @@ def test_no_label_appears_that_was_not_there(example, name, request):
         assert set(np.unique(move(key, only_two, STRONG)['mask'])) <= {0, 3}
 
 
+def test_what_a_move_uncovers_is_labelled_as_the_edge(example):
+    known_inside = example['mask'].at[:1].set(ct.NOT_LABELLED)
+    aside = Strengths(shift=0.5)
+    for key in KEYS[:8]:
+        y, _ = augment._source(key, SIDE, SIDE, aside)
+        mask = np.asarray(move(key, {**example, 'mask': known_inside}, aside)['mask'])
+        np.testing.assert_array_equal(mask == ct.NOT_LABELLED, np.asarray(y.round() <= 0))
+
+
 def test_areas_keep_their_size(example, moved):
     for label in (1, 2, 3):
         areas = (moved['mask'] == label).sum((1, 2))
