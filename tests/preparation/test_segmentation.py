@@ -245,3 +245,47 @@ def test_folds_are_kept(changed, tmp_path):
     folder = prepare(changed(folds), tmp_path / 'set')
     rows = read_rows(folder / 'slices.csv')
     assert {(row['split'], row['fold']) for row in rows} == {('val', '0'), ('train', '1')}
+
+
+def test_nnunet_raw_data_needs_no_flags(patients, tmp_path):
+    raw = tmp_path / 'raw'
+    for name in ('imagesTr', 'labelsTr'):
+        (raw / name).mkdir(parents=True)
+    names = {'background': 0, 'Muscle': 2, 'subcutaneous fat': 1, 'visceral_fat': 3, 'ignore': 4}
+    (raw / 'dataset.json').write_text(json.dumps({'labels': names, 'file_ending': '.nii.gz'}))
+    for i, trunk in enumerate(patients.trunks[:2]):
+        labels = np.array([0, 2, 1, 3], np.uint8)[trunk.labels]
+        labels[3, :5] = 4
+        cohort.write_nifti(raw / 'imagesTr' / f'c{i}_0000.nii.gz', trunk.hu)
+        cohort.write_nifti(raw / 'labelsTr' / f'c{i}.nii.gz', labels)
+    none = dict.fromkeys(NUMBERS, ())
+    folder = prepare(str(raw), tmp_path / 'set', **none)
+    splits = {row['image'][-13:-12]: row['split'] for row in read_rows(folder / 'series.csv')}
+    for i, trunk in enumerate(patients.trunks[:2]):
+        images, masks = arrays(folder, splits[str(i)])
+        expected = trunk.labels[1:].copy()
+        expected[2, :5] = 255
+        np.testing.assert_array_equal(images, trunk.hu[1:])
+        np.testing.assert_array_equal(masks, expected)
+
+
+def test_saros_needs_only_hu_limits(patients, tmp_path):
+    raw, split_of = tmp_path / 'saros', {'case_000': 'fold-1', 'case_001': 'fold-2'}
+    for name, trunk in zip(split_of, patients.trunks, strict=False):
+        (raw / name).mkdir(parents=True)
+        regions = np.array([13, 2, 1, 3], np.uint8)[trunk.labels]
+        regions[np.arange(len(regions)) % 5 != 2] = 255
+        cohort.write_nifti(raw / name / 'image.nii.gz', trunk.hu)
+        cohort.write_nifti(raw / name / 'body-regions.nii.gz', regions)
+    rows = [{'id': name, 'split': split} for name, split in split_of.items()]
+    cohort.write_table(raw / 'info.csv', rows)
+    none = dict.fromkeys(NUMBERS, ())
+    with pytest.raises(InputError, match='add --hu_limits'):
+        prepare(str(raw), tmp_path / 'set', **none)
+    folder = prepare(str(raw), tmp_path / 'set', hu_limits=True, **none)
+    for i, split in enumerate(('val', 'train')):
+        trunk = patients.trunks[i]
+        labels, hu = trunk.labels[2::5], trunk.hu[2::5]
+        limits = np.array([[0, 0], [-29, 150], [-190, -30], [-150, -50]])[labels]
+        inside = (hu >= limits[..., 0]) & (hu <= limits[..., 1])
+        np.testing.assert_array_equal(arrays(folder, split)[1], np.where(inside, labels, 0))
