@@ -59,16 +59,22 @@ def read_cases(path: str, required: tuple[str, ...]) -> Cases:
       path: of the table, relative to whose folder its paths are; or of the folder.
       required: columns without which the cases cannot be used.
 
-    Raises InputError for unknown or missing columns, and for paths that do not exist.
+    Raises InputError for unknown or missing columns, and for paths that do not exist; in the known
+    layouts, of which many people have a part, a case without its image is among the cases.
     """
     if os.path.isdir(path):
         layout = read_layout(path)
         cases = [Case(i, {}, **values) for i, values in enumerate(layout.cases)]
-        return _checked(path, Cases(cases, layout.preset, layout.names), required)
+        if not cases:
+            raise InputError(f'{path}: no cases; check that its files are unpacked')
+        return Cases(cases, layout.preset, layout.names)
     table = read_table(path)
     _refuse_columns(table, required)
     cases = [_case(table, i) for i in range(len(table.rows))]
-    return _checked(path, Cases(cases), required)
+    refuse_unknown_splits(path, (case.split for case in cases))
+    for case in cases:
+        _refuse_missing_paths(path, case, required)
+    return Cases(cases)
 
 
 def _refuse_columns(table: Table, required: tuple[str, ...]) -> None:
@@ -96,20 +102,15 @@ def _case(table: Table, row: int) -> Case:
     return Case(row, levels, **texts)
 
 
-def _checked(path: str, cases: Cases, required: tuple[str, ...]) -> Cases:
-    if not cases.cases:
-        raise InputError(f'{path}: no cases; give a folder with scans, or a table')
-    refuse_unknown_splits(path, (case.split for case in cases.cases))
-    for case in cases.cases:
-        for column in PATHS:
-            value = getattr(case, column)
-            if column in required and not value:
-                raise InputError(
-                    f'{path}: row {case.number} names no {column}; give its path, or remove the row'
-                )
-            if value and not os.path.exists(value):
-                raise InputError(
-                    f'{path}: row {case.number}: the {column} {value} does not exist; correct its '
-                    'path; in a table it is relative to the folder of the table'
-                )
-    return cases
+def _refuse_missing_paths(path: str, case: Case, required: tuple[str, ...]) -> None:
+    for column in PATHS:
+        value = getattr(case, column)
+        if column in required and not value:
+            raise InputError(
+                f'{path}: row {case.number} names no {column}; give its path, or remove the row'
+            )
+        if value and not os.path.exists(value):
+            raise InputError(
+                f'{path}: row {case.number}: the {column} {value} does not exist; correct its '
+                'path, which is relative to the folder of the table'
+            )

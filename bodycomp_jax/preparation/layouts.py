@@ -3,6 +3,7 @@
 import dataclasses
 import glob
 import os
+import re
 
 from bodycomp_jax.data.table import read_table
 from bodycomp_jax.errors import InputError
@@ -52,9 +53,9 @@ def _nnunet(folder: str) -> Layout:
             f'{folder}/dataset.json: no "labels" with a number for each name; write them as '
             'nnU-Net wants them, such as {"background": 0, "muscle": 1}'
         )
-    paths = sorted(glob.glob(os.path.join(glob.escape(folder), 'labelsTr', f'*{ending}')))
+    labels_folder = os.path.join(glob.escape(folder), 'labelsTr')
     cases = []
-    for path in paths:
+    for path in sorted(glob.glob(os.path.join(labels_folder, f'*{glob.escape(ending)}'))):
         name = os.path.basename(path).removesuffix(ending)
         image = os.path.join(folder, 'imagesTr', f'{name}_0000{ending}')
         cases.append({'image': image, 'mask': path, 'patient': name})
@@ -66,7 +67,7 @@ def _names(folder: str, labels: dict[str, object]) -> dict[int, tuple[str, ...]]
     names: dict[int, tuple[str, ...]] = {}
     for key, value in labels.items():
         name, number = (value, key) if str(key).isdecimal() else (key, value)
-        if not isinstance(name, str) or not str(number).isdecimal():
+        if not isinstance(name, str) or not re.fullmatch(r'\d{1,9}', str(number), re.ASCII):
             raise InputError(
                 f'{folder}/dataset.json: the label {key!r}: {value!r} is not a name with a number; '
                 'regions of several labels are not read: write one number for each name'

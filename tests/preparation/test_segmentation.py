@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import cohort
 import numpy as np
@@ -277,12 +278,16 @@ def test_saros_needs_only_hu_limits(patients, tmp_path):
         regions[np.arange(len(regions)) % 5 != 2] = 255
         cohort.write_nifti(raw / name / 'image.nii.gz', trunk.hu)
         cohort.write_nifti(raw / name / 'body-regions.nii.gz', regions)
+    (raw / 'case_002').mkdir()  # of a collection that not everybody may download
+    shutil.copy(raw / 'case_000' / 'body-regions.nii.gz', raw / 'case_002')
     rows = [{'id': name, 'split': split} for name, split in split_of.items()]
     cohort.write_table(raw / 'info.csv', rows)
     none = dict.fromkeys(NUMBERS, ())
     with pytest.raises(InputError, match='add --hu_limits'):
         prepare(str(raw), tmp_path / 'set', **none)
-    folder = prepare(str(raw), tmp_path / 'set', hu_limits=True, **none)
+    with pytest.raises(RunError, match='1 of 3 cases were left out'):
+        prepare(str(raw), tmp_path / 'set', hu_limits=True, **none)
+    folder = tmp_path / 'set'
     for i, split in enumerate(('val', 'train')):
         trunk = patients.trunks[i]
         labels, hu = trunk.labels[2::5], trunk.hu[2::5]

@@ -62,6 +62,8 @@ def test_both_read_the_same_table(table, tmp_path, capsys):
         (['--levels=L3,L3'], 'invalid --levels=L3,L3: name at least one level, each once'),
         (['--size=0'], 'invalid --size=0: use a number in 1..'),
         (['--visceral_fat_limits=-50'], 'invalid --visceral_fat_limits=-50: use the lowest and'),
+        (['--levels=L3'], '--levels has no effect without --slices=level; add that'),
+        (['--visceral_fat_limits=-190,-30'], 'no effect without --hu_limits'),
         (['--visceral_fat_limits=-50,-190'], 'invalid --visceral_fat_limits=-50,-190'),
         (['--labels=unknown'], 'labels'),
         (['--slices=some'], 'slices'),
