@@ -35,7 +35,10 @@ HOMES = {
         'bodycomp_jax/data/scans/pixels.py',
         'bodycomp_jax/data/scans/tags.py',
     },
-    'nibabel': {'bodycomp_jax/data/scans/nifti.py'},
+    'nibabel': {
+        'bodycomp_jax/data/scans/nifti.py',
+        'bodycomp_jax/data/scans/nifti_header.py',
+    },
     'scipy': {'bodycomp_jax/data/scans/field_of_view.py'},
     'psutil': {'bodycomp_jax/runtime/host_memory.py'},
     'PIL': {
