@@ -36,7 +36,10 @@ HOMES = {
         'bodycomp_jax/data/scans/pixels.py',
         'bodycomp_jax/data/scans/tags.py',
     },
-    'nibabel': {'bodycomp_jax/data/scans/nifti.py'},
+    'nibabel': {
+        'bodycomp_jax/data/scans/nifti.py',
+        'bodycomp_jax/data/scans/nifti_header.py',
+    },
     'scipy': {
         'bodycomp_jax/data/masks/vertebrae.py',
         'bodycomp_jax/data/scans/field_of_view.py',

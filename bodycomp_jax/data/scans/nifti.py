@@ -13,12 +13,10 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Any, cast
 
-import nibabel
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
 
 from bodycomp_jax.data.scans.grid import (
-    MAX_SIDE,
     Grid,
     Vector,
     refuse_invalid,
@@ -26,20 +24,16 @@ from bodycomp_jax.data.scans.grid import (
 )
 from bodycomp_jax.data.scans.hu import FAT, looks_like_hu, to_hu
 from bodycomp_jax.data.scans.metadata import COLUMNS
+from bodycomp_jax.data.scans.nifti_header import HEADER_BYTES, Layout, read_layout
 from bodycomp_jax.data.scans.series import Series, Slice
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.runtime.file_formats import other_format
 from bodycomp_jax.runtime.files import explained, open_regular_file
 
-HEADERS = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}  # by their first number
-HEADER_BYTES = max(HEADERS)
 GZIP = b'\x1f\x8b'
 MAX_INFLATION = 1032  # of gzip
 CHUNK_BYTES = 1 << 22
 MAX_EXTENSION_BYTES = 1 << 20
 MAX_OBLIQUE = 5.0  # degrees
-MILLIMETRES = ('mm', 'unknown')
-TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def is_nifti_name(path: str) -> bool:
@@ -77,30 +71,14 @@ class NiftiVolume:
         self._path = path
         self._copying = threading.Lock()
         with open(open_regular_file(path), 'rb') as file:
+            stream = _inflated(file)
             size = os.fstat(file.fileno()).st_size
-            start = _start(_inflated(file))
-        try:
-            header = _header(start)
-            self._shape, self._dtype = _shape(header), header.get_data_dtype()
-            self._offset = int(header.get_data_offset())
-            affine, scale = _affine(header), header.get_slope_inter()
-        except InputError:
-            raise
-        except Exception as error:  # nibabel raises several types
-            raise InputError(f'not a readable NIfTI header ({error}); copy it again') from error
-        if self._dtype.kind not in 'iuf':
-            raise InputError(f'its voxels are {self._dtype}; expected whole numbers or floats')
-        if self._offset < len(header.binaryblock):
-            raise InputError(
-                f'its voxels begin at byte {self._offset}, within the header; the file is damaged, '
-                'or one of a pair: convert it to a single .nii file'
-            )
-        self._end = self._offset + math.prod(self._shape) * self._dtype.itemsize
-        if self._end > size * MAX_INFLATION:
+            layout = read_layout(_start(stream))
+        self._shape, self._dtype, self._start = layout.shape, layout.dtype, layout.start
+        self._end = self._start + math.prod(self._shape) * self._dtype.itemsize
+        if self._end > size * (1 if stream is file else MAX_INFLATION):
             raise InputError(_truncated(size, self._end))
-        slope, intercept = scale if scale[0] is not None else (1, 0)
-        scale = (float(slope), float(intercept))
-        self._axis, self.slices = _slices(path, affine, self._shape, scale)
+        self._axis, self.slices = _slices(path, layout)
 
     def stored(self, of: Slice) -> np.ndarray:
         """The numbers in the file, `[rows, columns]`, not yet in patient orientation.
@@ -123,8 +101,7 @@ class NiftiVolume:
         lowest, highest = math.inf, -math.inf
         of = self.slices[0]
         with open(open_regular_file(self._path), 'rb') as file:
-            chunks = _chunks(_inflated(file), self._offset, self._end)
-            for chunk in chunks:
+            for chunk in _chunks(_inflated(file), self._start, self._end):
                 stored = np.frombuffer(chunk, self._dtype)
                 ends = (np.fmin.reduce(stored), np.fmax.reduce(stored))
                 values = [float(end) * of.slope + of.intercept for end in ends]
@@ -170,7 +147,7 @@ class NiftiVolume:
             with file:
                 file = self._copy(stream)
         weakref.finalize(self, file.close)
-        return ArrayProxy(file, (self._shape, self._dtype, self._offset))
+        return ArrayProxy(file, (self._shape, self._dtype, self._start))
 
     def _copy(self, stream: IO[bytes]) -> IO[bytes]:
         try:
@@ -220,46 +197,9 @@ def _truncated(size: int, required: int) -> str:
     return f'truncated: {size:,} bytes, but its header requires {required:,}; copy it again'
 
 
-def _header(start: bytes) -> nibabel.Nifti1Header:
-    for order in ('little', 'big'):
-        size = int.from_bytes(start[:4], cast(Any, order))
-        if size in HEADERS and len(start) >= size:
-            return HEADERS[size](start[:size], check=False)
-    other = other_format(start, 'name files after their format')
-    raise InputError(f'not a NIfTI file{f", but {other}" if other else ""}')
-
-
-def _shape(header: nibabel.Nifti1Header) -> tuple[int, int, int]:
-    shape = [int(n) for n in header.get_data_shape()]
-    while len(shape) > 3 and shape[-1] == 1:
-        shape.pop()
-    shape += [1] * (3 - len(shape))
-    if len(shape) > 3 or not all(0 < n <= MAX_SIDE for n in shape):
-        raise InputError(
-            f'{" x ".join(map(str, shape))} voxels; expected three dimensions of 1 to {MAX_SIDE}'
-        )
-    return shape[0], shape[1], shape[2]
-
-
-def _affine(header: nibabel.Nifti1Header) -> np.ndarray:
-    """`[4, 4]` from indices of voxels to LPS in mm. Raises InputError if it is unknown."""
-    if not (header['sform_code'] or header['qform_code']):
-        raise InputError(
-            'sform_code and qform_code are 0: orientation and position of the image are unknown; '
-            'convert it again with its affine'
-        )
-    unit, affine = header.get_xyzt_units()[0], TO_LPS @ header.get_best_affine()
-    if unit not in MILLIMETRES:
-        raise InputError(f'its affine is in {unit}; expected mm')
-    if not np.isfinite(affine).all():
-        raise InputError('its affine holds numbers that are not finite; write the image again')
-    return affine
-
-
-def _slices(
-    path: str, affine: np.ndarray, shape: tuple[int, int, int], scale: tuple[float, float]
-) -> tuple[int, tuple[Slice, ...]]:
+def _slices(path: str, layout: Layout) -> tuple[int, tuple[Slice, ...]]:
     """The array axis along the body, and the slices in order. Raises InputError if oblique."""
+    shape, affine = layout.shape, layout.affine
     steps = affine[:3, :3]
     lengths = np.linalg.norm(steps, axis=0)
     cosines = np.abs(steps) / np.maximum(lengths, np.finfo(float).tiny)
@@ -285,7 +225,9 @@ def _slices(
         if k == 0:
             refuse_invalid(stored)
         grid, turn = to_patient_orientation(stored)
-        slices.append(Slice(grid, grid.middle[2], path, '', k, turn, *scale))
+        slices.append(
+            Slice(grid, grid.middle[2], path, '', k, turn, layout.slope, layout.intercept)
+        )
     return axis, tuple(slices if steps[2, axis] > 0 else reversed(slices))
 
 

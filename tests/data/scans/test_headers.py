@@ -1,9 +1,12 @@
+import pydicom
 import pytest
 from helpers import SHARED_DATA, needs_shared_data
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     CTImageStorage,
+    ExplicitVRLittleEndian,
     HTJ2KLossless,
+    ImplicitVRLittleEndian,
     JPEG2000Lossless,
     MRImageStorage,
     SecondaryCaptureImageStorage,
@@ -151,6 +154,23 @@ def test_frames_of_a_file_have_their_own_place():
     assert [found.grid.position[2] for found in headers] == [-126.690002, -127.690002, -128.690002]
     assert {found.grid.spacing for found in headers} == {(0.810547, 0.810547)}
     assert {(found.slope, found.intercept) for found in headers} == {(1, -1024)}
+
+
+@pytest.mark.parametrize('syntax', [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize('undefined', [False, True])
+def test_sequences_are_read_in_every_encoding(path, syntax, undefined):
+    write_enhanced(path, syntax=syntax)
+    dataset = pydicom.dcmread(path)
+    for keyword in ('SharedFunctionalGroupsSequence', 'PerFrameFunctionalGroupsSequence'):
+        dataset[keyword].is_undefined_length = undefined
+        for item in dataset[keyword].value:
+            item.is_undefined_length_sequence_item = undefined
+    pydicom.dcmwrite(path, dataset)
+    headers, skipped = read_headers(str(path))
+    assert skipped == []
+    assert [found.grid.position for found in headers] == [(-10, -20, 0), (-10, -20, -1)]
+    assert [found.time for found in headers] == ['20260102101500'] * 2
+    assert [found.intercept for found in headers] == [-24, -24]
 
 
 def test_frames_are_taken_or_skipped_one_by_one(path):

@@ -94,38 +94,42 @@ def rotated(degrees):
     return affine
 
 
+@pytest.mark.parametrize('degrees', [5.1, 45])
+def test_oblique_axes_are_refused(path, degrees):
+    write_nifti(path, HU, rotated(degrees))
+    with pytest.raises(InputError, match=r'deviate by .* degrees .* at most 5 .*: resample it'):
+        open_series(str(path))
+
+
+def test_axes_without_a_length_are_refused(path):
+    write_nifti(path, HU, srow_x=(0, 0, 0, 0))
+    with pytest.raises(InputError, match='degrees'):
+        open_series(str(path))
+
+
 @pytest.mark.parametrize(
-    ('array', 'affine', 'fields', 'message'),
+    'array',
     [
-        (HU, rotated(5.1), {}, r'deviate by 5\.1 degrees .* at most 5 .*: resample it'),
-        (HU, rotated(45.0), {}, 'degrees'),
-        (np.abs(HU) % 4, None, {}, 'values from 0 to 3 do not look like HU'),
-        (np.abs(HU) * np.float32(0.01), None, {}, 'do not look like HU'),
-        (HU * np.int32(100), None, {}, 'do not look like HU'),
-        (np.full((3, 3, 3), np.nan, np.float32), None, {}, 'do not look like HU'),
-        (np.stack([HU, HU], -1), None, {}, '4 x 5 x 3 x 2 voxels; expected three'),
-        (HU.astype(np.complex64), None, {}, 'voxels are complex64'),
-        (HU, None, {'sform_code': 0, 'qform_code': 0}, 'sform_code and qform_code are 0'),
-        (HU, None, {'vox_offset': 0}, 'voxels begin at byte 0, within the header'),
-        (HU, None, {'xyzt_units': 1}, 'its affine is in meter; expected mm'),
-        (HU, None, {'srow_x': (0, 0, 0, 0)}, 'degrees'),
-        (HU, None, {'srow_x': (np.nan, 0, 0, 0)}, 'not finite'),
+        np.abs(HU) % 4,
+        np.abs(HU) * np.float32(0.01),
+        HU * np.int32(100),
+        np.full((3, 3, 3), np.nan, np.float32),
     ],
 )
-def test_other_images_are_refused(path, array, affine, fields, message):
-    write_nifti(path, array, affine, **fields)
-    with pytest.raises(InputError, match=message):
+def test_masks_and_other_values_are_refused(path, array):
+    write_nifti(path, array)
+    with pytest.raises(InputError, match=r'values from .* do not look like HU'):
         open_series(str(path))
 
 
 @pytest.mark.parametrize('suffix', ['.nii', '.nii.gz'])
-@pytest.mark.parametrize('kept', [0, 10, 200, 360, -1])
+@pytest.mark.parametrize('kept', [0, 10, 200, 360, -20])
 def test_truncated_files_are_refused(tmp_path, suffix, kept):
     path = tmp_path / f'image{suffix}'
-    write_nifti(path, np.minimum(HU, -60))  # read to its end, in search of soft tissue
+    write_nifti(path, np.random.default_rng(0).integers(-1000, 1000, (40, 5, 3), np.int16))
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(InputError):
-        open_series(str(path))
+        open_series(str(path)).hu(0)
 
 
 @pytest.mark.parametrize('compressed', [False, True])
@@ -139,18 +143,9 @@ def test_sizes_in_the_header_do_not_allocate_memory(tmp_path, compressed):
         open_series(str(path))
 
 
-@pytest.mark.parametrize(
-    ('content', 'message'),
-    [
-        (b'\x89PNG' + bytes(600), 'not a NIfTI file, but a PNG picture'),
-        (b'', 'an empty file; copy it again'),
-        (b'\x1f\x8b' + b'\xff' * 600, 'cannot be read'),
-        (b'\x5c\x01\0\0' + b'\xff' * 600, 'voxels|header'),
-    ],
-)
-def test_other_files_are_refused(path, content, message):
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=message):
+def test_damaged_compression_is_an_error(path):
+    path.write_bytes(b'\x1f\x8b' + b'\xff' * 600)
+    with pytest.raises(InputError, match='cannot be read'):
         open_series(str(path))
 
 
