@@ -24,7 +24,7 @@ from bodycomp_jax.data.scans.grid import (
 )
 from bodycomp_jax.data.scans.hu import FAT, looks_like_hu, to_hu
 from bodycomp_jax.data.scans.metadata import COLUMNS
-from bodycomp_jax.data.scans.nifti_header import HEADER_BYTES, Layout, read_layout
+from bodycomp_jax.data.scans.nifti_header import HEADER_BYTES, HEADERS, Layout, read_layout
 from bodycomp_jax.data.scans.series import Series, Slice
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime.files import explained, open_regular_file
@@ -126,7 +126,7 @@ class NiftiVolume:
 
         Raises InputError if the file cannot be read.
         """
-        end = min(self._offset, MAX_EXTENSION_BYTES)
+        end = min(self._start, MAX_EXTENSION_BYTES)
         with open(open_regular_file(self._path), 'rb') as file:
             return b''.join(_chunks(_inflated(file), min(HEADERS), end))
 
