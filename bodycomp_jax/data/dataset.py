@@ -4,6 +4,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+SPLITS = ('train', 'val')
+
 
 class Dataset(Protocol):
     """One split, read by row. Opening a dataset reads its tables and headers alone.
