@@ -8,14 +8,14 @@ import os
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from bodycomp_jax import vertebrae
 from bodycomp_jax.config import DENSENET_SIDE, SliceSelectionConfig
-from bodycomp_jax.data.dataset import SPLITS
+from bodycomp_jax.data.dataset import SPLITS, Track
 from bodycomp_jax.data.offset_table import doubtful_offsets, refuse_impossible_offsets
 from bodycomp_jax.data.plausibility import USE_ANYWAY, VALIDATE_ON_OTHERS
 from bodycomp_jax.data.png import read_png, resized, write_png
@@ -33,9 +33,6 @@ LARGE = 1 << 31  # bytes of decoded slices from which a file holds them instead 
 MAX_GREY = 255
 MIN_BRIGHTEST = 8  # grey value that any picture of a body exceeds
 MIN_WHITE = 0.1  # share of air in pictures that are inverted, and not cropped to the body
-
-# (items, their number, title) -> the same items, with progress shown
-Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 
 class SliceSelectionSet:

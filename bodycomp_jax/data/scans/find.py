@@ -3,10 +3,10 @@
 import collections
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from bodycomp_jax.data.batches import ReadAhead
+from bodycomp_jax.data.dataset import Track
 from bodycomp_jax.data.scans import nifti
 from bodycomp_jax.data.scans.grouping import grouped
 from bodycomp_jax.data.scans.headers import Header, read_headers
@@ -14,9 +14,6 @@ from bodycomp_jax.data.scans.reasons import Skipped, naming, skipped
 from bodycomp_jax.data.scans.series import Series
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime.files import explained
-
-# (items, their number, title) -> the same items, with progress shown
-Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 
 @dataclasses.dataclass(frozen=True)

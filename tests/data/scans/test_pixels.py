@@ -164,6 +164,15 @@ def test_pictures_that_claim_another_size_are_not_decoded(path, name, mark):
         hu_of(path)
 
 
+@needs_shared_data
+@pytest.mark.parametrize('name', ['JPEG2000LosslessOnly', 'JPEGLSLossless', 'JPEGProcess14SV1'])
+def test_truncated_pictures_are_not_filled_up(path, name):
+    content = (SHARED_DATA / f'dicom/transfer_syntaxes/{name}.dcm').read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    with pytest.raises(InputError, match=r'cannot be decoded .*truncated picture'):
+        hu_of(path)
+
+
 def test_pixels_in_another_element_are_refused(path):
     write_slice(path, PixelData=None, FloatPixelData=bytes(192))
     with pytest.raises(InputError, match=r'no PixelData \(7FE0,0010\)'):
