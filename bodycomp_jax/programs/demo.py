@@ -23,8 +23,8 @@ from bodycomp_jax.runtime import flags
 TRAIN, VAL, NEW = 40, 4, 3  # subjects
 SIDE, SPACING, NEW_SPACING = 128, 20.0, 5.0  # pixels; mm between slices
 LABELLED = ('L4', 'L2')  # levels between which the segmentation network sees slices
-SEGMENTATION = '--name tissues -C 8,16,32,64 -M 32,16,8 -b 8 -e 16 --loss dice_ce -g 1'
-SLICE_SELECTION = '--name level -l 0.003 --schedule cosine -e 5 --nb_layers_per_block 2 -g 1'
+SEGMENTATION = '--name tissues -C 8,16,32,64 -M 32,16,8 -b 8 -e 32 -g 1'
+SLICE_SELECTION = '--name level -e 5 --nb_layers_per_block 2 -g 1'
 
 
 def main(argv: list[str]) -> None:
