@@ -18,7 +18,7 @@ from bodycomp_jax.data import phantom
 COMPILED = tempfile.TemporaryDirectory(prefix='bodycomp_compiled_')
 for name, value in (
     ('jax_compilation_cache_dir', COMPILED.name),
-    ('jax_persistent_cache_min_compile_time_secs', 0.2),
+    ('jax_persistent_cache_min_compile_time_secs', 0.0),
 ):
     jax.config.update(name, value)
     os.environ[name.upper()] = str(value)
