@@ -151,7 +151,7 @@ def test_it_trains_both_networks_and_measures(small, monkeypatch, capsys):
 
 @pytest.mark.processes
 def test_it_learns_to_segment(monkeypatch, capfd):
-    """At half the size, with a level less; whether the other network learns is tested with its trainer."""
+    """At half the size, with a level less; its trainer tests whether the other network learns."""
     for name, value in {'TRAIN': 24, 'VAL': 2, 'SIDE': SIDE, 'NEW_SPACING': 20.0}.items():
         monkeypatch.setattr(demo, name, value)
     train = demo._train
