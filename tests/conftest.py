@@ -26,6 +26,12 @@ jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 
+def pytest_collection_modifyitems(items):
+    """Files that start processes come first: they take longest, and no worker waits for another."""
+    long = {item.path for item in items if item.get_closest_marker('processes')}
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(scope='session')
 def data_dir(tmp_path_factory):
     """A segmentation set of 21 training and 5 validation phantoms."""
