@@ -11,7 +11,7 @@ import types
 import typing
 from typing import Any
 
-from bodycomp_jax import ct
+from bodycomp_jax import ct, vertebrae
 from bodycomp_jax.errors import InputError
 
 ACTIVATIONS = (
@@ -252,6 +252,13 @@ class DenseNetConfig:
         group='Network',
         short='t',
     )
+    reference: str = option(
+        'middle',
+        'the point of a vertebra from which the offsets are; must be that of the data, if they '
+        'were prepared from scans',
+        group='Network',
+        choices=vertebrae.REFERENCES,
+    )
     nb_layers_per_block: int = option(12, 'layers in each dense block', group='Network')
     nb_blocks: int = option(4, 'dense blocks', group='Network')
     nb_initial_filters: int = option(16, 'channels before the first block', group='Network')
@@ -300,8 +307,8 @@ class Strengths(typing.NamedTuple):
     scale: float = 0.0
     aspect: float = 0.0
     flip: float = 0.0  # probability
-    blur: float = 0.0  # pixels
-    low_resolution: float = 0.0
+    blur: float = 0.0  # of the height
+    low_resolution: float = 0.0  # of the height
     noise: float = 0.0  # HU
     hu_gain: float = 0.0
     hu_offset: float = 0.0  # HU
@@ -309,15 +316,15 @@ class Strengths(typing.NamedTuple):
 
 
 LARGEST = Strengths(
-    rotation=180.0, shift=0.5, scale=1.0, aspect=1.0, flip=1.0, blur=5.0, low_resolution=5.0,
+    rotation=180.0, shift=0.5, scale=1.0, aspect=1.0, flip=1.0, blur=0.02, low_resolution=0.05,
     noise=500.0, hu_gain=0.9, hu_offset=500.0, gamma=5.0,
 )  # fmt: skip
 LIGHT = Strengths(rotation=5.0, shift=0.05)
 STRONG = Strengths(
-    rotation=15.0, shift=0.08, scale=0.3, aspect=0.1, flip=0.5, blur=1.0, low_resolution=1.0,
+    rotation=8.0, shift=0.05, scale=0.1, aspect=0.05, blur=0.004, low_resolution=0.008,
     noise=25.0, hu_gain=0.15, hu_offset=25.0, gamma=0.3,
 )  # fmt: skip
-STRONG_ON_LEVELS = STRONG._replace(rotation=10.0, scale=0.15, aspect=0.05, flip=0.0, hu_gain=0.1)
+STRONG_ON_LEVELS = STRONG._replace(rotation=5.0, hu_gain=0.1)
 
 
 def _strength(help: str) -> Any:
@@ -338,7 +345,7 @@ class AugmentationConfig:
         None,
         'how strongly training slices are changed at random; light: rotation and shift only; '
         'strong: all, as between patients, scanners and protocols; docs/training.md lists the '
-        'strengths, each of which has a flag (default: light)',
+        'strengths, each of which has a flag (default: strong; reference: light)',
         group='Augmentation',
         choices=('none', 'light', 'strong'),
     )
@@ -353,12 +360,17 @@ class AugmentationConfig:
     scale: float | None = _strength('enlarge and shrink up to 1 + X times')
     aspect: float | None = _strength('stretch one side up to 1 + X times as far as the other')
     flip: float | None = _strength('mirror left and right with probability X')
-    blur: float | None = _strength('blur with a standard deviation of up to X pixels')
-    low_resolution: float | None = _strength('make pixels up to 1 + X times as wide')
+    blur: float | None = _strength('blur with a standard deviation of up to X of the height')
+    low_resolution: float | None = _strength('make pixels as wide as up to X of the height')
     noise: float | None = _strength('add noise with a standard deviation of up to X HU')
     hu_gain: float | None = _strength('multiply the HU by 1 - X to 1 + X')
     hu_offset: float | None = _strength('add up to X HU, or subtract them')
     gamma: float | None = _strength('bend the grey values of the window by exponents up to 1 + X')
+    augmentation_probability: float = option(
+        0.5,
+        'probability with which each of the transforms from --blur to --gamma changes a slice',
+        group='Augmentation',
+    )
 
     def __post_init__(self) -> None:
         _check_choices(self)
@@ -372,17 +384,19 @@ class AugmentationConfig:
             object.__setattr__(self, 'augment', None)
             object.__setattr__(self, 'augmentation', level)
         elif self.augmentation is None:
-            object.__setattr__(self, 'augmentation', 'light')
+            object.__setattr__(self, 'augmentation', 'strong')
         for name, value in self.strengths._asdict().items():
             largest = getattr(LARGEST, name)
             _check(0 <= value <= largest, name, value, f'use a number in 0..{largest:g}')
+        chance = self.augmentation_probability
+        _check(0 <= chance <= 1, 'augmentation_probability', chance, 'use a number in 0..1')
 
     @property
     def strengths(self) -> Strengths:
         """Those of the level, except for those that are given."""
         values = {name: getattr(self, name) for name in Strengths._fields}
         given = {name: value for name, value in values.items() if value is not None}
-        return self.strengths_of[self.augmentation or 'light']._replace(**given)
+        return self.strengths_of[self.augmentation or 'strong']._replace(**given)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -400,9 +414,19 @@ class SliceSelectionAugmentationConfig(AugmentationConfig):
 class TrainerConfig:
     """Hyper-parameters that both trainers share. Raises InputError for invalid values."""
 
+    reference: typing.ClassVar[dict[str, Any]]  # what the reference preset changes
+
     network: NetworkConfig
     augmentation: AugmentationConfig
     learning_rate: float
+    preset: str = option(
+        'recommended',
+        'defaults of --augmentation, --learning_rate, --loss and --schedule; recommended: those '
+        'that hold best on other patients and scanners; reference: those of the reference system, '
+        'also the default with --load_weights',
+        group='Training',
+        choices=('recommended', 'reference'),
+    )
     batch_size: int = option(
         16, 'slices per step, over all devices together', group='Training', short='b'
     )
@@ -419,11 +443,11 @@ class TrainerConfig:
         group='Training',
     )
     schedule: str = option(
-        'step',
-        'learning rate schedule; step: x 0.1 after half of the epochs and x 0.01 after three '
-        'quarters; cosine: linear warm-up over the first 5 % of the steps, then cosine decay to 0',
+        'cosine',
+        'learning rate schedule; cosine: linear warm-up over the first 5 % of the steps, then '
+        'cosine decay to 0; step: x 0.1 after half of the epochs and x 0.01 after three quarters',
         group='Training',
-        choices=('step', 'cosine'),
+        choices=('cosine', 'step'),
     )
     load_weights: str | None = option(
         None,
@@ -432,6 +456,15 @@ class TrainerConfig:
         group='Training',
         short='w',
         path=True,
+    )
+    folds: int | None = option(
+        None,
+        'cross-validation: share out the patients of both splits among N folds, and validate on '
+        'the one of --fold',
+        group='Training',
+    )
+    fold: int | None = option(
+        None, 'the fold of --folds that validates, from 0; the others train', group='Training'
     )
     seed: int = option(
         0, 'seed of the initial weights, the shuffling and the augmentation', group='Training'
@@ -458,6 +491,16 @@ class TrainerConfig:
         finite = self.learning_rate < math.inf
         _check(finite, 'learning_rate', self.learning_rate, 'use a finite number')
         _check(0 <= self.seed < 2**32, 'seed', self.seed, 'use a whole number in 0..4294967295')
+        folds, fold = self.folds, self.fold
+        _check(folds is None or folds > 1, 'folds', folds, 'use 2 or more')
+        both = (folds is None) == (fold is None)
+        _check(both, 'fold', fold, f'give both --folds and --fold ({as_flag("folds", folds)})')
+        _check(fold is None or 0 <= fold < (folds or 0), 'fold', fold, 'use 0 to --folds minus 1')
+
+    @property
+    def validating_fold(self) -> tuple[int, int] | None:
+        """(--fold, --folds); None without a cross-validation."""
+        return None if self.fold is None or self.folds is None else (self.fold, self.folds)
 
     def steps_per_epoch(self, num_examples: int) -> int:
         """Training steps per epoch, for a training set of `num_examples` slices."""
@@ -468,13 +511,19 @@ class TrainerConfig:
 class SegmentationConfig(TrainerConfig):
     """Hyper-parameters of the segmentation trainer. Raises InputError for invalid values."""
 
+    reference: typing.ClassVar[dict[str, Any]] = {
+        'augmentation': 'light',
+        'loss': 'dice',
+        'schedule': 'step',
+    }
+
     network: UNetConfig = dataclasses.field(default_factory=UNetConfig)
     augmentation: AugmentationConfig = dataclasses.field(default_factory=AugmentationConfig)
     learning_rate: float = option(
         0.01, 'initial learning rate of Adam', group='Training', short='l'
     )
     loss: str = option(
-        'dice',
+        'dice_ce',
         'dice: minus the sum of the soft Dice of each tissue over the batch; dice_ce: plus the '
         'mean cross-entropy',
         group='Training',
@@ -486,12 +535,18 @@ class SegmentationConfig(TrainerConfig):
 class SliceSelectionConfig(TrainerConfig):
     """Hyper-parameters of the slice-selection trainer. Raises InputError for invalid values."""
 
+    reference: typing.ClassVar[dict[str, Any]] = {
+        'augmentation': 'light',
+        'learning_rate': 0.0001,
+        'schedule': 'step',
+    }
+
     network: DenseNetConfig = dataclasses.field(default_factory=DenseNetConfig)
     augmentation: SliceSelectionAugmentationConfig = dataclasses.field(
         default_factory=SliceSelectionAugmentationConfig
     )
     learning_rate: float = option(
-        0.0001, 'initial learning rate of Adam', group='Training', short='l'
+        0.001, 'initial learning rate of Adam', group='Training', short='l'
     )
     initializer: str = option(
         'glorot_uniform',
@@ -506,6 +561,25 @@ TRAINERS: dict[str, type[TrainerConfig]] = {
     UNetConfig.kind: SegmentationConfig,
     DenseNetConfig.kind: SliceSelectionConfig,
 }
+
+
+def with_preset(config: TrainerConfig, given: set[str]) -> TrainerConfig:
+    """The config with the values of its preset for the options that the user did not give."""
+    default = 'recommended' if config.load_weights is None else 'reference'
+    preset = config.preset if 'preset' in given else default
+    values = {'preset': preset} | (config.reference if preset == 'reference' else {})
+    return with_values(config, values, given)
+
+
+def with_values(config: TrainerConfig, values: dict[str, Any], given: set[str]) -> TrainerConfig:
+    """The config with these `{option: value}`, but for the options that the user gave."""
+    return from_values(type(config), to_values(config) | _without(values, given))
+
+
+def _without(values: dict[str, Any], given: set[str]) -> dict[str, Any]:
+    """The values of the options that are not given, --augmentation also as --augment."""
+    given = given | ({'augmentation'} if 'augment' in given else set())
+    return {name: value for name, value in values.items() if name not in given}
 
 
 def options(config_class: Any) -> list[dataclasses.Field]:
@@ -561,6 +635,8 @@ def from_json(fields: dict[str, Any]) -> TrainerConfig:
     kind = fields.get('network', UNetConfig.kind) if isinstance(fields, dict) else None
     if not isinstance(kind, str) or kind not in TRAINERS:
         raise InputError(f'unknown network {str(kind)[:80]!r}, expected {" or ".join(TRAINERS)}')
+    if 'preset' not in fields:  # an older version wrote them
+        fields = fields | _without(TRAINERS[kind].reference, set(fields)) | {'preset': 'reference'}
     return from_values(TRAINERS[kind], fields)
 
 

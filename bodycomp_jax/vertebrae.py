@@ -1,15 +1,19 @@
 """Vertebral levels: the curve that the network learns, and the position of a level in a series.
 
-The offset of a slice is its signed distance from the middle of the vertebra, in mm, positive
-towards the head.
+The offset of a slice is its signed distance from the middle of the vertebra, or from another of its
+points (`REFERENCES`), in mm, positive towards the head.
 """
 
 import math
+import re
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+REGIONS = 'CTLS'  # of the spine, from the head down
+REFERENCES = ('middle', 'inferior')  # points of a vertebra: its middle, the end of its body
 SIGMOID_RANGE = 3  # thresholds from the level within which the sigmoid resolves distances
 SMOOTHING = 5.0  # mm, standard deviation of the Gaussian along z
 
@@ -20,6 +24,14 @@ class LevelPosition(NamedTuple):
     z: float  # mm; NaN if an offset is not finite
     misfit: float  # 0..1, mean absolute difference between predicted and ideal curve
     outside: bool  # whether the level lies beyond an end of the series
+
+
+def from_head(levels: Iterable[str]) -> list[str]:
+    """Those levels that are named like L3, from the head down."""
+    return sorted(
+        (level for level in levels if re.fullmatch(rf'[{REGIONS}]\d{{1,2}}', level)),
+        key=lambda level: (REGIONS.index(level[0]), int(level[1:])),
+    )
 
 
 def sigmoid(x: ArrayLike) -> np.ndarray:

@@ -40,7 +40,7 @@ def tiny_config(**changes):
         'decompression_channels': (4,),
         'batch_size': 8,
         'epochs': 3,
-        'learning_rate': 0.01,
+        **SegmentationConfig.reference,
     }
     return from_values(SegmentationConfig, defaults | changes)
 

@@ -11,6 +11,7 @@ from bodycomp_jax.config import (
     RunConfig,
     SegmentationConfig,
     SliceSelectionConfig,
+    Strengths,
     UNetConfig,
     contradiction,
     from_json,
@@ -18,6 +19,7 @@ from bodycomp_jax.config import (
     options,
     to_json,
     to_values,
+    with_preset,
 )
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime.flags import GROUPS
@@ -39,31 +41,53 @@ def test_json_and_back_gives_the_same_config(config):
 
 
 def test_a_config_of_an_older_version_has_defaults_for_new_options():
-    assert from_json({'network': 'slice_selection', 'levels': ['L1']}) == SliceSelectionConfig(
-        network=DenseNetConfig(levels=('L1',))
-    )
-    assert from_json({'epochs': 3}) == SegmentationConfig(epochs=3)
+    for fields, config_class in (
+        ({'network': 'slice_selection', 'levels': ['L1']}, SliceSelectionConfig),
+        ({'epochs': 3}, SegmentationConfig),
+    ):
+        as_then = {**config_class.reference, 'preset': 'reference'}
+        assert from_json(fields) == from_values(config_class, as_then | fields)
+
+
+def test_a_preset_leaves_what_the_user_gives():
+    config = from_values(SegmentationConfig, {'preset': 'reference', 'schedule': 'cosine'})
+    of_reference = with_preset(config, {'preset', 'schedule'})
+    assert of_reference.schedule == 'cosine'
+    assert of_reference.loss == 'dice'
+    assert of_reference.augmentation.strengths == LIGHT
+    without = from_values(SegmentationConfig, {'preset': 'reference', 'augment': False})
+    assert with_preset(without, {'preset', 'augment'}).augmentation.strengths == Strengths()
+
+
+def test_pretrained_weights_are_trained_on_with_the_reference_preset():
+    config = SliceSelectionConfig(load_weights='old.hdf5')
+    assert with_preset(config, {'load_weights'}).learning_rate == 0.0001
+    assert with_preset(config, {'load_weights'}).preset == 'reference'
+    assert with_preset(config, {'load_weights', 'preset'}) == config
+    new = SliceSelectionConfig()
+    assert with_preset(new, set()) == new
 
 
 @pytest.mark.parametrize(('augment', 'level'), [(True, 'light'), (False, 'none')])
 def test_an_older_config_has_the_level_of_augmentation_that_it_meant(augment, level):
     config = from_json({'augment': augment})
-    assert config == from_values(SegmentationConfig, {'augmentation': level})
-    assert config.augmentation.strengths == (LIGHT if augment else type(LIGHT)())
+    assert config.augmentation == AugmentationConfig(augmentation=level)
+    assert config.augmentation.strengths == (LIGHT if augment else Strengths())
     assert from_json(to_json(config)) == config
 
 
 def test_the_flag_of_older_versions_and_the_level_agree():
-    assert AugmentationConfig(augment=True, augmentation='light') == AugmentationConfig()
+    assert AugmentationConfig(augment=True) == AugmentationConfig(augmentation='light')
     message = 'invalid --augmentation=strong: --noaugment means --augmentation=none; leave one out'
     with pytest.raises(InputError, match=message):
         AugmentationConfig(augment=False, augmentation='strong')
 
 
 def test_a_strength_that_is_given_replaces_that_of_the_level():
-    strong = AugmentationConfig(augmentation='strong', noise=3.0, flip=0.0)
-    assert strong.strengths == STRONG._replace(noise=3.0, flip=0.0)
-    assert AugmentationConfig(blur=2.0).strengths == LIGHT._replace(blur=2.0)
+    strong = AugmentationConfig(augmentation='strong', noise=3.0, flip=0.5)
+    assert strong.strengths == STRONG._replace(noise=3.0, flip=0.5)
+    light = AugmentationConfig(augmentation='light', blur=0.01)
+    assert light.strengths == LIGHT._replace(blur=0.01)
 
 
 @pytest.mark.parametrize('fields', [{'network': 'transformer'}, {'network': ['x']}, [1], None])
@@ -102,6 +126,11 @@ def test_every_option_has_a_help_text_and_a_known_group(config_class):
         ({'learning_rate': float('nan')}, 'invalid --learning_rate=nan: '),
         ({'learning_rate': float('inf')}, 'invalid --learning_rate=inf: '),
         ({'seed': -1}, 'invalid --seed=-1: '),
+        ({'folds': 1, 'fold': 0}, 'invalid --folds=1: use 2 or more'),
+        ({'folds': 5}, r'invalid no --fold: give both --folds and --fold \(--folds=5\)'),
+        ({'fold': 0}, r'invalid --fold=0: give both --folds and --fold \(no --folds\)'),
+        ({'folds': 5, 'fold': 5}, 'invalid --fold=5: use 0 to --folds minus 1'),
+        ({'folds': 5, 'fold': -1}, 'invalid --fold=-1: use 0 to'),
         ({'augmentation': 'heavy'}, 'invalid --augmentation=heavy: choose from none, light, '),
         ({'rotation': -5.0}, r'invalid --rotation=-5.0: use a number in 0..180'),
         ({'flip': 1.5}, r'invalid --flip=1.5: use a number in 0..1'),

@@ -14,7 +14,7 @@ FLOORS = (  # from the ground up; folders and modules of one floor do not import
     ('checkpoints',),
     ('inference',),
     ('training',),
-    ('benchmark',),
+    ('benchmark', 'preparation'),
     ('programs',),
     ('bin',),
 )
@@ -22,17 +22,34 @@ HOMES = {
     'orbax': {'bodycomp_jax/checkpoints/store.py'},
     'tensorboardX': {'bodycomp_jax/training/metrics_log.py'},
     'absl': {'bodycomp_jax/runtime/flags.py'},
-    'fcntl': {'bodycomp_jax/training/run_folder.py'},
+    'fcntl': {'bodycomp_jax/runtime/folders.py', 'bodycomp_jax/training/run_folder.py'},
     'h5py': {
         'bodycomp_jax/checkpoints/keras_file.py',
         'bodycomp_jax/checkpoints/keras_reader.py',
     },
     'resource': {'bodycomp_jax/checkpoints/keras_reader.py', 'bodycomp_jax/runtime/limits.py'},
     'rich': {'bodycomp_jax/runtime/terminal.py'},
+    'pydicom': {
+        'bodycomp_jax/data/masks/dicom_seg.py',
+        'bodycomp_jax/data/scans/dicom_file.py',
+        'bodycomp_jax/data/scans/headers.py',
+        'bodycomp_jax/data/scans/pixels.py',
+        'bodycomp_jax/data/scans/tags.py',
+    },
+    'nibabel': {
+        'bodycomp_jax/data/scans/nifti.py',
+        'bodycomp_jax/data/scans/nifti_header.py',
+    },
+    'scipy': {
+        'bodycomp_jax/data/masks/vertebrae.py',
+        'bodycomp_jax/data/scans/field_of_view.py',
+    },
     'psutil': {'bodycomp_jax/runtime/host_memory.py'},
     'PIL': {
         'bodycomp_jax/data/png.py',
         'bodycomp_jax/metrics/figures.py',
+        'bodycomp_jax/preparation/previews.py',
+        'bodycomp_jax/preparation/squares.py',
         'bodycomp_jax/programs/demo.py',
     },
 }
@@ -96,6 +113,22 @@ def test_tools_stay_in_their_homes(path):
     if where not in ('bodycomp_jax/runtime/processes.py', 'bodycomp_jax/runtime/launch.py'):
         assert not used & PROCESSES
     assert 'allow_pickle=True' not in path.read_text()
+
+
+@pytest.mark.parametrize('program', ['train_segmentation', 'train_slice_selection'])
+def test_trainers_do_not_import_readers_of_scans(program):
+    pending, seen = [f'bodycomp_jax.programs.{program}'], set()
+    while pending:
+        name = pending.pop()
+        assert name.split('.')[0] not in ('pydicom', 'highdicom', 'gdcm', 'nibabel')
+        module = ROOT.joinpath(*name.split('.'))
+        for path in (module, module.parent):  # a module, or a name in a module
+            for file in {path.with_suffix('.py'), path / '__init__.py'}.intersection(
+                SOURCES
+            ) - seen:
+                seen.add(file)
+                pending += imports_of(file)
+    assert ROOT / 'bodycomp_jax/data/batches.py' in seen
 
 
 @each_source

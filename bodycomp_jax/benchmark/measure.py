@@ -34,6 +34,8 @@ from bodycomp_jax.config import (
 from bodycomp_jax.data import phantom, segmentation, slice_selection
 from bodycomp_jax.data.batches import ReadAhead, training_batches
 from bodycomp_jax.data.dataset import Dataset
+from bodycomp_jax.data.segmentation_files import open_files
+from bodycomp_jax.data.slice_selection_files import list_split
 from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.inference.load import PREDICTORS
 from bodycomp_jax.runtime.devices import peak_memory, program_memory
@@ -211,7 +213,7 @@ def _segmentation(
 ) -> NetworkCase:
     network = config.network
     segmentation.write_split(folder, 'train', slices)
-    dataset = segmentation.SegmentationSet(folder, 'train', network.tissues)
+    dataset = segmentation.SegmentationSet(*open_files(folder, 'train'), network.tissues)
     side = dataset.image_shape[0]
     if side % network.size_divisor:
         raise InputError(
@@ -233,9 +235,8 @@ def _slice_selection(
     offsets = dict.fromkeys(levels, np.zeros(len(images)))
     slice_selection.write_split(folder, 'train', images, offsets)
     dataset = slice_selection.SliceSelectionSet(
-        folder,
-        'train',
-        levels,
+        list_split(folder, 'train', levels, check_values=False),
+        is_training=True,
         cache_dir=folder,
         track=lambda items, count, title: items,
         check_values=False,

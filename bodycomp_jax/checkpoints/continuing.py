@@ -11,12 +11,45 @@ import jax
 
 from bodycomp_jax.checkpoints import folder, keras_network, store
 from bodycomp_jax.checkpoints.network import load_network
-from bodycomp_jax.config import TrainerConfig, as_flag, from_json, from_values, to_json, to_values
+from bodycomp_jax.config import (
+    TrainerConfig,
+    as_flag,
+    from_json,
+    from_values,
+    to_json,
+    to_values,
+    with_preset,
+    with_values,
+)
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime.files import free_bytes
 from bodycomp_jax.runtime.processes import on_main_process
 
 MAX_UNSAVED_EPOCHS = 2  # written to metrics.csv before the first checkpoint is complete
+
+
+def settled_config(run_dir: str, config: TrainerConfig, given: set[str]) -> TrainerConfig:
+    """The config with the options of a preset that the user did not give.
+
+    Those of a run that continues are as it was started, perhaps by a version with other defaults.
+
+    Args:
+      run_dir: the folder of the run.
+      config: as on the command line.
+      given: names of the options that the user gave.
+    """
+    started = _read_started_options(run_dir)
+    if started is None or 'preset' in given:
+        return with_preset(config, given)
+    of_preset = {name: started[name] for name in ('preset', *config.reference) if name in started}
+    return with_values(config, of_preset, given)
+
+
+@on_main_process
+def _read_started_options(run_dir: str) -> dict[str, Any] | None:
+    """{option: value} with which the run in this folder was started, None without a checkpoint."""
+    started = _read_latest_documents(run_dir)
+    return None if started is None else to_json(from_json(started['config']))
 
 
 def load_pretrained(

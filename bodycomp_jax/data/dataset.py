@@ -1,8 +1,14 @@
 """The interface of a dataset, as training, evaluation and the benchmark use it."""
 
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
+
+SPLITS = ('train', 'val')
+
+# (items, their number, title) -> the same items, with progress shown
+Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 
 
 class Dataset(Protocol):

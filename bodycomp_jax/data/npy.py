@@ -6,29 +6,27 @@ memory of this process, and a file truncated during a run raises an error instea
 
 import contextlib
 import io
-import math
 import os
 import tempfile
 import threading
 import weakref
-import zlib
 from collections.abc import Iterator, Sequence
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
+from bodycomp_jax.data.rows import Rows
 from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.runtime.file_formats import other_format
 from bodycomp_jax.runtime.files import explained, open_regular_file, replacing
 
 MAX_HEADER_BYTES = 1 << 16  # numpy.save writes 118; the format allows 4 GiB
-FINGERPRINT_ROWS = 16
 COPY_BYTES = 1 << 26  # memory for copying a Fortran-ordered file
 MAGIC = b'\x93NUMPY'
 SAVE_NUMBERS = 'convert it to plain integers or floats (astype), then use numpy.save'
 
 
-class NpyRows:
+class NpyRows(Rows):
     """The array in a `.npy` file of format version 1 to 3, row by row along its first axis.
 
     Attributes:
@@ -43,45 +41,36 @@ class NpyRows:
         self._keep_open(open_regular_file(self.path))
         self._identity = _identity(os.fstat(self._fd))
         self.shape, self.fortran_order, self.dtype, self._offset = _read_header(self._fd, self.path)
-        self._row_shape = self.shape[1:]
-        self._row_bytes = math.prod(self._row_shape) * self.dtype.itemsize
         self._refuse_other_size()
         self._in_row_order = not self.fortran_order
         self._copying = threading.Lock()
 
-    def __len__(self) -> int:
-        return self.shape[0]
-
     @property
-    def nbytes(self) -> int:
-        """Size of the whole array."""
-        return self.shape[0] * self._row_bytes
+    def files(self) -> Sequence[Rows]:
+        """See `Rows`."""
+        return [self]
+
+    def name(self, row: int) -> str:
+        """See `Rows`."""
+        return f'slice {row}'
 
     def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Copies of the rows at these indices, in that order: `[B, ...]`, native endian.
-
-        Raises RunError if the file was truncated after it was opened.
-        """
+        """See `Rows`."""
         self._ensure_row_order()
-        array = np.empty((len(rows), *self._row_shape), self.dtype)
+        array = np.empty((len(rows), *self.shape[1:]), self.dtype)
         for target, row in zip(array, rows, strict=True):
-            self._read_into(target, self._offset + int(row) * self._row_bytes)
+            self._read_into(target, self._offset + int(row) * self.row_bytes)
         return _native(array)
 
     def read_span(self, start: int, stop: int) -> np.ndarray:
-        """Copies of consecutive rows: `[stop - start, ...]`, native endian. Errors as `read`."""
+        """See `Rows`."""
         self._ensure_row_order()
-        array = np.empty((stop - start, *self._row_shape), self.dtype)
-        self._read_into(array, self._offset + start * self._row_bytes)
+        array = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        self._read_into(array, self._offset + start * self.row_bytes)
         return _native(array)
 
-    def spans(self, chunk_bytes: int) -> list[tuple[int, int]]:
-        """(first row, row after the last) of consecutive parts of about `chunk_bytes`."""
-        n = max(1, chunk_bytes // max(1, self._row_bytes))
-        return [(start, min(start + n, len(self))) for start in range(0, len(self), n)]
-
     def touched(self) -> bool:
-        """Whether the file was written or replaced since it was opened, or since the last call."""
+        """See `Rows`."""
         try:
             found = _identity(os.stat(self.path))
         except OSError:  # the open file is still read
@@ -89,19 +78,15 @@ class NpyRows:
         before, self._identity = self._identity, found
         return found != before
 
-    def fingerprint(self) -> dict[str, Any]:
-        """Properties that identify the array: 'shape', 'dtype', 'bytes' and 'fingerprint'.
-
-        The last is the CRC-32 of up to 16 rows spread evenly over the file, from the first to
-        the last row. A change of other rows alone goes unnoticed.
-        """
-        sample = np.linspace(0, len(self) - 1, min(len(self), FINGERPRINT_ROWS)).astype(int)
-        return {
-            'shape': list(self.shape),
-            'dtype': self.dtype.str,
-            'bytes': self.nbytes,
-            'fingerprint': zlib.crc32(self.read(sample).data),
-        }
+    def reopened(self) -> 'NpyRows':
+        """See `Rows`."""
+        now = NpyRows(self.path)
+        if (now.shape, now.dtype) != (self.shape, self.dtype):
+            raise InputError(
+                f'{self.path}: {now.dtype} of shape {now.shape}, but it was {self.dtype} of shape '
+                f'{self.shape}'
+            )
+        return now
 
     def _read_into(self, array: np.ndarray, position: int) -> None:
         buffer = array.reshape(-1).view(np.uint8).data
@@ -163,7 +148,7 @@ class NpyRows:
             shape = shape[:-1]
         N, *middle, columns = shape if len(shape) > 1 else (*shape, 1)
         column = np.empty((*middle[::-1], N), self.dtype)
-        block = max(1, COPY_BYTES // max(1, self._row_bytes))
+        block = max(1, COPY_BYTES // max(1, self.row_bytes))
         for start in range(0, N, block):
             rows = np.empty((min(block, N - start), *middle, columns), self.dtype)
             for i in range(columns):

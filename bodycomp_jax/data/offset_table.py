@@ -1,25 +1,20 @@
 """Tables of offsets from vertebral levels: reading them, and which offsets are plausible."""
 
-import csv
 import dataclasses
 import math
-import os
 import re
 from collections.abc import Sequence
 
 import numpy as np
 
+from bodycomp_jax import vertebrae
 from bodycomp_jax.data.plausibility import USE_ANYWAY
+from bodycomp_jax.data.table import Table, rows_by_name
 from bodycomp_jax.errors import InputError, listed
-from bodycomp_jax.runtime.file_formats import other_format
-from bodycomp_jax.runtime.files import explained, open_regular_file
 
 SERIES_COLUMNS = ('series', 'SeriesInstanceUID')
-UNNAMED = ('', 'nan', 'none', 'null', 'n/a', '<na>')  # as pandas and others write no name
 ALL_SLICES = 'all slices'  # the series of a table without such a column
 INDEX_COLUMNS = {'', 'unnamed: 0', 'index', 'row', 'image', 'picture', 'file', 'filename', 'path'}
-SEPARATORS = {';': 'semicolons', '\t': 'tabs', '|': 'bars'}
-REGIONS = 'CTLS'  # of the spine, from the head down
 MAX_OFFSET = 1e4  # mm
 MIN_SLICES = 5  # of a series that is judged by its offsets
 MIN_SPAN = 50.0  # mm of a series; a CT of the trunk is longer
@@ -28,10 +23,10 @@ MAX_TURNS = 1 / 3  # of the slices of a series; in a random order there are twic
 
 @dataclasses.dataclass(frozen=True)
 class OffsetTable:
-    """The offsets of the pictures of a split, row by row.
+    """The offsets of the pictures row by row.
 
     Attributes:
-      path: of the file.
+      path: of the file, or what messages call it.
       levels: names of the L levels.
       offsets: `[N, L]` float32, mm from each level, positive towards the head.
       series: {name: `[n]` indices of its slices}; a single one if the table names none.
@@ -43,29 +38,56 @@ class OffsetTable:
     series: dict[str, np.ndarray]
 
     @property
+    def names(self) -> np.ndarray:
+        """`[N]` the series of each slice."""
+        names = np.empty(len(self.offsets), object)
+        for name, rows in self.series.items():
+            names[rows] = name
+        return names
+
+    @property
     def names_series(self) -> bool:
         """Whether the table names the series of each slice."""
         return list(self.series) != [ALL_SLICES]
 
 
-def read_offset_table(
-    path: str, levels: tuple[str, ...], *, check_values: bool = True
+def read_offsets(
+    table: Table, levels: tuple[str, ...], *, check_values: bool = True
 ) -> OffsetTable:
-    """Reads a CSV file with a header and a row per picture.
+    """The offsets in a table with a row per picture.
 
     Args:
-      path: of the file.
+      table: of a split.
       levels: whose offsets are read.
-      check_values: whether a column that numbers or names the pictures must be in their order.
+      check_values: whether a column that numbers or names the pictures must be in their order, and
+        the levels in that of the spine.
 
-    Raises InputError for other files, for missing or ambiguous columns and for invalid values.
+    Raises InputError for missing or ambiguous columns and for invalid values.
     """
-    header, rows = _read_rows(path)
-    columns = [_offset_column(path, header, level, len(levels)) for level in levels]
+    columns = [_offset_column(table, level, len(levels)) for level in levels]
     if check_values:
-        _refuse_other_order(path, header, rows)
-    offsets = [[_offset(path, i, header[c], row[c]) for c in columns] for i, row in enumerate(rows)]
-    return OffsetTable(path, levels, np.array(offsets, np.float32), _series(path, header, rows))
+        _refuse_other_order(table)
+    offsets = [
+        [_offset(table.path, i, table.header[c], row[c]) for c in columns]
+        for i, row in enumerate(table.rows)
+    ]
+    found = OffsetTable(table.path, levels, np.array(offsets, np.float32), _series(table))
+    if check_values:
+        _refuse_levels_in_other_order(found)
+    return found
+
+
+def select(tables: Sequence[OffsetTable], rows: np.ndarray, path: str) -> OffsetTable:
+    """Some rows of several tables of the same levels.
+
+    Args:
+      tables: the offsets of pictures.
+      rows: indices among the rows of all tables, one after the other.
+      path: what messages call the selection.
+    """
+    names = np.concatenate([table.names for table in tables])[rows]
+    offsets = np.concatenate([table.offsets for table in tables])[rows]
+    return OffsetTable(path, tables[0].levels, offsets, rows_by_name(names.tolist()))
 
 
 def refuse_impossible_offsets(table: OffsetTable, is_training: bool) -> None:
@@ -90,7 +112,6 @@ def refuse_impossible_offsets(table: OffsetTable, is_training: bool) -> None:
             )
         if fault is not None:
             raise InputError(f'{table.path}: level {level}: {fault}. {USE_ANYWAY}')
-    _refuse_levels_in_other_order(table)
 
 
 def doubtful_offsets(table: OffsetTable, near: float) -> list[str]:
@@ -128,95 +149,18 @@ def doubtful_offsets(table: OffsetTable, near: float) -> list[str]:
     return [f'{table.path}: {text}' for text in found]
 
 
-def contents_beside(path: str) -> str:
-    """The contents of the parent folder, for a message."""
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        return f'its folder {folder} does not exist either'
-    try:
-        names = listed(sorted(os.listdir(folder))) or 'nothing'
-    except OSError as error:
-        return f'its folder {explained(error, folder)}'
-    return f'{folder} contains {names}'
-
-
-def _read_rows(path: str) -> tuple[list[str], list[list[str]]]:
-    """(header, rows)."""
-    text = _read_text(path)
-    lines = csv.reader(text.splitlines(keepends=True), strict=True)
-    try:
-        header, *rows = [row for row in lines if row] or [[]]
-    except csv.Error as error:
-        raise InputError(
-            f'{path}: cannot be read as CSV at line {lines.line_num} ({error}); check that each '
-            'quote (") up to this line is closed'
-        ) from error
-    _refuse_other_separator(path, text)
-    if not rows:
-        raise InputError(f'{path}: no rows; write one row per picture')
-    ragged = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
-    if ragged is not None:
-        raise InputError(
-            f'{path}: row {ragged} has {len(rows[ragged])} values, but the first line, the header, '
-            f'names {len(header)} columns ({listed(header)}); separate values by commas, and '
-            'write 1.5, not 1,5'
-        )
-    return [name.strip() for name in header], rows
-
-
-def _read_text(path: str) -> str:
-    if not os.path.lexists(path):
-        raise InputError(f'{path}: no such table; {contents_beside(path)}')
-    try:
-        with open(open_regular_file(path), 'rb') as file:
-            content = file.read()
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read ({explained(error, "")})') from error
-    other = other_format(content, 'save it as CSV in UTF-8')
-    if other is not None:
-        raise InputError(f'{path}: not a table, but {other}')
-    try:
-        text = content.decode('utf-8-sig')
-    except UnicodeDecodeError as error:
-        raise InputError(f'{path}: cannot be read as text ({error}); save it as UTF-8') from error
-    if '\0' in text:
-        raise InputError(f'{path}: it contains zeros, as UTF-16 does; save it as UTF-8')
-    return text
-
-
-def _refuse_other_separator(path: str, text: str) -> None:
-    first = text.split('\n', 1)[0]
-    if first.lower().startswith('sep='):
-        raise InputError(
-            f'{path}: begins with {first.strip()!r}; remove this line: the header comes first, '
-            'with commas as separator'
-        )
-    for separator, name in SEPARATORS.items():
-        if separator in first and first.count(separator) >= first.count(','):
-            raise InputError(
-                f'{path}: the values are separated by {name}; save it with commas as separator '
-                'and points in decimal numbers'
-            )
-
-
-def _offset_column(path: str, header: list[str], level: str, num_levels: int) -> int:
+def _offset_column(table: Table, level: str, num_levels: int) -> int:
     """Position of the column with the offsets of a level."""
     names = [f'ZOffset_{level}', *(['ZOffset'] if num_levels == 1 else [])]
-    name = next((name for name in names if name in header), None)
+    name = table.first_of(names)
     if name is None:
-        has_others = any(name.startswith('ZOffset') for name in header)
+        has_others = any(name.startswith('ZOffset') for name in table.header)
         remedy = 'name the levels of the table with --levels' if has_others else 'rename the column'
         raise InputError(
-            f'{path}: no column {" or ".join(names)} among {listed(map(repr, header))}; '
-            f'{remedy}, and separate columns by commas'
+            f'{table.path}: no column {" or ".join(names)} among '
+            f'{listed(map(repr, table.header))}; {remedy}, and separate columns by commas'
         )
-    return _position(path, header, name)
-
-
-def _position(path: str, header: list[str], name: str) -> int:
-    if header.count(name) > 1:
-        raise InputError(f'{path}: {header.count(name)} columns have the name {name}; keep one')
-    return header.index(name)
+    return table.position(name)
 
 
 def _offset(path: str, row: int, column: str, text: str) -> float:
@@ -232,44 +176,39 @@ def _offset(path: str, row: int, column: str, text: str) -> float:
     return value
 
 
-def _series(path: str, header: list[str], rows: list[list[str]]) -> dict[str, np.ndarray]:
+def _series(table: Table) -> dict[str, np.ndarray]:
     """{name: indices of its rows}, in the order of their first rows."""
-    name = next((name for name in SERIES_COLUMNS if name in header), None)
-    if name is None:
+    column = table.first_of(SERIES_COLUMNS)
+    if column is None:
         lower = [name.lower() for name in SERIES_COLUMNS]
-        similar = next((name for name in header if name.lower() in lower), None)
+        similar = next((name for name in table.header if name.lower() in lower), None)
         if similar is not None:
-            raise InputError(f'{path}: the column {similar!r} is not read; rename it to series')
-        return {ALL_SLICES: np.arange(len(rows))}
-    column = _position(path, header, name)
-    rows_of: dict[str, list[int]] = {}
-    for i, row in enumerate(rows):
-        series = row[column].strip()
-        if series.lower() in UNNAMED:
-            raise InputError(f'{path}: row {i} names no {name}; name the scan of each slice')
-        rows_of.setdefault(series, []).append(i)
-    return {name: np.array(indices) for name, indices in rows_of.items()}
+            raise InputError(
+                f'{table.path}: the column {similar!r} is not read; rename it to series'
+            )
+        return {ALL_SLICES: np.arange(len(table.rows))}
+    return rows_by_name(table.names_in(column))
 
 
-def _refuse_other_order(path: str, header: list[str], rows: list[list[str]]) -> None:
+def _refuse_other_order(table: Table) -> None:
     """Raises InputError if a column names the pictures, or numbers them, in another order.
 
     Names are 000000.png and so on, in any folder. Unless they or the name of their column say so,
     numbers that descend, or of a few rows, may be of something else, such as slices of a scan.
     """
-    for column, name in enumerate(header):
-        values = [row[column].strip().replace('\\', '/').rsplit('/', 1)[-1] for row in rows]
+    for column, name in enumerate(table.header):
+        values = [row[column].strip().replace('\\', '/').rsplit('/', 1)[-1] for row in table.rows]
         numbers = None if name in SERIES_COLUMNS else _picture_numbers(values)
         if numbers is None or (np.diff(numbers) > 0).all():
             continue
         names_pictures = any(re.match(r'0\d{5}', value) for value in values)
-        ambiguous = len(rows) < MIN_SLICES or (np.diff(numbers) < 0).all()
+        ambiguous = len(values) < MIN_SLICES or (np.diff(numbers) < 0).all()
         if ambiguous and not names_pictures and name.strip().lower() not in INDEX_COLUMNS:
             continue
         i = int(np.flatnonzero(numbers - min(numbers) != np.arange(len(numbers)))[0])
         raise InputError(
-            f'{path}: row {i} is of picture {i:06d}.png, but its column {name!r} says '
-            f'{rows[i][column]!r}; sort the rows by this column, or remove it if it is of '
+            f'{table.path}: row {i} is of picture {i:06d}.png, but its column {name!r} says '
+            f'{table.rows[i][column]!r}; sort the rows by this column, or remove it if it is of '
             f'something else. {USE_ANYWAY}'
         )
 
@@ -289,10 +228,7 @@ def _picture_numbers(values: Sequence[str]) -> np.ndarray | None:
 
 def _refuse_levels_in_other_order(table: OffsetTable) -> None:
     """Raises InputError if a slice is further above a level than above one that is lower."""
-    known = sorted(
-        (level for level in table.levels if re.fullmatch(rf'[{REGIONS}]\d{{1,2}}', level)),
-        key=lambda level: (REGIONS.index(level[0]), int(level[1:])),
-    )
+    known = vertebrae.from_head(table.levels)
     columns = table.offsets[:, [table.levels.index(level) for level in known]]
     for upper, lower, high, low in zip(known, known[1:], columns.T, columns.T[1:], strict=False):
         wrong = np.flatnonzero(low <= high)

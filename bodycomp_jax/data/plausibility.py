@@ -30,6 +30,9 @@ MAX_DOUBTFUL = 0.05  # share of the slices that may be below `MIN_SHARE_OF_SLICE
 LOWEST, HIGHEST = -1024, 3071  # HU of the first and the last bin of the histograms
 BINS = HIGHEST - LOWEST + 1
 USE_ANYWAY = 'If this is intended, give --nocheck_values'
+VALIDATE_ON_OTHERS = (
+    'use other slices for validation or, with --folds, give the copies of a slice one patient'
+)
 WANTED_HU = (
     'give HU (air -1000, fat about -100, muscle about 50) without a window or scaling; apply '
     'RescaleSlope and RescaleIntercept to stored values'
@@ -42,12 +45,14 @@ class SliceValues:
     """Numbers of N slices with T tissues.
 
     Attributes:
+      names: `[N]` what messages call the slices.
       low, high: `[N]` smallest and largest value.
       labelled: `[N]` whether any pixel has a label.
       sampled, within: `[N, T]` sampled pixels of each tissue, and those within its limits.
       histogram: `[T, BINS]` sampled pixels of each tissue by value, of all slices together.
     """
 
+    names: np.ndarray
     low: np.ndarray
     high: np.ndarray
     labelled: np.ndarray
@@ -62,7 +67,11 @@ class SliceValues:
 
 
 def measure(
-    images: np.ndarray, masks: np.ndarray, tissues: Sequence[str], apply_window: bool
+    images: np.ndarray,
+    masks: np.ndarray,
+    tissues: Sequence[str],
+    apply_window: bool,
+    names: Sequence[str],
 ) -> SliceValues:
     """The values of slices under their labels, from up to 255 rows of each, spread evenly.
 
@@ -71,6 +80,7 @@ def measure(
       masks: `[N, H, W]` labels.
       tissues: names of the labels 1, 2, ...
       apply_window: whether the images are HU; otherwise grey values.
+      names: what messages call the slices.
     """
     N, H, _ = images.shape
     rows = slice(None, None, max(1, H // SAMPLED_ROWS))
@@ -85,6 +95,7 @@ def measure(
             tissue[low : high + 1].sum() for tissue, (low, high) in zip(pixels, bounds, strict=True)
         ]
     return SliceValues(
+        names=np.array(names),
         low=images.reshape(N, -1).min(1),
         high=images.reshape(N, -1).max(1),
         labelled=masks.reshape(N, -1).max(1) > 0,
@@ -143,7 +154,7 @@ def impossible_set(values: SliceValues, tissues: Sequence[str], apply_window: bo
     if any(possible) or not possible:
         return None
     listed = ', '.join(f'{tissue.replace("_", " ")} {m:.0f}' for tissue, m in found.items())
-    where = _where(_low_slices(values).any(axis=1))
+    where = _where(_low_slices(values).any(axis=1), values)
     return (
         f'median {listed} cannot be HU of these tissues ({where}); check that masks and images '
         f'fit, and the order of the labels, or {WANTED_HU}'
@@ -157,7 +168,11 @@ def doubts(values: SliceValues, tissues: Sequence[str], apply_window: bool) -> l
         (values.uniform, 'a single value', 'leave them out'),
     )
     return [
-        *(f'{what} {_where(which)}; {remedy}' for which, what, remedy in rare if which.any()),
+        *(
+            f'{what} {_where(which, values)}; {remedy}'
+            for which, what, remedy in rare
+            if which.any()
+        ),
         *_doubtful_tissues(values, tissues, apply_window),
     ]
 
@@ -209,8 +224,9 @@ def _doubtful_tissues(values: SliceValues, tissues: Sequence[str], apply_window:
     )
     return [
         f'few labelled pixels have the {"HU" if apply_window else "grey values"} of their tissue: '
-        f'{listed} (fewer than half {_where(low[:, doubtful].any(axis=1))}); check units, order of '
-        'the labels, and that masks and images are neither flipped, transposed nor in another order'
+        f'{listed} (fewer than half {_where(low[:, doubtful].any(axis=1), values)}); check units, '
+        'order of the labels, and that masks and images are neither flipped, transposed nor in '
+        'another order'
     ]
 
 
@@ -220,10 +236,10 @@ def _low_slices(values: SliceValues) -> np.ndarray:
     return few & (values.sampled >= MIN_PIXELS)
 
 
-def _where(slices: Any) -> str:
+def _where(which: Any, values: SliceValues) -> str:
     """How many of the slices, `[N]` booleans, and the first of them."""
-    first = f', the first is slice {slices.argmax()}' if slices.any() else ''
-    return f'in {slices.sum()} of {len(slices)} slices{first}'
+    first = f', the first is {values.names[which.argmax()]}' if which.any() else ''
+    return f'in {which.sum()} of {len(which)} slices{first}'
 
 
 def _limits(tissue: str, apply_window: bool) -> tuple[int, int]:

@@ -13,8 +13,11 @@ import numpy as np
 from bodycomp_jax import ct
 from bodycomp_jax.config import SegmentationConfig
 from bodycomp_jax.data import plausibility
-from bodycomp_jax.data.npy import NpyRows, npy_writers
-from bodycomp_jax.data.plausibility import USE_ANYWAY
+from bodycomp_jax.data.dataset import SPLITS
+from bodycomp_jax.data.npy import npy_writers
+from bodycomp_jax.data.plausibility import USE_ANYWAY, VALIDATE_ON_OTHERS
+from bodycomp_jax.data.rows import Rows
+from bodycomp_jax.data.segmentation_files import open_files, open_fold
 from bodycomp_jax.errors import InputError, RunError, listed
 
 CHUNK_BYTES = 1 << 23  # of masks; the checksums of older runs depend on it
@@ -30,6 +33,7 @@ class _Chunk(NamedTuple):
     """What is known of consecutive slices once they have been read."""
 
     pixels: np.ndarray  # of each label
+    not_labelled: int  # pixels
     bad_labels: np.ndarray  # rows with labels out of range
     bad_pixels: np.ndarray  # rows with pixels that are not finite
     checksums: dict[str, int]
@@ -38,27 +42,26 @@ class _Chunk(NamedTuple):
 
 
 class SegmentationSet:
-    """A `Dataset` of `<split>_images.npy`, raw HU, and `<split>_masks.npy`, one label per pixel.
+    """A `Dataset` of images, raw HU, and masks, one label per pixel.
 
-    Both are `[N, H, W]` or `[N, H, W, 1]`. Opening reads the headers alone and raises InputError
-    where they do not match.
+    Both are `[N, H, W]` or `[N, H, W, 1]`. Pixels of the label `ct.NOT_LABELLED` count in no loss
+    and no metric.
     """
 
     def __init__(
         self,
-        data_dir: str | os.PathLike[str],
-        split: str,
+        images: Rows,
+        masks: Rows,
         tissues: tuple[str, ...],
         *,
         apply_window: bool = True,
         check_values: bool = True,
         disjoint_from: 'SegmentationSet | None' = None,
     ) -> None:
-        """Opens the files.
+        """Reads nothing.
 
         Args:
-          data_dir: the folder with the files.
-          split: 'train' or 'val'.
+          images, masks: as of `open_files`, row by row.
           tissues: names of the labels 1, 2, ...
           apply_window: whether the images are HU; otherwise grey values in 0..255.
           check_values: whether `validate` refuses, and `warnings` names, values that are unlikely
@@ -68,11 +71,7 @@ class SegmentationSet:
         self._tissues = tissues
         self._apply_window, self._check_values = apply_window, check_values
         self._disjoint_from = disjoint_from
-        self._data_dir, self._split = data_dir, split
-        self.images = NpyRows(os.path.join(data_dir, f'{split}_images.npy'))
-        self.masks = NpyRows(os.path.join(data_dir, f'{split}_masks.npy'))
-        _check_images(self.images, apply_window)
-        _check_masks(self.masks, self.images)
+        self.images, self.masks = images, masks
         _, H, W = self.images.shape[:3]
         self.image_shape = (H, W)
         self._image_dtype = _batch_dtype(self.images.dtype)
@@ -112,6 +111,7 @@ class SegmentationSet:
             if bad_slices.size:
                 raise InputError(message(bad_slices))
         self._pixels = np.sum([chunk.pixels for chunk in chunks], axis=0)
+        self._not_labelled = sum(chunk.not_labelled for chunk in chunks)
         self._values = plausibility.joined([chunk.values for chunk in chunks if chunk.values])
         self._digests = np.concatenate([chunk.digests for chunk in chunks])
         self._fingerprint = {
@@ -129,18 +129,23 @@ class SegmentationSet:
         """Size, types, the share and the median of each label, and the range of the values."""
         H, W = self.image_shape
         names = ('background', *(tissue.replace('_', ' ') for tissue in self._tissues))
+        num_pixels = len(self) * H * W
         shares = ', '.join(
-            f'{name} {share:.1%}'
-            for name, share in zip(names, self._pixels / self._pixels.sum(), strict=True)
+            f'{name} {pixels / num_pixels:.1%}'
+            for name, pixels in zip(names, self._pixels, strict=True)
         )
+        if self._not_labelled:
+            shares += f', not labelled {self._not_labelled / num_pixels:.1%}'
         medians = ', '.join(
             f'{name} {median:.0f}'
             for name, median in zip(names[1:], plausibility.medians(self._values), strict=True)
         )
-        copied = ', '.join(file.path for file in (self.images, self.masks) if file.fortran_order)
+        selection = f' ({self.images.selection})' if self.images.selection else ''
+        files = (*self.images.files, *self.masks.files)
+        copied = ', '.join(file.path for file in files if file.fortran_order)
         note = f'; copied to {tempfile.gettempdir()} in row order: {copied}' if copied else ''
         return (
-            f'{len(self)} slices of {H} x {W}, images {self.images.dtype.name}, '
+            f'{len(self)} slices{selection} of {H} x {W}, images {self.images.dtype.name}, '
             f'masks {self.masks.dtype.name}: {shares}; '
             f'median {"HU" if self._apply_window else "grey value"} {medians}, '
             f'values {self._values.low.min():.5g} to {self._values.high.max():.5g}; checked '
@@ -175,8 +180,8 @@ class SegmentationSet:
             return
         try:
             now = SegmentationSet(
-                self._data_dir,
-                self._split,
+                self.images.reopened(),
+                self.masks.reopened(),
                 self._tissues,
                 apply_window=self._apply_window,
                 check_values=False,
@@ -194,20 +199,27 @@ class SegmentationSet:
         shape = (stop - start, *self.image_shape)
         masks = self.masks.read_span(start, stop).reshape(shape)
         images = self.images.read_span(start, stop).reshape(shape)
+        checksums = {'images': zlib.crc32(images.data), 'masks': zlib.crc32(masks.data)}
+        not_labelled = _remove_unknown(masks)
         pixels, bad_labels = _count_labels(masks, 1 + len(self._tissues))
+        pixels[0] -= not_labelled
         bad_pixels = _find_non_finite(images)
         sound = not (bad_labels.size or bad_pixels.size)
         return _Chunk(
             pixels=pixels,
+            not_labelled=not_labelled,
             bad_labels=start + bad_labels,
             bad_pixels=start + bad_pixels,
-            checksums={'images': zlib.crc32(images.data), 'masks': zlib.crc32(masks.data)},
+            checksums=checksums,
             digests=np.array([_digest(image) for image in images]) if sound else np.zeros(0),
-            values=self._measure(images, masks) if sound else None,
+            values=self._measure(images, masks, span) if sound else None,
         )
 
-    def _measure(self, images: np.ndarray, masks: np.ndarray) -> plausibility.SliceValues:
-        return plausibility.measure(images, masks, self._tissues, self._apply_window)
+    def _measure(
+        self, images: np.ndarray, masks: np.ndarray, span: tuple[int, int]
+    ) -> plausibility.SliceValues:
+        names = [self.images.name(row) for row in range(*span)]
+        return plausibility.measure(images, masks, self._tissues, self._apply_window, names)
 
     def _refuse_impossible_values(self) -> None:
         if not self._pixels[1:].any():
@@ -234,30 +246,33 @@ class SegmentationSet:
             image = self.read(np.array([row]))['image']
             if np.array_equal(image, other.read(np.array([of_other]))['image']):
                 return (
-                    f'slice {row} is also slice {of_other} of {other.images.path}, and so are '
-                    f'about {len(pairs)} of {len(self)} slices; use other slices for validation'
+                    f'{self.images.name(row)} is also {other.images.name(of_other)} in '
+                    f'{other.images.path}, and so are about {len(pairs)} of {len(self)} slices; '
+                    f'{VALIDATE_ON_OTHERS}'
                 )
         return None
 
     def _bad_labels(self, bad_slices: np.ndarray) -> str:
         num_classes = 1 + len(self._tissues)
         labels = np.unique(self.masks.read(bad_slices[:1])[0])
-        wrong = [int(label) for label in labels if not 0 <= label < num_classes]
-        remedy = f'labels must be 0..{num_classes - 1}'
+        allowed = (*range(num_classes), ct.NOT_LABELLED)
+        wrong = [int(label) for label in labels if label not in allowed]
+        remedy = f'labels must be 0..{num_classes - 1}, or {ct.NOT_LABELLED} for none'
         if num_classes == 3 and 3 in wrong:
             remedy += '; visceral fat (3) needs --nothoracic_model'
         return (
-            f'{self.masks.path}: slice {bad_slices[0]} has the labels {listed(wrong)}, and '
-            f'{len(bad_slices)} of {len(self)} slices have labels out of range; {remedy}'
+            f'{self.masks.path}: {self.masks.name(bad_slices[0])} has the labels {listed(wrong)}, '
+            f'and {len(bad_slices)} of {len(self)} slices have labels out of range; {remedy}'
         )
 
     def _bad_pixels(self, bad_slices: np.ndarray) -> str:
         with np.errstate(over='ignore'):
             image = self.images.read(bad_slices[:1])[0].astype(self._image_dtype)
+        name = self.images.name(bad_slices[0])
         return (
-            f'{self.images.path}: slice {bad_slices[0]} has {np.isnan(image).sum()} NaN and '
-            f'{np.isinf(image).sum()} infinite pixels, and {len(bad_slices)} of {len(self)} slices '
-            'have such pixels; replace them, for example by -1024 HU (air)'
+            f'{self.images.path}: {name} has {np.isnan(image).sum()} NaN '
+            f'and {np.isinf(image).sum()} infinite pixels, and {len(bad_slices)} of {len(self)} '
+            'slices have such pixels; replace them, for example by -1024 HU (air)'
         )
 
 
@@ -271,17 +286,21 @@ def open_sets(
       config: the hyper-parameters.
       check_values: see `SegmentationSet`.
 
-    Raises InputError where a header does not fit the network, the batch size or the other set.
+    Raises InputError where a header does not fit the network, the batch size or the other set, and
+    where `slices.csv` does not give the fold.
     """
     if not os.path.isdir(data_dir):
         raise InputError(f'{data_dir}: no such folder; give the folder of the .npy files')
     network = config.network
-    options: dict[str, Any] = {
-        'apply_window': network.apply_window_function,
-        'check_values': check_values,
-    }
-    train_set = SegmentationSet(data_dir, 'train', network.tissues, **options)
-    val_set = SegmentationSet(data_dir, 'val', network.tissues, **options, disjoint_from=train_set)
+    window = network.apply_window_function
+    train, val = (
+        [open_files(data_dir, split, apply_window=window) for split in SPLITS]
+        if config.validating_fold is None
+        else open_fold(data_dir, *config.validating_fold, apply_window=window)
+    )
+    options: dict[str, Any] = {'apply_window': window, 'check_values': check_values}
+    train_set = SegmentationSet(*train, network.tissues, **options)
+    val_set = SegmentationSet(*val, network.tissues, **options, disjoint_from=train_set)
     side, val_side = train_set.image_shape[0], val_set.image_shape[0]
     if val_side != side:
         raise InputError(
@@ -319,46 +338,6 @@ def write_split(
             masks.append(mask[..., None])
 
 
-def _check_images(images: NpyRows, apply_window: bool) -> None:
-    if apply_window or images.dtype.kind not in 'u':
-        plausibility.refuse_types_without_hu(images.dtype, f'{images.path}: images')
-    _check_shape(images)
-
-
-def _check_masks(masks: NpyRows, images: NpyRows) -> None:
-    if masks.dtype.kind not in 'iu':
-        raise InputError(
-            f'{masks.path}: masks of type {masks.dtype.name}, expected integer labels; save them '
-            'as uint8'
-        )
-    _check_shape(masks)
-    if masks.shape[:3] != images.shape[:3]:
-        raise InputError(
-            f'{masks.path}: masks of shape {masks.shape} do not match {images.path} of shape '
-            f'{images.shape}; save one label per pixel'
-        )
-
-
-def _check_shape(rows: NpyRows) -> None:
-    shape = rows.shape
-    if not (len(shape) == 3 or (len(shape) == 4 and shape[3] == 1)):
-        raise InputError(
-            f'{rows.path}: an array of shape {shape}; expected [slices, side, side] or '
-            '[slices, side, side, 1]'
-        )
-    if 0 in shape:
-        raise InputError(f'{rows.path}: an array of shape {shape}; expected at least one slice')
-    if ct.slices_last(shape):
-        raise InputError(
-            f'{rows.path}: an array of shape {shape}: the last axis seems to count the slices; '
-            'save numpy.moveaxis(array, 2, 0)'
-        )
-    if shape[1] != shape[2]:
-        raise InputError(
-            f'{rows.path}: slices of {shape[1]} x {shape[2]} are not square; pad or crop them'
-        )
-
-
 def _batch_dtype(dtype: np.dtype) -> np.dtype:
     """The type of the images in a batch, for the type of those in the file."""
     if dtype.kind in 'iu':
@@ -371,6 +350,15 @@ def _digest(image: np.ndarray) -> int:
     if image.dtype != np.int16:
         image = np.rint(image.clip(INT16.min, INT16.max)).astype(np.int16)
     return zlib.crc32(image.data)
+
+
+def _remove_unknown(masks: np.ndarray) -> int:
+    """Makes background of what is not labelled, in place; returns the number of such pixels."""
+    if masks.max() < ct.NOT_LABELLED:  # costs less than comparing each pixel
+        return 0
+    is_unknown = masks == ct.NOT_LABELLED
+    masks[is_unknown] = 0
+    return int(np.count_nonzero(is_unknown))
 
 
 def _count_labels(masks: np.ndarray, num_classes: int) -> tuple[np.ndarray, np.ndarray]:

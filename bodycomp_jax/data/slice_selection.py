@@ -5,25 +5,27 @@ import csv
 import hashlib
 import math
 import os
-import re
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from bodycomp_jax import vertebrae
 from bodycomp_jax.config import DENSENET_SIDE, SliceSelectionConfig
-from bodycomp_jax.data.offset_table import (
-    contents_beside,
-    doubtful_offsets,
-    read_offset_table,
-    refuse_impossible_offsets,
-)
-from bodycomp_jax.data.plausibility import USE_ANYWAY
+from bodycomp_jax.data.dataset import SPLITS, Track
+from bodycomp_jax.data.offset_table import doubtful_offsets, refuse_impossible_offsets
+from bodycomp_jax.data.plausibility import USE_ANYWAY, VALIDATE_ON_OTHERS
 from bodycomp_jax.data.png import read_png, resized, write_png
+from bodycomp_jax.data.prepared import refuse_other_reference
+from bodycomp_jax.data.slice_selection_files import (
+    Pictures,
+    list_fold,
+    list_split,
+    pictures_in,
+)
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.runtime.files import explained
 
@@ -32,14 +34,9 @@ MAX_GREY = 255
 MIN_BRIGHTEST = 8  # grey value that any picture of a body exceeds
 MIN_WHITE = 0.1  # share of air in pictures that are inverted, and not cropped to the body
 
-# (items, their number, title) -> the same items, with progress shown
-Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
-
 
 class SliceSelectionSet:
-    """A `Dataset` of `images/<split>/000000.png ...` and `meta/<split>.csv`; row i is of image i.
-
-    Opening reads the table and lists the pictures; `validate` decodes them, once, to be read.
+    """A `Dataset` of pictures and offsets; `validate` decodes the pictures, once, to be read.
 
     Attributes:
       offsets: `[N, L]` float32, mm from each level, positive towards the head.
@@ -50,22 +47,20 @@ class SliceSelectionSet:
 
     def __init__(
         self,
-        data_dir: str | os.PathLike[str],
-        split: str,
-        levels: tuple[str, ...],
+        pictures: Pictures,
         *,
+        is_training: bool,
         cache_dir: str | os.PathLike[str],
         track: Track,
         disjoint_from: 'SliceSelectionSet | None' = None,
         near: float = math.inf,
         check_values: bool = True,
     ) -> None:
-        """Raises InputError where table and pictures do not match.
+        """Reads nothing.
 
         Args:
-          data_dir: the folder with `images` and `meta`.
-          split: 'train' or 'val'.
-          levels: the levels whose offsets are read.
+          pictures: as of `list_split`.
+          is_training: whether they must show both sides of each level.
           cache_dir: an existing folder for the temporary file that holds a large set.
           track: shows the progress of `validate`.
           disjoint_from: a set, validated first, that must have no picture in common with this.
@@ -73,14 +68,11 @@ class SliceSelectionSet:
           check_values: whether values that cannot be right are refused, and `warnings` names
             improbable ones.
         """
-        self._levels, self._split, self._near = levels, split, near
-        self._check_values = check_values
+        self._is_training, self._near, self._check_values = is_training, near, check_values
         self._cache_dir, self._track, self._disjoint_from = cache_dir, track, disjoint_from
-        table = os.path.join(data_dir, 'meta', f'{split}.csv')
-        self._folder = os.path.join(data_dir, 'images', split)
-        self._table = read_offset_table(table, levels, check_values=check_values)
-        self.offsets, self.series = self._table.offsets, self._table.series
-        self._paths = _list_pictures(self._folder, len(self.offsets), table)
+        self._folder, self._paths, self._table, self._selection = pictures
+        self._levels, self.offsets = self._table.levels, self._table.offsets
+        self.series = self._table.series
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -97,7 +89,7 @@ class SliceSelectionSet:
         of `disjoint_from`.
         """
         if self._check_values:
-            refuse_impossible_offsets(self._table, is_training=self._split == 'train')
+            refuse_impossible_offsets(self._table, self._is_training)
         began = time.perf_counter()
         self._slices = _allocate(len(self), self._cache_dir)
         self._digests: dict[bytes, int] = {}  # of each distinct picture, its first row
@@ -133,10 +125,11 @@ class SliceSelectionSet:
                 self._levels, self.offsets.min(0), self.offsets.max(0), strict=True
             )
         )
+        selection = f' ({self._selection})' if self._selection else ''
         return (
-            f'{len(self)} slices of {sizes}, resized to {DENSENET_SIDE} x {DENSENET_SIDE}, in '
-            f'{len(self.series)} series; grey values {darkest} to {brightest}; offsets from '
-            f'{ranges}; decoded in {self._seconds:.1f} s'
+            f'{len(self)} slices{selection} of {sizes}, resized to {DENSENET_SIDE} x '
+            f'{DENSENET_SIDE}, in {len(self.series)} series; grey values {darkest} to {brightest}; '
+            f'offsets from {ranges}; decoded in {self._seconds:.1f} s'
         )
 
     def warnings(self) -> list[str]:
@@ -213,7 +206,7 @@ class SliceSelectionSet:
             raise InputError(
                 f'{self._paths[self._digests[first]]}: the same picture as '
                 f'{other._paths[other._digests[first]]}; {len(shared)} of {len(self)} validation '
-                f'slices are also training slices; use other slices for validation. {USE_ANYWAY}'
+                f'slices are also training slices; {VALIDATE_ON_OTHERS}. {USE_ANYWAY}'
             )
 
 
@@ -232,19 +225,26 @@ def open_sets(
       config: the hyper-parameters.
       cache_dir, track, check_values: see `SliceSelectionSet`.
 
-    Raises InputError where tables and pictures do not match, and for less than a batch of slices.
+    Raises InputError where tables and pictures do not match, for less than a batch of slices, and
+    for offsets from another point of the vertebra than those of the network.
     """
     if not os.path.isdir(data_dir):
         raise InputError(f'{data_dir}: no such folder; give the folder of images and meta')
-    levels = config.network.levels
+    refuse_other_reference(data_dir, config.network.reference)
     options: dict[str, Any] = {
         'cache_dir': cache_dir,
         'track': track,
         'near': vertebrae.SIGMOID_RANGE * config.network.threshold,
         'check_values': check_values,
     }
-    train_set = SliceSelectionSet(data_dir, 'train', levels, **options)
-    val_set = SliceSelectionSet(data_dir, 'val', levels, **options, disjoint_from=train_set)
+    levels = config.network.levels
+    train, val = (
+        [list_split(data_dir, split, levels, check_values=check_values) for split in SPLITS]
+        if config.validating_fold is None
+        else list_fold(data_dir, *config.validating_fold, levels, check_values=check_values)
+    )
+    train_set = SliceSelectionSet(train, is_training=True, **options)
+    val_set = SliceSelectionSet(val, is_training=False, **options, disjoint_from=train_set)
     if len(train_set) < config.batch_size:
         raise InputError(
             f'{data_dir}: {len(train_set)} training slices are fewer than one batch of '
@@ -273,6 +273,26 @@ def write_split(
 
     Raises ValueError if the numbers of images, offsets and series differ.
     """
+    table = {f'ZOffset_{level}': [f'{mm:.1f}' for mm in of] for level, of in offsets.items()}
+    if series is not None:
+        table = {'series': list(series), **table}
+    write_split_table(data_dir, split, images, table)
+
+
+def write_split_table(
+    data_dir: str | os.PathLike[str],
+    split: str,
+    images: Iterable[np.ndarray],
+    table: Mapping[str, Sequence[str]],
+) -> None:
+    """Writes a split as `write_split` does, with any columns.
+
+    Args:
+      data_dir, split, images: as of `write_split`.
+      table: {column: `[N]` values}, among them `ZOffset_<level>`.
+
+    Raises ValueError if the numbers of images and values differ.
+    """
     pictures, tables = os.path.join(data_dir, 'images', split), os.path.join(data_dir, 'meta')
     os.makedirs(pictures, exist_ok=True)
     os.makedirs(tables, exist_ok=True)
@@ -280,53 +300,16 @@ def write_split(
     for image in images:
         write_png(os.path.join(pictures, f'{count:06d}.png'), image)
         count += 1
-    columns = {f'ZOffset_{level}': [f'{mm:.1f}' for mm in of] for level, of in offsets.items()}
-    if series is not None:
-        columns = {'series': list(series), **columns}
-    for name, values in columns.items():
+    for name, values in table.items():
         if len(values) != count:
             raise ValueError(f'{len(values)} values of {name} for {count} slices')
-    for name in _pictures_in(pictures):
+    for name in pictures_in(pictures):
         if int(name.removesuffix('.png')) >= count:
             os.remove(os.path.join(pictures, name))
     with open(os.path.join(tables, f'{split}.csv'), 'w', newline='') as file:
         writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-
-
-def _pictures_in(folder: str) -> set[str]:
-    """The names of the numbered pictures. Raises InputError if the folder cannot be read."""
-    try:
-        names = os.listdir(folder)
-    except OSError as error:
-        raise InputError(f'{folder}: cannot be read ({explained(error, "")})') from error
-    return {name for name in names if re.fullmatch(r'\d{6,}\.png', name, re.ASCII)}
-
-
-def _list_pictures(folder: str, count: int, table: str) -> list[str]:
-    """The paths of 000000.png and so on. Raises InputError unless there are exactly `count`."""
-    if not os.path.isdir(folder):
-        raise InputError(f'{folder}: no such folder; {contents_beside(folder)}')
-    found = _pictures_in(folder)
-    if not found:
-        raise InputError(
-            f'{folder}: no pictures named 000000.png, 000001.png and so on (the ending in small '
-            f'letters); {contents_beside(os.path.join(folder, "000000.png"))}'
-        )
-    wanted = [f'{i:06d}.png' for i in range(len(found))]
-    gap = next((name for name in wanted if name not in found), None)
-    if gap is not None:
-        raise InputError(
-            f'{folder}: {gap} is missing among {len(found)} pictures; number them 000000.png, '
-            '000001.png and so on, without gaps'
-        )
-    if len(found) != count:
-        raise InputError(
-            f'{folder}: {len(found)} pictures (NNNNNN.png, the ending in small letters), but '
-            f'{table} has {count} rows; write row i for picture i'
-        )
-    return [os.path.join(folder, name) for name in wanted]
+        writer.writerow(table)
+        writer.writerows(zip(*table.values(), strict=True))
 
 
 def _allocate(count: int, cache_dir: str | os.PathLike[str]) -> np.ndarray:

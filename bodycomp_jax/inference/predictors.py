@@ -121,7 +121,7 @@ class SliceSelector:
     It predicts by one network, or by the mean of the offsets of several.
 
     Attributes:
-      config: the options of the first network; all have its levels and its threshold.
+      config: the options of the first network; all have its levels, threshold and reference.
       variables: of each network its weights and running batch statistics, on the device.
       program: the jit-compiled function of the variables and `[B, 256, 256]` grey values.
     """
@@ -135,10 +135,10 @@ class SliceSelector:
           networks: (options, variables) of each.
           dtype: precision of the arithmetic.
 
-        Raises InputError if the networks differ in their levels or their threshold.
+        Raises InputError if the networks differ in their levels, threshold or reference.
         """
         configs = [config for config, _ in networks]
-        _refuse_differences(configs, 'levels', 'threshold')
+        _refuse_differences(configs, 'levels', 'threshold', 'reference')
         self.config = configs[0]
         self.variables = jax.device_put(tuple(variables for _, variables in networks))
         self._pickled = configs, dtype

@@ -13,7 +13,7 @@ COLOURS = {  # distinct for the colour-blind too
     'subcutaneous_fat': (240, 201, 62),
     'visceral_fat': (64, 176, 228),
 }
-MISSED = (255, 255, 255)
+MISSED, NOT_LABELLED = (255, 255, 255), (128, 128, 128)
 TINT = 0.55  # of a tissue's colour over the grey slice
 TITLES = ('slice', 'labels', 'prediction', 'prediction where it differs')
 TILE = 384  # pixels, at least; slices are enlarged by whole factors
@@ -38,7 +38,7 @@ def segmentation_figures(
     Args:
       logits: `[B, H, W, C]`, or probabilities.
       images: `[B, H, W]` HU or, without the window, grey values.
-      masks: `[B, H, W]` labels.
+      masks: `[B, H, W]` labels; what is not labelled is grey.
       tissues: names of the labels 1, 2, ...
       apply_window: whether the images are HU.
 
@@ -46,11 +46,34 @@ def segmentation_figures(
       list of B figures `[h, w, 3]` uint8.
     """
     grey = ct.window(images.astype(np.float32)) if apply_window else images
-    colours = np.array([(0, 0, 0), *(COLOURS[tissue] for tissue in tissues)], np.uint8)
+    colours = label_colours(tissues)
     return [
         _comparison(g.clip(0, 255).astype(np.uint8), mask, prediction, tissues, colours)
         for g, mask, prediction in zip(grey, masks, logits.argmax(-1), strict=True)
     ]
+
+
+def label_colours(tissues: Sequence[str]) -> np.ndarray:
+    """`[256, 3]` uint8, the colour of each label; black where there is no tissue."""
+    colours = np.zeros((1 + ct.NOT_LABELLED, 3), np.uint8)
+    colours[1 : 1 + len(tissues)] = [COLOURS[tissue] for tissue in tissues]
+    colours[ct.NOT_LABELLED] = NOT_LABELLED
+    return colours
+
+
+def tinted(plain: np.ndarray, labels: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """A grey slice with its labels in colour.
+
+    Args:
+      plain: `[H, W, 3]` grey values.
+      labels: `[H, W]` integers.
+      colours: of `label_colours`.
+
+    Returns:
+      `[H, W, 3]` uint8.
+    """
+    mixed = (1 - TINT) * plain + TINT * colours[labels]
+    return np.where((labels > 0)[..., None], mixed, plain).astype(np.uint8)
 
 
 def level_figures(
@@ -137,12 +160,12 @@ def _comparison(
     colours: np.ndarray,
 ) -> np.ndarray:
     plain = np.repeat(grey[..., None], 3, -1)
-    differs = (mask != prediction)[..., None]
+    differs = ((mask != prediction) & (mask != ct.NOT_LABELLED))[..., None]
     shown = np.where((prediction == 0)[..., None], MISSED, colours[prediction]).astype(np.uint8)
     tiles = [
         plain,
-        _tint(plain, mask, colours),
-        _tint(plain, prediction, colours),
+        tinted(plain, mask, colours),
+        tinted(plain, prediction, colours),
         np.where(differs, shown, plain // 3),
     ]
     zoom = -(-TILE // len(grey))
@@ -150,24 +173,21 @@ def _comparison(
     return _with_captions(strip, _legend(mask, prediction, tissues))
 
 
-def _tint(plain: np.ndarray, labels: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    mixed = (1 - TINT) * plain + TINT * colours[labels]
-    return np.where((labels > 0)[..., None], mixed, plain).astype(np.uint8)
-
-
 def _legend(
     mask: np.ndarray, prediction: np.ndarray, tissues: Sequence[str]
 ) -> list[tuple[tuple[int, int, int], str]]:
-    """(colour, text) of each tissue, with its Dice in this slice, and of missed tissue."""
+    """(colour, text) of each tissue, with its Dice in this slice, and of the other colours."""
+    is_labelled = mask != ct.NOT_LABELLED
     entries = []
     for label, tissue in enumerate(tissues, start=1):
-        predicted, labelled = prediction == label, mask == label
+        predicted, labelled = (prediction == label) & is_labelled, mask == label
         text = tissue.replace('_', ' ')
         if labelled.any():
             dice = 2 * (predicted & labelled).sum() / (predicted.sum() + labelled.sum())
             text += f', Dice {dice:.3f}'
         entries.append((COLOURS[tissue], text))
-    return [*entries, (MISSED, 'predicted as background')]
+    rest = [] if is_labelled.all() else [(NOT_LABELLED, 'not labelled')]
+    return [*entries, (MISSED, 'predicted as background'), *rest]
 
 
 def _with_captions(strip: np.ndarray, legend: list[tuple[tuple[int, int, int], str]]) -> np.ndarray:

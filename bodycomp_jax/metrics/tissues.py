@@ -6,18 +6,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bodycomp_jax import ct
+
 
 def tissue_areas(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Array]:
-    """Areas in pixels of each tissue in each slice.
+    """Areas in pixels of each tissue in each slice, of its labelled pixels alone.
 
     Args:
       logits: `[B, H, W, C]`, class 0 the background.
-      masks: `[B, H, W]` integer labels.
+      masks: `[B, H, W]` integer labels; `ct.NOT_LABELLED` leaves a pixel out.
 
     Returns:
       {'intersection', 'predicted', 'labelled'}: `[B, C - 1]` integers.
     """
-    prediction = logits.argmax(-1)[..., None]
+    prediction = jnp.where(masks == ct.NOT_LABELLED, 0, logits.argmax(-1))[..., None]
     tissues = jnp.arange(1, logits.shape[-1]).reshape(1, 1, 1, -1)
     predicted, labelled = prediction == tissues, masks[..., None] == tissues
     return {

@@ -7,7 +7,10 @@ import signal
 import sys
 from typing import NoReturn
 
-PROGRAMS = ('benchmark', 'convert_weights', 'demo', 'train_segmentation', 'train_slice_selection')
+PROGRAMS = (
+    'benchmark', 'convert_weights', 'demo', 'prepare_segmentation', 'prepare_slice_selection',
+    'train_segmentation', 'train_slice_selection',
+)  # fmt: skip
 
 
 def run(name: str) -> NoReturn:
@@ -37,6 +40,7 @@ def restart(name: str) -> NoReturn:
     os.execv(sys.executable, [sys.executable, '-m', __name__, name, *sys.argv[1:]])
 
 
-run_benchmark, run_convert_weights, run_demo, run_train_segmentation, run_train_slice_selection = (
-    functools.partial(run, name) for name in PROGRAMS
-)
+(
+    run_benchmark, run_convert_weights, run_demo, run_prepare_segmentation,
+    run_prepare_slice_selection, run_train_segmentation, run_train_slice_selection,
+) = (functools.partial(run, name) for name in PROGRAMS)  # fmt: skip

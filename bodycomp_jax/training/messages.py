@@ -27,7 +27,7 @@ def describe_work(spec: RunSpec, state: TrainState) -> str:
 
 def describe_progress(spec: RunSpec, progress: Progress) -> str:
     """Where the run starts or continues."""
-    done = 'starts'
+    done = f'starts with the {spec.config.preset} preset'
     if progress.history or progress.steps_done:
         done = f'continues after epoch {len(progress.history)}'
     if progress.steps_done:

@@ -6,7 +6,8 @@ import pytest
 from helpers import tiny_config, train_tiny
 
 from bodycomp_jax import load_model
-from bodycomp_jax.checkpoints.continuing import load_pretrained
+from bodycomp_jax.checkpoints.continuing import load_pretrained, settled_config
+from bodycomp_jax.config import SegmentationConfig, from_values
 from bodycomp_jax.errors import InputError
 
 
@@ -46,6 +47,18 @@ def test_a_run_continues_only_with_its_own_hyperparameters(
     with pytest.raises(InputError, match=message):
         train_tiny(data_dir, finished_run.run_dir, tiny_config(**changes))
     assert (finished_run.run_dir / 'args.json').read_text() == before
+
+
+def test_a_run_continues_with_the_defaults_that_it_was_started_with(finished_run):
+    run_dir = str(finished_run.run_dir)
+    now = from_values(SegmentationConfig, {'batch_size': 8})
+    continued = settled_config(run_dir, now, {'batch_size'})
+    for name in ('preset', *SegmentationConfig.reference):
+        assert getattr(continued, name) == getattr(finished_run.config, name)
+    assert continued.loss != now.loss
+    given = settled_config(run_dir, now, {'batch_size', 'loss'})
+    assert given.loss == now.loss
+    assert settled_config(run_dir, now, {'batch_size', 'preset'}) == now
 
 
 def test_pretrained_weights_bring_the_options_of_their_network(finished_run, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from bodycomp_jax.config import DENSENET_SIDE
-from bodycomp_jax.data.png import read_png, resized, write_png
+from bodycomp_jax.data.png import read_label_png, read_png, resized, write_png
 from bodycomp_jax.errors import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 40), np.uint8)
@@ -112,3 +112,25 @@ def test_an_error_of_the_disk_is_not_taken_for_a_corrupt_picture(path, monkeypat
         InputError, match=r'000000\.png: cannot be read \(Input/output error; the d'
     ):
         read_png(path)
+
+
+@pytest.mark.parametrize('colours', [2, 4, 16, 255])
+def test_labels_are_the_indices_of_a_palette(path, colours):
+    labels = PIXELS % np.uint8(colours)
+    image = Image.frombytes('P', labels.shape[::-1], labels.tobytes())
+    image.putpalette(bytes(range(255, 255 - colours, -1)) * 3)
+    image.save(path)
+    np.testing.assert_array_equal(read_label_png(path), labels)
+
+
+def test_labels_may_have_16_bits(path):
+    labels = PIXELS.astype(np.uint16) + 1000
+    Image.fromarray(labels).save(path)
+    np.testing.assert_array_equal(read_label_png(path), labels)
+
+
+@pytest.mark.parametrize('mode', ['1', 'RGB', 'LA'])
+def test_labels_in_colour_or_of_scaled_bits_are_refused(path, mode):
+    Image.new(mode, (8, 8)).save(path)
+    with pytest.raises(InputError, match=r'000000\.png: .* labels are numbers and not colours'):
+        read_label_png(path)

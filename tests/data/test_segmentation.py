@@ -16,6 +16,7 @@ from bodycomp_jax import ct
 from bodycomp_jax.config import SegmentationConfig, UNetConfig
 from bodycomp_jax.data import phantom
 from bodycomp_jax.data.segmentation import SegmentationSet, open_sets, write_split
+from bodycomp_jax.data.segmentation_files import open_files
 from bodycomp_jax.errors import InputError, RunError
 
 TISSUES = ct.TISSUES
@@ -71,7 +72,7 @@ def test_a_written_split_is_read_back(tmp_path):
     masks = rng.integers(0, 4, (3, 8, 8), np.uint8)
     write_split(tmp_path, 'val', zip(images, masks, strict=True))
     assert np.load(tmp_path / 'val_images.npy').shape == (3, 8, 8, 1)
-    batch = SegmentationSet(tmp_path, 'val', TISSUES).read([0, 1, 2])
+    batch = SegmentationSet(*open_files(tmp_path, 'val'), TISSUES).read([0, 1, 2])
     np.testing.assert_array_equal(batch['image'], images)
     np.testing.assert_array_equal(batch['mask'], masks)
 
@@ -152,8 +153,40 @@ def test_the_error_for_labels_out_of_range_counts_and_names_them(data_dir):
 def test_visceral_fat_in_a_thoracic_set_is_explained(data_dir):
     network = dataclasses.replace(CONFIG.network, thoracic_model=True)
     config = dataclasses.replace(CONFIG, network=network)
-    with pytest.raises(InputError, match=r'labels must be 0\.\.2; visceral fat \(3\)'):
+    with pytest.raises(
+        InputError, match=r'labels must be 0\.\.2, or 255 for none; visceral fat \(3\)'
+    ):
         open_and_validate(data_dir, config)
+
+
+def part_not_labelled(masks, dtype=np.uint8):
+    masks = masks.astype(dtype)
+    masks[:, :4] = ct.NOT_LABELLED
+    return masks
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.int16, np.uint32])
+def test_pixels_may_be_not_labelled(data_dir, dtype):
+    masks = part_not_labelled(load(data_dir, 'train_masks'), dtype)
+    masks[0] = ct.NOT_LABELLED
+    replace(data_dir, 'train_masks', masks)
+    images = load(data_dir, 'train_images')
+    images[:, :4] = 3000  # what is below counts in no median
+    replace(data_dir, 'train_images', images)
+    train_set, _ = open_sets(data_dir, CONFIG)
+    train_set.validate()
+    np.testing.assert_array_equal(train_set.read([0, 1])['mask'], masks[:2, ..., 0])
+    assert 'not labelled 58.3%; median HU muscle 4' in train_set.describe()
+    said = ' '.join(train_set.warnings())
+    assert 'no label in 1 of 6 slices, the first is slice 0' in said
+
+
+def test_minus_one_in_8_bits_is_not_255(data_dir):
+    masks = load(data_dir, 'train_masks').astype(np.int8)
+    masks[2, 0, 0] = -1
+    replace(data_dir, 'train_masks', masks)
+    with pytest.raises(InputError, match=r'slice 2 has the labels -1, .* 0\.\.3, or 255 for none'):
+        open_and_validate(data_dir)
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
@@ -262,6 +295,7 @@ IMPOSSIBLE = {
     'inverted': ({'images': lambda x: -x}, 'median muscle .* cannot be HU'),
     'uniform slices': ({'images': lambda x: x * 0}, 'each slice has a single value'),
     'no labels': ({'masks': lambda x: x * 0}, 'no pixel has a label'),
+    'nothing labelled': ({'masks': lambda x: x * 0 + ct.NOT_LABELLED}, 'no pixel has a label'),
 }
 
 
@@ -323,6 +357,15 @@ def test_what_is_improbable_is_said(phantoms, tmp_path, case):
     assert in_val == []
 
 
+def test_a_set_that_is_labelled_in_part_is_read_without_a_warning(phantoms, tmp_path):
+    def middle_alone(masks):
+        known = np.full_like(masks, ct.NOT_LABELLED)
+        known[:, 24:40] = masks[:, 24:40]
+        return known
+
+    assert warnings_of(with_changes(phantoms, tmp_path, masks=middle_alone)) == [[], []]
+
+
 @pytest.mark.parametrize(
     'change',
     [
@@ -378,7 +421,7 @@ def test_training_images_for_validation_are_refused(phantoms, tmp_path, dtype):
     images = load(phantoms, 'val_images').astype(dtype)
     images[2] = load(phantoms, 'train_images')[5]
     replace(folder, 'val_images', images)
-    message = r'val_images\.npy: slice 2 is also slice 5 of .*train_images\.npy.* 1 of 4 slices'
+    message = r'val_images\.npy: slice 2 is also slice 5 in .*train_images\.npy.* 1 of 4 slices'
     with pytest.raises(InputError, match=message):
         open_and_validate(folder)
 
@@ -468,7 +511,7 @@ def test_the_checksums_have_all_slices_in_chunks_of_8_mib_of_masks(tmp_path):
     masks = np.random.default_rng(0).integers(0, 4, (3, 2048, 2048), np.uint8)
     images = masks.astype(np.int16)
     write_split(tmp_path, 'train', zip(images, masks, strict=True))
-    dataset = SegmentationSet(tmp_path, 'train', TISSUES, check_values=False)
+    dataset = SegmentationSet(*open_files(tmp_path, 'train'), TISSUES, check_values=False)
     dataset.validate()
     for name, array in (('masks', masks), ('images', images)):
         chunks = struct.pack('<2I', zlib.crc32(array[:2]), zlib.crc32(array[2:]))

@@ -10,6 +10,7 @@ from bodycomp_jax.config import SliceSelectionConfig, from_values
 from bodycomp_jax.data import slice_selection
 from bodycomp_jax.data.png import write_png
 from bodycomp_jax.data.slice_selection import SliceSelectionSet, open_sets, write_split
+from bodycomp_jax.data.slice_selection_files import list_split
 from bodycomp_jax.errors import InputError
 
 N = {'train': 6, 'val': 4}
@@ -279,7 +280,8 @@ def test_a_written_split_is_read_back(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (3, 256, 256), np.uint8)
     offsets = {'L1': [-98, -97, -96], 'L3': np.array([-30, -29.94, -29])}
     write_split(tmp_path, 'val', iter(images), offsets, ['a', 'b', 'b'])
-    dataset = SliceSelectionSet(tmp_path, 'val', ('L3', 'L1'), cache_dir=tmp_path, track=untracked)
+    pictures = list_split(tmp_path, 'val', ('L3', 'L1'))
+    dataset = SliceSelectionSet(pictures, is_training=False, cache_dir=tmp_path, track=untracked)
     dataset.validate()
     batch = dataset.read(np.arange(3))
     np.testing.assert_array_equal(batch['image'], images)

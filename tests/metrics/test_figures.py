@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from PIL import ImageDraw
 
+from bodycomp_jax import ct
 from bodycomp_jax.metrics import figures
 
 TISSUES = ('muscle', 'subcutaneous_fat', 'visceral_fat')
@@ -67,6 +68,21 @@ def test_the_legend_names_tissues_with_their_dice(case):
         (figures.COLOURS['visceral_fat'], 'visceral fat, Dice 0.000'),
         (figures.MISSED, 'predicted as background'),
     ]
+
+
+def test_what_is_not_labelled_is_grey_and_no_difference(case):
+    prediction, mask = case
+    mask[10:21] = ct.NOT_LABELLED
+    figure = draw(prediction, mask)
+    grey = tuple(int(figures.TINT * c) for c in figures.NOT_LABELLED)
+    assert pixel(figure, 1, 10, 10) == pixel(figure, 1, 20, 20) == grey
+    assert pixel(figure, 1, 30, 30) == tuple(
+        int(figures.TINT * c) for c in figures.COLOURS['visceral_fat']
+    )
+    assert pixel(figure, 3, 10, 10) == pixel(figure, 3, 20, 20) == (0, 0, 0)
+    legend = figures._legend(mask, prediction, TISSUES)
+    assert legend[0][1] == 'muscle'  # no labelled pixel, no Dice
+    assert legend[-1] == (figures.NOT_LABELLED, 'not labelled')
 
 
 def test_curves_show_the_true_and_the_predicted_level():

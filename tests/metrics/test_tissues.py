@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bodycomp_jax import ct
 from bodycomp_jax.metrics.tissues import summarize_tissues, tissue_areas
 
 TISSUES = ('muscle', 'subcutaneous_fat', 'visceral_fat')
@@ -47,3 +48,11 @@ def test_a_tissue_that_does_not_occur_has_no_metrics(case):
     found = summarize_tissues(areas_of(*case), tissues=TISSUES)
     for name in ('dice', 'slice_dice', 'area_error_percent'):
         assert np.isnan(found[f'{name}_visceral_fat'])
+
+
+def test_pixels_that_are_not_labelled_count_in_no_area(case):
+    prediction, mask = case
+    cut = areas_of(prediction[:, :, 1:], mask[:, :, 1:])
+    mask[:, :, 0] = ct.NOT_LABELLED
+    assert prediction[:, :, 0].any()
+    jax.tree.map(np.testing.assert_array_equal, areas_of(prediction, mask), cut)

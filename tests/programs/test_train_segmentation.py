@@ -99,7 +99,7 @@ WRONG = {
             for kind in ('images', 'masks')
         ],
         [],
-        'slice 0 is also slice 0 of',
+        'slice 0 is also slice 0 in',
     ),
     'empty': (changed('train_images', lambda a: a[:0]), [], 'expected at least one slice'),
     'few slices': (None, ['-b', '24'], 'fewer than one batch of 24; use -b 21'),
@@ -163,6 +163,30 @@ def test_training_and_validation_images_may_have_different_types(trainer, data_d
     changed('val_images', lambda a: a.astype(np.float32))(own)
     code, _, errors = trainer(own, tmp_path, *TINY, '-e', 1)
     assert code == 0, errors
+
+
+def test_a_run_keeps_its_fold(trainer, data_dir, tmp_path):
+    own = tmp_path / 'data'
+    shutil.copytree(data_dir, own)
+    rows = [f'{split},{i},p{i // 2}' for split, n in (('train', 21), ('val', 5)) for i in range(n)]
+    (own / 'slices.csv').write_text('\n'.join(['split,row,patient', *rows]))
+    for epochs, done in (('1', 'starts'), ('2', 'continues')):
+        fold = ['--folds', '4', '--fold', '2', '-e', epochs]
+        code, printed, errors = trainer(own, tmp_path, *TINY, *fold)
+        assert code == 0, errors
+        assert re.search(r'train +\d+ slices \(all but fold 2 of 4 by patient\)', printed)
+        assert f'run {done}' in printed
+    for other, wanted in (
+        (['--folds', '4', '--fold', '1'], 'with --fold=2, not --fold=1'),
+        (['--folds', '5', '--fold', '2'], 'with --folds=4, not --folds=5'),
+        ([], 'with --folds=4, not no --folds'),
+    ):
+        code, _, errors = trainer(own, tmp_path, *TINY, *other, '-e', '3')
+        assert (code, wanted in errors) == (2, True), errors
+    rows[0] = 'train,0,p9'
+    (own / 'slices.csv').write_text('\n'.join(['split,row,patient', *rows]))
+    code, _, errors = trainer(own, tmp_path, *TINY, '--folds', '4', '--fold', '2', '-e', '3')
+    assert (code, 'was started on other' in errors) == (2, True), errors
 
 
 def test_values_that_are_not_checked_are_trained_on(trainer, data_dir, tmp_path):

@@ -95,7 +95,7 @@ def test_help_shows_every_flag_with_its_default(capsys):
     for field in fields:
         switch = '[no]' if field.type is bool else ''
         assert f'--{switch}{field.name}' in printed
-    assert '(default: step)' in printed
+    assert '(default: cosine)' in printed
     assert '-b, --batch_size N' in printed
 
 

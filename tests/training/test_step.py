@@ -7,6 +7,7 @@ import optax
 import pytest
 from helpers import SIDE, tiny_config
 
+from bodycomp_jax import ct
 from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.training import data_parallel
 from bodycomp_jax.training.state import initial_state
@@ -144,3 +145,14 @@ def test_a_step_whose_loss_is_not_finite_is_skipped_on_every_device(batch):
     assert after.step == 1
     jax.tree.map(np.testing.assert_array_equal, after.replace(step=state.step), state)
     assert not any(leaf.any() for leaf in jax.tree.leaves(result['loss']))
+
+
+def test_slices_without_a_labelled_pixel_change_the_batch_statistics_alone(batch):
+    devices = jax.local_devices()[:1]
+    state = start(sgd_task(), devices)
+    unknown = {**batch, 'mask': np.full_like(batch['mask'], ct.NOT_LABELLED)}
+    after, result = train_program(sgd_task(), devices)(state, unknown)
+    assert (result['skipped'], result['loss']['pixels']) == (0, 0)
+    jax.tree.map(np.testing.assert_array_equal, after.params, state.params)
+    changed = jax.tree.map(lambda a, b: bool((a != b).any()), after.batch_stats, state.batch_stats)
+    assert all(jax.tree.leaves(changed))

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from bodycomp_jax.config import SegmentationConfig, SliceSelectionConfig, TrainerConfig
+
 Row = dict[str, Any]
 
 WINDOW = 10  # epochs that are judged
@@ -15,16 +17,16 @@ DICE_GAP = 0.3  # between training and validation, in the mean over the tissues
 ERROR_RATIO = 3.0  # of the error in validation to that in training
 
 
-def segmentation_advice(history: Sequence[Row], tissues: Sequence[str]) -> dict[str, str]:
+def segmentation_advice(history: Sequence[Row], config: SegmentationConfig) -> dict[str, str]:
     """{what: a sentence with what to try} about the last `WINDOW` epochs.
 
     Args:
       history: the row of each epoch, with the soft Dice loss and 'dice_<tissue>'.
-      tissues: that are labelled.
+      config: of the training; what it already has is not advised.
     """
     if len(history) < WINDOW:
         return {}
-    recent = history[-WINDOW:]
+    recent, tissues = history[-WINDOW:], config.network.tissues
     dice = {t: [row.get(f'dice_{t}', math.nan) for row in recent] for t in tissues}
     missed = [t for t in tissues if all(value < MISSED for value in dice[t])]
     poor = [t for t in tissues if t not in missed and max(dice[t]) < POOR]
@@ -32,22 +34,20 @@ def segmentation_advice(history: Sequence[Row], tissues: Sequence[str]) -> dict[
     if missed:
         advice['missed'] = (
             f'no pixel of {_names(missed)} is found in {WINDOW} epochs; look at its labels, then '
-            'try --loss=dice_ce, or another --learning_rate'
+            f'try {_other_loss(config)}another --learning_rate or another --seed'
         )
     if poor and _is_plateau([row['train_loss'] for row in recent]):
         advice['plateau'] = (
             f'the loss has stopped falling, with a Dice below {POOR} for {_names(poor)}; try '
-            '--loss=dice_ce, another --learning_rate or another --seed'
+            f'{_other_loss(config)}another --learning_rate or another --seed'
         )
     gap = [row['val_loss'] - row['train_loss'] for row in recent]
     if np.median(gap) > DICE_GAP * len(tissues):
-        advice['overfit'] = (
-            'validation is far behind training; try --augmentation=strong, or more training data'
-        )
+        advice['overfit'] = _of_overfitting(config, 'slices of more patients')
     return advice
 
 
-def slice_selection_advice(history: Sequence[Row]) -> dict[str, str]:
+def slice_selection_advice(history: Sequence[Row], config: SliceSelectionConfig) -> dict[str, str]:
     """{what: a sentence with what to try} about the last `WINDOW` epochs."""
     if len(history) < WINDOW:
         return {}
@@ -56,9 +56,17 @@ def slice_selection_advice(history: Sequence[Row]) -> dict[str, str]:
     )
     if not np.median(val) > ERROR_RATIO * np.median(train):
         return {}
-    return {
-        'overfit': 'validation is far behind training; try --augmentation=strong, or more series'
-    }
+    return {'overfit': _of_overfitting(config, 'more series')}
+
+
+def _other_loss(config: SegmentationConfig) -> str:
+    return '' if config.loss == 'dice_ce' else '--loss=dice_ce, '
+
+
+def _of_overfitting(config: TrainerConfig, more: str) -> str:
+    is_strong = config.augmentation.augmentation == 'strong'
+    augmentation = '' if is_strong else '--augmentation=strong or '
+    return f'validation is far behind training; try {augmentation}{more}'
 
 
 def _is_plateau(losses: Sequence[float]) -> bool:

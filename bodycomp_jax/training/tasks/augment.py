@@ -12,21 +12,20 @@ import jax
 import jax.numpy as jnp
 
 from bodycomp_jax import ct
-from bodycomp_jax.config import Strengths
+from bodycomp_jax.config import AugmentationConfig, Strengths
 
 Example = dict[str, Any]
 
-PROBABILITY = 0.5  # with which a transform of the grey values changes a slice
 FIRST_KEY = 1000  # beyond the numbers that `_source` draws from the same key
 
 
 def augmentation(
-    strengths: Strengths, *, grey: bool, black_outside: bool = False
+    config: AugmentationConfig, *, grey: bool, black_outside: bool = False
 ) -> Callable[[jax.Array, Example], Example]:
     """All transforms with a strength, one after the other.
 
     Args:
-      strengths: of each transform.
+      config: how strong each transform is, and how probable.
       grey: the images are grey values in 0..255, not HU.
       black_outside: what a move uncovers is 0, not the nearest pixel of the edge.
 
@@ -35,6 +34,7 @@ def augmentation(
       integers if it has labels, and more. It returns the example with 'image' float32 and 'mask'
       in its own dtype; without strengths, the example as it is.
     """
+    strengths = config.strengths
     moves = strengths._replace(**dict.fromkeys(_names(TRANSFORMS), 0.0)) != Strengths()
     transforms = [
         (FIRST_KEY + i, functools.partial(transform, limit=getattr(strengths, transform.__name__)))
@@ -50,7 +50,9 @@ def augmentation(
         image = example['image'].astype(jnp.float32)
         image = ct.unwindow(image) if grey else image
         for number, transform in transforms:
-            image = _sometimes(transform, jax.random.fold_in(key, number), image)
+            of_chance, of_transform = jax.random.split(jax.random.fold_in(key, number))
+            chosen = jax.random.bernoulli(of_chance, config.augmentation_probability)
+            image = jnp.where(chosen, transform(of_transform, image), image)
         return {**example, 'image': ct.window(image) if grey else image}
 
     return augmented
@@ -80,18 +82,20 @@ def move(key: jax.Array, example: Example, strengths: Strengths, *, black_outsid
 
 
 def blur(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
-    """A Gaussian blur with a standard deviation of up to `limit` pixels."""
-    sd = jax.random.uniform(key, minval=0.01, maxval=limit)
+    """A Gaussian blur with a standard deviation of up to `limit` of the height."""
+    largest = limit * len(image)  # pixels
+    sd = largest * jax.random.uniform(key, minval=0.01)
     return _along_both_axes(
         image,
-        math.ceil(3 * limit),
+        math.ceil(3 * largest),
         lambda centre, x: jax.scipy.special.ndtr((x - centre) * (1 / sd)),
     )
 
 
 def low_resolution(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
-    """Means over pixels up to 1 + `limit` times as wide, interpolated linearly in between."""
-    per_pixel = 1 / jax.random.uniform(key, minval=1.0, maxval=1.0 + limit)
+    """Means over pixels as wide as up to `limit` of the height, interpolated linearly between."""
+    widest = max(1.0, limit * len(image))  # in pixels
+    per_pixel = 1 / jax.random.uniform(key, minval=1.0, maxval=widest)
 
     def reached(centre, x):
         position = centre * per_pixel - 0.5  # counted in wide pixels
@@ -99,7 +103,7 @@ def low_resolution(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
         of_first, of_second = ((x * per_pixel - n).clip(0, 1) for n in (first, first + 1))
         return of_first + (position - first) * (of_second - of_first)
 
-    return _along_both_axes(image, math.ceil(1.5 * (1 + limit)), reached)
+    return _along_both_axes(image, math.ceil(1.5 * widest), reached)
 
 
 def noise(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
@@ -132,12 +136,6 @@ TRANSFORMS = (blur, low_resolution, noise, hu_gain, hu_offset, gamma)  # of the 
 
 def _names(functions):
     return [function.__name__ for function in functions]
-
-
-def _sometimes(transform: Callable, key: jax.Array, image: jax.Array) -> jax.Array:
-    of_chance, of_transform = jax.random.split(key)
-    chosen = jax.random.bernoulli(of_chance, PROBABILITY)
-    return jnp.where(chosen, transform(of_transform, image), image)
 
 
 def _plus_minus(key: jax.Array) -> jax.Array:

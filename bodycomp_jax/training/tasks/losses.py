@@ -3,15 +3,17 @@
 import jax
 import jax.numpy as jnp
 
+from bodycomp_jax import ct
+
 SMOOTH = 1.0  # pixels; keeps the Dice of a tissue that does not occur defined
 
 
 def segmentation_sums(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Array]:
-    """The terms of Dice and cross-entropy, summed over all pixels of the batch.
+    """The terms of Dice and cross-entropy, summed over all labelled pixels of the batch.
 
     Args:
       logits: `[B, H, W, C]` float32, class 0 the background.
-      masks: `[B, H, W]` integer labels.
+      masks: `[B, H, W]` integer labels; `ct.NOT_LABELLED` leaves a pixel out.
 
     Returns:
       {'intersection', 'probability', 'label': `[C - 1]`, an entry per tissue;
@@ -19,8 +21,10 @@ def segmentation_sums(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Arra
     """
     C = logits.shape[-1]
     log_p = jax.nn.log_softmax(logits)
-    p = jnp.exp(log_p)
-    is_label = [masks.astype(jnp.int32) == c for c in range(C)]
+    masks = masks.astype(jnp.int32)
+    is_label = [masks == c for c in range(C)]
+    is_labelled = masks != ct.NOT_LABELLED
+    p = jnp.where(is_labelled[..., None], jnp.exp(log_p), 0)
 
     def total(x):  # row by row, then slice by slice: sums of many numbers keep their precision
         return x.sum(2).sum(1).sum(0)
@@ -35,7 +39,7 @@ def segmentation_sums(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Arra
         'cross_entropy': -sum(
             total(jnp.where(is_label[c], log_p[..., c], 0)) for c in range(C)
         ),
-        'pixels': total(jnp.ones(masks.shape)),
+        'pixels': total(is_labelled.astype(jnp.float32)),
     }  # fmt: skip
 
 
@@ -49,8 +53,11 @@ def dice_loss(sums: dict[str, jax.Array]) -> jax.Array:
 
 
 def dice_ce_loss(sums: dict[str, jax.Array]) -> jax.Array:
-    """`dice_loss` plus the mean cross-entropy over pixels, after Isensee et al. 2021 (nnU-Net)."""
-    return dice_loss(sums) + sums['cross_entropy'] / sums['pixels']
+    """`dice_loss` plus the mean cross-entropy over pixels, after Isensee et al. 2021 (nnU-Net).
+
+    A batch without a labelled pixel has no cross-entropy.
+    """
+    return dice_loss(sums) + sums['cross_entropy'] / jnp.maximum(sums['pixels'], 1)
 
 
 def offset_sums(logits: jax.Array, offsets: jax.Array, threshold: float) -> dict[str, jax.Array]:

@@ -38,16 +38,14 @@ def segmentation_task(
             axis_name=data_parallel.AXIS,
         ),
         preprocess=functools.partial(preprocess, network),
-        augment=augment.augmentation(
-            config.augmentation.strengths, grey=not network.apply_window_function
-        ),
+        augment=augment.augmentation(config.augmentation, grey=not network.apply_window_function),
         optimizer=optim.adam(learning_rate_fn),
         learning_rate_fn=learning_rate_fn,
         loss_sums=lambda logits, batch: losses.segmentation_sums(logits, batch['mask']),
         loss=LOSSES[config.loss],
         example_metrics=lambda logits, batch: tissue_areas(logits, batch['mask']),
         summarize=functools.partial(summarize_tissues, tissues=network.tissues),
-        advice=functools.partial(segmentation_advice, tissues=network.tissues),
+        advice=functools.partial(segmentation_advice, config=config),
         summary_metrics={
             f'dice_{tissue}': SummaryMetric(f'Dice {tissue.replace("_", " ")}', '{:.3f}')
             for tissue in network.tissues

@@ -47,7 +47,7 @@ def slice_selection_task(
     return Task(
         model=model.clone(initializer=getattr(jax.nn.initializers, config.initializer)()),
         preprocess=functools.partial(preprocess, network),
-        augment=augment.augmentation(config.augmentation.strengths, grey=True, black_outside=True),
+        augment=augment.augmentation(config.augmentation, grey=True, black_outside=True),
         optimizer=optim.adam(learning_rate_fn),
         learning_rate_fn=learning_rate_fn,
         loss_sums=lambda logits, batch: losses.offset_sums(
@@ -56,7 +56,7 @@ def slice_selection_task(
         loss=losses.mean_absolute_error,
         example_metrics=lambda logits, batch: {'offset': network.threshold * logits},
         summarize=lambda examples: summarize_levels(examples['offset'], **truth),
-        advice=slice_selection_advice,
+        advice=functools.partial(slice_selection_advice, config=config),
         summary_metrics={
             f'{name}_mm_{level}': SummaryMetric(f'{level} {label} error', '{:.1f} mm')
             for level in network.levels

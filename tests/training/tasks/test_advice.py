@@ -1,10 +1,14 @@
+import functools
 import types
 
 import pytest
 
+from bodycomp_jax.config import SegmentationConfig, SliceSelectionConfig, from_values
 from bodycomp_jax.ct import TISSUES
 from bodycomp_jax.training import messages
 from bodycomp_jax.training.tasks.advice import segmentation_advice, slice_selection_advice
+
+LEVELS = SliceSelectionConfig()
 
 
 def rows(epochs, *, dice=(0.9, 0.9, 0.9), loss=lambda i: -2.5 - 0.02 * i, gap=0.1):
@@ -29,21 +33,32 @@ def rows(epochs, *, dice=(0.9, 0.9, 0.9), loss=lambda i: -2.5 - 0.02 * i, gap=0.
     ],
 )
 def test_advice_on_a_segmentation(history, expected):
-    advice = segmentation_advice(history, TISSUES)
+    advice = segmentation_advice(history, SegmentationConfig())
     assert advice.keys() == expected.keys()
     assert all(text in advice[what] for what, text in expected.items())
 
 
 def test_advice_on_a_slice_selection():
     losses = [{'train_loss': 0.02, 'val_loss': 0.05}] * 10
-    assert slice_selection_advice(losses) == {}
+    assert slice_selection_advice(losses, LEVELS) == {}
     worse = [{'train_loss': 0.02, 'val_loss': 0.07}] * 10
-    assert slice_selection_advice(worse[1:]) == {}
-    assert slice_selection_advice(worse).keys() == {'overfit'}
+    assert slice_selection_advice(worse[1:], LEVELS) == {}
+    assert slice_selection_advice(worse, LEVELS).keys() == {'overfit'}
 
 
 def test_advice_is_given_once():
-    spec = types.SimpleNamespace(task=types.SimpleNamespace(advice=slice_selection_advice))
+    spec = types.SimpleNamespace(
+        task=types.SimpleNamespace(advice=functools.partial(slice_selection_advice, config=LEVELS))
+    )
     history = [{'train_loss': 0.02, 'val_loss': 0.07}] * 12
     given = [messages.describe_advice(spec, history[:n]) for n in range(1, 13)]
     assert [len(lines) for lines in given] == [0] * 9 + [1, 0, 0]
+
+
+def test_what_a_training_already_has_is_not_advised():
+    stuck = rows(10, dice=(0.62, 0.9, 0.9), loss=lambda i: -2.2, gap=1.2)
+    reference = from_values(SegmentationConfig, SegmentationConfig.reference)
+    for config, is_advised in ((reference, True), (SegmentationConfig(), False)):
+        advice = segmentation_advice(stuck, config)
+        assert ('--loss=dice_ce' in advice['plateau']) == is_advised
+        assert ('--augmentation=strong' in advice['overfit']) == is_advised

@@ -7,7 +7,7 @@ import pytest
 import scipy.ndimage
 
 from bodycomp_jax import ct
-from bodycomp_jax.config import LIGHT, STRONG, STRONG_ON_LEVELS, Strengths
+from bodycomp_jax.config import LIGHT, STRONG, AugmentationConfig, Strengths
 from bodycomp_jax.data import phantom
 from bodycomp_jax.training.tasks import augment
 
@@ -37,9 +37,13 @@ def with_each_key(transform, image, limit):
     return jax.vmap(lambda key: transform(key, image, limit))(KEYS)
 
 
-def augmented(strengths, example, *, grey=False):
+def config_of(strengths, **options):
+    return AugmentationConfig(**strengths._asdict(), **options)
+
+
+def augmented(strengths, example, *, grey=False, **options):
     """The example, augmented with each key of `KEYS`."""
-    transform = augment.augmentation(strengths, grey=grey)
+    transform = augment.augmentation(config_of(strengths, **options), grey=grey)
     return jax.device_get(jax.jit(jax.vmap(lambda key: transform(key, example)))(KEYS))
 
 
@@ -90,6 +94,15 @@ def test_no_label_appears_that_was_not_there(example, name, request):
     only_two = {**example, 'mask': jnp.where(example['mask'] == 3, 3, 0).astype(jnp.uint8)}
     for key in KEYS[:8]:
         assert set(np.unique(move(key, only_two, STRONG)['mask'])) <= {0, 3}
+
+
+def test_what_a_move_uncovers_is_labelled_as_the_edge(example):
+    known_inside = example['mask'].at[:1].set(ct.NOT_LABELLED)
+    aside = Strengths(shift=0.5)
+    for key in KEYS[:8]:
+        y, _ = augment._source(key, SIDE, SIDE, aside)
+        mask = np.asarray(move(key, {**example, 'mask': known_inside}, aside)['mask'])
+        np.testing.assert_array_equal(mask == ct.NOT_LABELLED, np.asarray(y.round() <= 0))
 
 
 def test_areas_keep_their_size(example, moved):
@@ -155,21 +168,24 @@ def test_outside_the_edge_repeats():
 
 def test_outside_is_black_where_slices_are_grey():
     example = {'image': jnp.full((32, 32), 200, jnp.uint8)}
-    transform = augment.augmentation(LIGHT, grey=True, black_outside=True)
+    transform = augment.augmentation(config_of(LIGHT), grey=True, black_outside=True)
     image = jax.jit(jax.vmap(lambda key: transform(key, example)['image']))(KEYS[:8])
     assert image.min() == 0
     np.testing.assert_allclose(np.median(image), 200, rtol=1e-6)
 
 
 def test_without_strengths_nothing_changes(example):
-    same = augment.augmentation(Strengths(), grey=False)(KEYS[0], example)
+    same = augment.augmentation(config_of(Strengths()), grey=False)(KEYS[0], example)
     assert same is example
+
+
+WIDE = STRONG._replace(blur=0.02, low_resolution=0.03)  # more than a pixel of these slices
 
 
 @pytest.mark.parametrize('transform', augment.TRANSFORMS)
 def test_half_of_the_slices_have_their_grey_values_changed(example, transform):
     name = transform.__name__
-    changed = augmented(Strengths(**{name: getattr(STRONG, name)}), example)
+    changed = augmented(Strengths(**{name: getattr(WIDE, name)}), example)
     np.testing.assert_array_equal(changed['mask'], np.stack([example['mask']] * len(KEYS)))
     is_changed = (changed['image'] != np.asarray(example['image'])).any((1, 2))
     assert 0.3 < is_changed.mean() < 0.7
@@ -177,12 +193,13 @@ def test_half_of_the_slices_have_their_grey_values_changed(example, transform):
 
 @pytest.mark.parametrize('transform', [augment.blur, augment.low_resolution])
 def test_weights_are_those_of_a_mean(transform):
-    even = np.full((24, 30), -900, np.float32)
+    H = 24
+    even = np.full((H, 30), -900, np.float32)
     ramp = np.broadcast_to(10 * np.arange(30, dtype=np.float32), (24, 30))
     spot = np.zeros((24, 30), np.float32)
     spot[11, 14] = 1000
     images = np.stack([even, ramp, spot])
-    even, ramps, spots = (with_each_key(transform, image, 2.0) for image in images)
+    even, ramps, spots = (with_each_key(transform, image, 3.0 / H) for image in images)
     np.testing.assert_allclose(even, -900, rtol=1e-5)
     inside = slice(8, -8)
     np.testing.assert_allclose(
@@ -196,12 +213,12 @@ def test_weights_are_those_of_a_mean(transform):
 
 def test_a_blur_is_that_of_scipy(example):
     key = KEYS[2]
-    sd = float(jax.random.uniform(key, minval=0.01, maxval=3.0))
+    sd = 3 * float(jax.random.uniform(key, minval=0.01))
     assert sd > 1
     image = np.asarray(example['image'], np.float32)
     of_pixels = np.sqrt(sd**2 + 1 / 12)  # a pixel is the mean over its width
     expected = scipy.ndimage.gaussian_filter(image, of_pixels, mode='nearest', truncate=6)
-    np.testing.assert_allclose(augment.blur(key, image, 3.0), expected, atol=2)
+    np.testing.assert_allclose(augment.blur(key, image, 3 / SIDE), expected, atol=2)
 
 
 def test_wide_pixels_are_means_of_pixels(example, monkeypatch):
@@ -212,7 +229,7 @@ def test_wide_pixels_are_means_of_pixels(example, monkeypatch):
     expected = scipy.ndimage.map_coordinates(
         means, np.meshgrid(where, where, indexing='ij'), order=1, mode='nearest'
     )
-    found = augment.low_resolution(KEYS[0], image, 1.0)
+    found = augment.low_resolution(KEYS[0], image, 2 / SIDE)
     np.testing.assert_allclose(found[2:-2, 2:-2], expected[2:-2, 2:-2], atol=0.1)
 
 
@@ -241,6 +258,29 @@ def test_gamma_bends_the_window_and_nothing_else():
     np.testing.assert_allclose([at_40.min(), at_40.max()], middle, atol=4)
 
 
+def test_a_blur_is_as_wide_at_any_resolution():
+    def remaining_amplitude(H):
+        x = 2 * np.pi * (np.arange(H) + 0.5) / H
+        waves = jnp.asarray(1000 * np.sin(6 * x)[:, None] * np.cos(5 * x)[None, :], jnp.float32)
+        return float(augment.blur(KEYS[3], waves, 0.05).std() / waves.std())
+
+    assert remaining_amplitude(64) == pytest.approx(remaining_amplitude(256), rel=0.1)
+    assert remaining_amplitude(64) < 0.9
+
+
+def test_pixels_that_are_wide_already_stay(example):
+    image = np.asarray(example['image'], np.float32)
+    for limit in (0.5 / SIDE, 1 / SIDE):
+        np.testing.assert_allclose(augment.low_resolution(KEYS[0], image, limit), image, atol=1e-3)
+
+
+@pytest.mark.parametrize('probability', [0.0, 1.0])
+def test_the_probability_is_that_of_a_change(example, probability):
+    changed = augmented(Strengths(noise=25.0), example, augmentation_probability=probability)
+    is_changed = (changed['image'] != np.asarray(example['image'])).any((1, 2))
+    assert is_changed.mean() == probability
+
+
 def test_grey_values_change_as_their_hu_do(example):
     strengths = Strengths(hu_gain=0.15, hu_offset=25.0)
     within = {'image': example['image'].clip(-150, 230)}
@@ -249,8 +289,3 @@ def test_grey_values_change_as_their_hu_do(example):
     np.testing.assert_allclose(of_grey, ct.window(of_hu), atol=0.01)
     assert of_grey.min() == 0
     assert of_grey.max() <= 255
-
-
-def test_slice_selection_keeps_the_side_of_the_liver():
-    assert STRONG.flip == 0.5
-    assert STRONG_ON_LEVELS.flip == 0

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bodycomp_jax import ct
 from bodycomp_jax.training.tasks import losses
 
 
@@ -68,3 +69,28 @@ def test_the_loss_of_offsets_by_hand():
     sums = losses.offset_sums(jnp.array([[0.0, 2.0]]), jnp.array([[0.0, 10.0]]), 10.0)
     expected = (0 + 1 / (1 + np.exp(-2)) - 1 / (1 + np.exp(-1))) / 2
     assert losses.mean_absolute_error(sums) == pytest.approx(expected, rel=1e-5)
+
+
+def loss_and_gradient(loss, logits, mask):
+    value, gradient = jax.value_and_grad(lambda x: loss(sums_of(x, mask)))(jnp.asarray(logits))
+    return float(value), np.asarray(gradient)
+
+
+@pytest.mark.parametrize('loss', [losses.dice_loss, losses.dice_ce_loss])
+def test_pixels_that_are_not_labelled_do_not_exist_for_the_loss(case, loss):
+    logits, mask = case
+    cut_value, cut_gradient = loss_and_gradient(loss, logits[:, :, 2:], mask[:, :, 2:])
+    mask[:, :, :2] = ct.NOT_LABELLED
+    value, gradient = loss_and_gradient(loss, logits, mask)
+    assert value == pytest.approx(cut_value, rel=1e-6)
+    np.testing.assert_allclose(gradient[:, :, 2:], cut_gradient, rtol=1e-5)
+    assert not gradient[:, :, :2].any()
+    logits[:, :, :2] += 5
+    assert loss_and_gradient(loss, logits, mask)[0] == value
+
+
+def test_a_batch_without_a_labelled_pixel_changes_nothing(case):
+    logits, mask = case
+    value, gradient = loss_and_gradient(losses.dice_ce_loss, logits, mask * 0 + ct.NOT_LABELLED)
+    assert np.isfinite(value)
+    assert not gradient.any()

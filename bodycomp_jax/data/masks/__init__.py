@@ -1,0 +1,1 @@
+"""Masks of tissues and of vertebrae, on the pixels of their images; formats by nibabel, pydicom."""

@@ -1,0 +1,87 @@
+"""The labels of the slices of an image, from a mask of any kind."""
+
+import os
+from typing import Protocol
+
+import numpy as np
+
+from bodycomp_jax.data.masks.dicom_seg import open_segmentation
+from bodycomp_jax.data.masks.label_images import LabelImages, is_label_image_name
+from bodycomp_jax.data.masks.labels import LabelMap, Names
+from bodycomp_jax.data.masks.nifti import open_class_files, open_nifti
+from bodycomp_jax.data.masks.planes import LabelPlanes, PlanesMask
+from bodycomp_jax.data.scans import Series
+from bodycomp_jax.data.scans.nifti import is_nifti_name
+from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime.files import explained
+
+KINDS = (
+    'a NIfTI file, a folder with one for each class, a DICOM SEG file, or PNG, .npy or TAG files'
+)
+
+
+class Mask(Protocol):
+    """The labels of the slices of a series."""
+
+    def labels(self, i: int) -> np.ndarray:
+        """The labels of slice i on its own pixels: `[rows, columns]` uint8.
+
+        0 background, 1 muscle, 2 subcutaneous fat, 3 visceral fat, 255 not labelled; regions
+        instead of tissues until `LabelMap.tissues` is applied. Raises InputError.
+        """
+
+
+def open_mask(
+    path: str | os.PathLike[str],
+    series: Series,
+    label_map: LabelMap,
+    *,
+    names: Names | None = None,
+    resample: bool = False,
+) -> Mask:
+    """The labels in a mask, on the pixels of an image.
+
+    The labels are read slice by slice, when asked for.
+
+    Args:
+      path: a NIfTI file, or a folder with one for each class; a DICOM segmentation, or a folder
+        with nothing else; a label image (PNG, .npy or TAG), or a folder of them.
+      series: the image.
+      label_map: what the values of the mask mean.
+      names: the names of its values, if they are known from elsewhere.
+      resample: whether a mask on another grid is taken too; each pixel gets the nearest label.
+
+    Raises InputError for other files and for another grid; UnexplainedLabelError, here or where the
+    labels of a slice are read, for a value that nothing explains.
+    """
+    path, names = os.fspath(path), names or {}
+    images = [each for each in _files(path) if is_label_image_name(each)]
+    if images:
+        return LabelImages(images, series, label_map, names)
+    return PlanesMask(open_planes(path, label_map, names), series, resample=resample)
+
+
+def open_planes(path: str, label_map: LabelMap, names: Names) -> LabelPlanes:
+    """The labels in a mask that has positions. Errors as `open_mask`."""
+    if is_nifti_name(path) and not os.path.isdir(path):
+        return open_nifti(path, label_map, names)
+    files = _files(path)
+    classes = [each for each in files if is_nifti_name(each)]
+    if classes:
+        return open_class_files(path, classes, label_map)
+    if len(files) != 1:
+        raise InputError(f'{path}: {len(files)} files, expected {KINDS}')
+    return open_segmentation(files[0], label_map, names)
+
+
+def _files(path: str) -> list[str]:
+    """The file itself, or the files in a folder."""
+    if not os.path.lexists(path):
+        raise InputError(f'{path}: no such file or folder; check the path of the mask')
+    if not os.path.isdir(path):
+        return [path]
+    try:
+        names = sorted(name for name in os.listdir(path) if not name.startswith('.'))
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({explained(error, "")})') from error
+    return [each for each in (os.path.join(path, name) for name in names) if os.path.isfile(each)]

@@ -1,0 +1,84 @@
+"""Where the vertebral levels of a case are."""
+
+import itertools
+import math
+import os
+from collections.abc import Sequence
+
+from bodycomp_jax.data.masks.vertebrae import level_map, read_vertebrae
+from bodycomp_jax.data.scans import Series
+from bodycomp_jax.errors import InputError
+from bodycomp_jax.preparation.cases import Case
+from bodycomp_jax.preparation.options import PreparationConfig
+from bodycomp_jax.vertebrae import from_head
+
+MAX_MM = 1e5  # of a position; scanners count from somewhere near the patient
+
+
+def level_positions(case: Case, series: Series, config: PreparationConfig) -> dict[str, float]:
+    """The z of each level in mm: from the columns of the table, else from the vertebra mask.
+
+    Raises InputError where a level has no position, or a lower level is above a higher one.
+    """
+    given = {level: _from_table(case, series, level) for level in config.levels}
+    missing = [level for level, mm in given.items() if mm is None]
+    found = _from_mask(case, series, missing, config) if missing else {}
+    positions = {level: found[level] if mm is None else mm for level, mm in given.items()}
+    ordered = from_head(positions)
+    for upper, lower in itertools.pairwise(ordered):
+        if positions[lower] >= positions[upper]:
+            raise InputError(
+                f'{case.image}: {lower} at {positions[lower]:.1f} mm is not below {upper} at '
+                f'{positions[upper]:.1f} mm; z grows towards the head'
+            )
+    return positions
+
+
+def _from_table(case: Case, series: Series, level: str) -> float | None:
+    """mm; None if the table says nothing of the level."""
+    if text := case.levels.get(level, ''):
+        return _number(level, text)
+    for suffix, of_slice in (('file', 'path'), ('sop_instance_uid', 'sop_instance_uid')):
+        column = f'{level}_{suffix}'
+        if text := case.levels.get(column, ''):
+            wanted = os.path.basename(text) if suffix == 'file' else text
+            names = [os.path.basename(getattr(each, of_slice)) for each in series.slices]
+            if names.count(wanted) != 1:
+                raise InputError(
+                    f'{case.image}: {names.count(wanted)} slices have the {column} {text}; give '
+                    'that of one slice of this series, or its z in mm'
+                )
+            return series.slices[names.index(wanted)].z
+    return None
+
+
+def _number(column: str, text: str) -> float:
+    try:
+        value = math.nan if '_' in text else float(text)
+    except ValueError:
+        value = math.nan
+    if not abs(value) < MAX_MM:
+        raise InputError(
+            f'column {column}: invalid position {text!r}: expected a number of mm such as -64.9'
+        )
+    return value
+
+
+def _from_mask(
+    case: Case, series: Series, levels: Sequence[str], config: PreparationConfig
+) -> dict[str, float]:
+    if not case.vertebrae:
+        raise InputError(
+            f'no position of {levels[0]}: give a column {levels[0]} with its z in mm, '
+            f'{levels[0]}_file, {levels[0]}_sop_instance_uid, or vertebrae with a mask'
+        )
+    found = read_vertebrae(
+        case.vertebrae,
+        series,
+        levels,
+        level_map(config.vertebra_numbers),
+        'inferior' if config.reference == 'inferior' else 'middle',
+    )
+    if found.rejected:
+        raise InputError('; '.join(found.rejected.values()))
+    return found.z

@@ -1,0 +1,151 @@
+"""Options of the programs that prepare training sets."""
+
+import dataclasses
+
+from bodycomp_jax.config import as_flag, option
+from bodycomp_jax.data.masks.labels import PRESETS, HULimits
+from bodycomp_jax.data.masks.vertebrae import NUMBERS
+from bodycomp_jax.errors import InputError
+from bodycomp_jax.vertebrae import REFERENCES
+
+MAX_SIDE = 4096  # pixels
+WHICH = 'Cases and splits'
+LABELS = 'Slices and labels'
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreparationConfig:
+    """Where the cases are, how they are split, and what happens to those that cannot be used."""
+
+    cases: str = option(
+        None,
+        'a table (CSV) with a row per scan, or the folder of nnU-Net raw data, of the data set of '
+        'TotalSegmentator or of SAROS; also the first positional argument',
+        group='Input and output',
+        positional=True,
+        path=True,
+    )
+    output_dir: str = option(
+        None,
+        'folder for the training set, new or empty; also the second positional argument',
+        group='Input and output',
+        positional=True,
+        path=True,
+    )
+    allow_rejected: bool = option(
+        False,
+        'end with exit code 0 though some cases were left out, which rejected.csv lists',
+        group='Input and output',
+    )
+    patient_ids: str = option(
+        'hash',
+        'how patients are named in the set; hash: by a part of the SHA-256 of their number, which '
+        'hides it from readers but not from those who try all numbers; keep: as in the table',
+        group='Input and output',
+        choices=('hash', 'keep'),
+    )
+    val_share: float = option(
+        0.2, 'share of the patients for validation, where no column says so', group=WHICH
+    )
+    test_share: float = option(
+        0.0, 'share of the patients for a test set, where no column says so', group=WHICH
+    )
+    seed: int = option(0, 'seed of the split', group=WHICH)
+    levels: tuple[str, ...] = option(
+        ('L3',), 'vertebral levels, such as -L L3,T12; may be repeated', group=LABELS, short='L'
+    )
+    reference: str = option(
+        'middle',
+        'which point of a vertebra is the position of its level; middle: the mean of its voxels; '
+        'inferior: the lower end of its body. Positions in the table must be of the same point',
+        group=LABELS,
+        choices=REFERENCES,
+    )
+    vertebra_numbers: str = option(
+        'totalsegmentator',
+        'the numbers of the vertebrae in masks without names: those of TotalSegmentator or VerSe',
+        group=LABELS,
+        choices=tuple(NUMBERS),
+    )
+
+    def __post_init__(self) -> None:
+        shares = self.val_share, self.test_share
+        if min(shares) < 0 or not sum(shares) <= 1:
+            raise InputError(
+                f'invalid --val_share={shares[0]:g} --test_share={shares[1]:g}: use shares of at '
+                'least 0 that add up to at most 1'
+            )
+        if len({*self.levels}) != len(self.levels) or not self.levels:
+            raise InputError(
+                f'invalid {as_flag("levels", self.levels)}: name at least one level, each once'
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SegmentationPreparation(PreparationConfig):
+    """What the labels mean, and which slices become training slices."""
+
+    slices: str = option(
+        'labelled',
+        'which slices are taken; labelled: those with a labelled tissue; all: those with a '
+        'labelled pixel, be it background; level: the nearest to each of --levels',
+        group=LABELS,
+        choices=('labelled', 'all', 'level'),
+    )
+    size: int = option(512, 'rows and columns of the slices in the set', group=LABELS)
+    labels: str | None = option(
+        None,
+        'what the labels mean; flags for single tissues go before it (default: that of the data '
+        'set whose folder is given, else the names in the masks)',
+        group=LABELS,
+        choices=tuple(PRESETS),
+    )
+    muscle: tuple[str, ...] = option(
+        (), 'numbers or class names of muscle in the masks', group=LABELS
+    )
+    subcutaneous_fat: tuple[str, ...] = option(
+        (), 'numbers or class names of subcutaneous fat', group=LABELS
+    )
+    visceral_fat: tuple[str, ...] = option(
+        (), 'numbers or class names of visceral fat', group=LABELS
+    )
+    background: tuple[str, ...] = option(
+        (),
+        'numbers or class names of what is no tissue; others: all that no other flag explains',
+        group=LABELS,
+    )
+    hu_limits: bool = option(
+        False,
+        'label only pixels within the HU limits of their tissue: muscle -29..150, subcutaneous '
+        'fat -190..-30, visceral fat as in --visceral_fat_limits; for masks of regions, such as '
+        'those of SAROS',
+        group=LABELS,
+    )
+    visceral_fat_limits: tuple[int, ...] = option(
+        (-150, -50),
+        'lowest and highest HU of visceral fat with --hu_limits; others use -190,-30',
+        group=LABELS,
+    )
+    resample_masks: bool = option(
+        False,
+        'bring masks of another grid onto the pixels of their image by the nearest label; '
+        'otherwise such a case is left out',
+        group=LABELS,
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.size <= MAX_SIDE:
+            raise InputError(f'invalid --size={self.size}: use a number in 1..{MAX_SIDE}')
+        limits = self.visceral_fat_limits
+        if len(limits) != 2 or limits[0] >= limits[1]:
+            raise InputError(
+                f'invalid {as_flag("visceral_fat_limits", limits)}: use the lowest and the highest '
+                'HU, such as -190,-30'
+            )
+
+    @property
+    def limits(self) -> HULimits | None:
+        """The HU limits of the tissues; None without --hu_limits."""
+        lowest, highest = self.visceral_fat_limits
+        return HULimits(visceral_fat=(lowest, highest)) if self.hu_limits else None

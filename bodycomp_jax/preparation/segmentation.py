@@ -1,0 +1,135 @@
+"""Training sets of the segmentation network from scans and masks."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from bodycomp_jax import ct
+from bodycomp_jax.data import segmentation
+from bodycomp_jax.data.masks.labels import LabelMap, label_map
+from bodycomp_jax.data.masks.mask import Mask, open_mask
+from bodycomp_jax.data.npy import NpyRows, npy_writers
+from bodycomp_jax.data.scans import Series, Slice
+from bodycomp_jax.errors import InputError
+from bodycomp_jax.preparation.cases import Case, read_cases
+from bodycomp_jax.preparation.levels import level_positions
+from bodycomp_jax.preparation.options import SegmentationPreparation
+from bodycomp_jax.preparation.parts import Part, Slices
+from bodycomp_jax.preparation.prepare import PartsOf, prepare, write_table
+from bodycomp_jax.preparation.previews import draw_contact_sheets
+from bodycomp_jax.preparation.squares import square_image, square_mask, square_spacing
+
+KINDS = ('images', 'masks')
+MAX_DISTANCE = 10.0  # mm from a level to its slice: within the vertebra
+
+
+def prepare_segmentation_set(config: SegmentationPreparation) -> None:
+    """Writes the set that the flags describe; see `prepare`."""
+    cases = read_cases(config.cases, ('image', 'mask'))
+    meaning = label_map(
+        config.labels or cases.preset or None,
+        muscle=config.muscle,
+        subcutaneous_fat=config.subcutaneous_fat,
+        visceral_fat=config.visceral_fat,
+        background=config.background,
+        hu_limits=config.limits,
+    )
+
+    def make_slices(case: Case, series: Series, path: str) -> Slices:
+        mask = open_mask(
+            case.mask, series, meaning, names=cases.names, resample=config.resample_masks
+        )
+        indices = _which_slices(config, case, series, mask)
+        return _write_slices(series, indices, mask, meaning, config.size, path)
+
+    prepare(config, cases.cases, make_slices, _write_set)
+
+
+def _write_slices(
+    series: Series, indices: list[int], mask: Mask, meaning: LabelMap, size: int, path: str
+) -> Slices:
+    """Writes these slices and their labels at the size of the set."""
+    counts = np.zeros(1 + ct.NOT_LABELLED, int)
+    with npy_writers(*_files(path)) as (images, masks):
+        for i, hu in zip(indices, series.read(indices), strict=True):
+            labels = square_mask(meaning.tissues(mask.labels(i), hu), size)
+            images.append(square_image(hu, size)[..., None])
+            masks.append(labels[..., None])
+            counts += np.bincount(labels.ravel(), minlength=len(counts))
+    what = {**dict(enumerate(ct.TISSUES, 1)), ct.NOT_LABELLED: 'not labelled'}
+    pixels = {f'pixels {name.replace("_", " ")}': int(counts[i]) for i, name in what.items()}
+    return Slices([_row(series.slices[i], size) for i in indices], pixels)
+
+
+def _which_slices(
+    config: SegmentationPreparation, case: Case, series: Series, mask: Mask
+) -> list[int]:
+    """Indices of slices with labelled pixels. Raises InputError if there are none."""
+    if config.slices == 'level':
+        return _at_levels(level_positions(case, series, config), series, mask)
+    chosen = [i for i in range(len(series)) if _is_chosen(mask.labels(i), config.slices)]
+    if not chosen:
+        what = 'a tissue' if config.slices == 'labelled' else 'anything'
+        raise InputError(f'{case.mask}: no slice of {case.image} has {what} labelled')
+    return chosen
+
+
+def _is_chosen(labels: np.ndarray, slices: str) -> bool:
+    labelled = labels != ct.NOT_LABELLED
+    return bool((labelled & (labels > 0) if slices == 'labelled' else labelled).any())
+
+
+def _at_levels(positions: Mapping[str, float], series: Series, mask: Mask) -> list[int]:
+    """The slice nearest to each level, from the feet to the head."""
+    chosen = set()
+    for level, mm in positions.items():
+        i = int(np.abs(series.z - mm).argmin())
+        if abs(series.z[i] - mm) > MAX_DISTANCE:
+            raise InputError(
+                f'{series.slices[i].path}: {level} is at {mm:.1f} mm, but the nearest slice at '
+                f'{series.z[i]:.1f} mm; at most {MAX_DISTANCE:g} mm between them are accepted'
+            )
+        if not _is_chosen(mask.labels(i), 'all'):
+            raise InputError(f'{series.slices[i].path}: the slice of {level} is not labelled')
+        chosen.add(i)
+    return sorted(chosen)
+
+
+def _row(of: Slice, size: int) -> dict[str, str]:
+    """What `slices.csv` says of a slice, but for what its case and its split say."""
+    spacing = square_spacing((of.grid.rows, of.grid.columns), of.grid.spacing, size)
+    row_spacing, column_spacing = (f'{mm:.6g}' for mm in spacing)
+    return {
+        'z': f'{of.z:.3f}',
+        'row_spacing': row_spacing,
+        'column_spacing': column_spacing,
+        'file': of.path,
+    }
+
+
+def _write_set(folder: str, parts_of: PartsOf) -> None:
+    rows = []
+    previews = os.path.join(folder, 'previews')
+    os.mkdir(previews)
+    for split, parts in parts_of.items():
+        segmentation.write_split(folder, split, _slices(parts))
+        images, masks = (NpyRows(os.path.join(folder, f'{split}_{kind}.npy')) for kind in KINDS)
+        draw_contact_sheets(previews, split, images, masks)
+        of_split = [row for part in parts for row in part.slices.rows]
+        rows += [{'split': split, 'row': str(i), **row} for i, row in enumerate(of_split)]
+    write_table(os.path.join(folder, 'slices.csv'), rows)
+
+
+def _slices(parts: Sequence[Part]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The slices of a split with their labels; removes the files of the parts."""
+    for part in parts:
+        images, masks = map(NpyRows, _files(part.path))
+        for path in _files(part.path):
+            os.remove(path)  # it stays readable while it is open
+        for i in range(len(images)):
+            yield images.read([i])[0, ..., 0], masks.read([i])[0, ..., 0]
+
+
+def _files(path: str) -> list[str]:
+    return [f'{path}_{kind}.npy' for kind in KINDS]

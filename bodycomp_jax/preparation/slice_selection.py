@@ -1,0 +1,69 @@
+"""Training sets of the slice-selection network from scans and positions of vertebral levels."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from bodycomp_jax import ct
+from bodycomp_jax.config import DENSENET_SIDE
+from bodycomp_jax.data import slice_selection
+from bodycomp_jax.data.npy import NpyRows, npy_writers
+from bodycomp_jax.data.png import resized
+from bodycomp_jax.data.scans import Series, Slice
+from bodycomp_jax.preparation.cases import Case, read_cases
+from bodycomp_jax.preparation.levels import level_positions
+from bodycomp_jax.preparation.options import PreparationConfig
+from bodycomp_jax.preparation.parts import Part, Slices
+from bodycomp_jax.preparation.prepare import PartsOf, prepare
+from bodycomp_jax.preparation.previews import draw_series
+from bodycomp_jax.preparation.squares import padded, square_spacing
+
+
+def prepare_slice_selection_set(config: PreparationConfig) -> None:
+    """Writes the set that the flags describe; see `prepare`."""
+
+    def make_slices(case: Case, series: Series, path: str) -> Slices:
+        levels = level_positions(case, series, config)
+        _write_slices(series, levels, path)
+        return Slices([_row(each, levels) for each in series.slices], {})
+
+    prepare(config, read_cases(config.cases, ('image',)).cases, make_slices, _write_set)
+
+
+def _write_slices(series: Series, levels: Mapping[str, float], path: str) -> None:
+    """Writes grey values of all slices at the size of the network, and their preview."""
+    with npy_writers(f'{path}.npy') as (writer,):
+        for hu in series.read(range(len(series))):
+            grey = ct.window(hu.astype(np.float32)).round().astype(np.uint8)
+            writer.append(resized(padded(grey, 0)))
+    grid = series.slices[0].grid
+    pixel, _ = square_spacing((grid.rows, grid.columns), grid.spacing, DENSENET_SIDE)
+    draw_series(f'{path}.png', NpyRows(f'{path}.npy'), series.z, pixel, levels)
+
+
+def _row(of: Slice, levels: Mapping[str, float]) -> dict[str, str]:
+    """What the table says of a slice, but for what its case says."""
+    offsets = {f'ZOffset_{level}': f'{of.z - mm:.1f}' for level, mm in levels.items()}
+    return {'SOPInstanceUID': of.sop_instance_uid, 'z': f'{of.z:.3f}', **offsets}
+
+
+def _write_set(folder: str, parts_of: PartsOf) -> None:
+    previews = os.path.join(folder, 'previews')
+    os.mkdir(previews)
+    for split, parts in parts_of.items():
+        rows = [row for part in parts for row in part.slices.rows]
+        table = {name: [row[name] for row in rows] for name in rows[0]}
+        slice_selection.write_split_table(folder, split, _slices(parts), table)
+        for part in parts:
+            os.rename(f'{part.path}.png', os.path.join(previews, f'{part.case.number:06d}.png'))
+
+
+def _slices(parts: Sequence[Part]) -> Iterator[np.ndarray]:
+    """The grey values of the slices of a split; removes the files of the parts."""
+    for part in parts:
+        path = f'{part.path}.npy'
+        slices = NpyRows(path)
+        os.remove(path)  # it stays readable while it is open
+        for i in range(len(slices)):
+            yield slices.read([i])[0]

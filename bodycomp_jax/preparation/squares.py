@@ -1,0 +1,43 @@
+"""Slices and masks of any matrix on a square of a given side."""
+
+import numpy as np
+from PIL import Image
+
+AIR = -1024  # HU
+
+
+def padded(image: np.ndarray, value: int) -> np.ndarray:
+    """`[H, W]` as a square around the middle, the rest filled with a value."""
+    H, W = image.shape
+    side = max(H, W)
+    top, left = (side - H) // 2, (side - W) // 2
+    return np.pad(image, ((top, side - H - top), (left, side - W - left)), constant_values=value)
+
+
+def square_image(hu: np.ndarray, side: int) -> np.ndarray:
+    """`[H, W]` int16 HU as `[side, side]`.
+
+    Padded with air to a square around the middle, then resized linearly; where pixels become
+    larger, by the mean of those they cover, weighted by a triangle, so that nothing aliases.
+    """
+    square = padded(hu, AIR)
+    if len(square) == side:
+        return square
+    picture = Image.fromarray(square.astype(np.float32))
+    resized = picture.resize((side, side), Image.Resampling.BILINEAR)
+    return np.rint(np.asarray(resized)).astype(np.int16)
+
+
+def square_mask(labels: np.ndarray, side: int) -> np.ndarray:
+    """`[H, W]` labels as `[side, side]`: padded with background, then the nearest label."""
+    square = padded(labels, 0)
+    nearest = (np.arange(side) * 2 + 1) * len(square) // (2 * side)
+    return square[nearest[:, None], nearest]
+
+
+def square_spacing(
+    shape: tuple[int, int], spacing: tuple[float, float], side: int
+) -> tuple[float, float]:
+    """mm between the rows and the columns of a slice `(H, W)` on a square."""
+    scale = max(shape) / side
+    return spacing[0] * scale, spacing[1] * scale

@@ -1,0 +1,23 @@
+"""JSON files that others may have written."""
+
+import json
+from typing import Any
+
+from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime.files import explained, open_regular_file
+
+MAX_BYTES = 1 << 24
+
+
+def read_json_object(path: str) -> dict[str, Any]:
+    """The object in a JSON file. Raises InputError for anything else."""
+    try:
+        with open(open_regular_file(path), 'rb') as file:
+            content = json.loads(file.read(MAX_BYTES))
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({explained(error, "")})') from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f'{path}: not readable as JSON ({error}); write it again') from error
+    if not isinstance(content, dict):
+        raise InputError(f'{path}: not a JSON object, but {type(content).__name__}; write it again')
+    return content

@@ -1,0 +1,34 @@
+"""What a prepared set says of itself."""
+
+import json
+
+import pytest
+
+from bodycomp_jax.config import DenseNetConfig
+from bodycomp_jax.data.prepared import refuse_other_reference
+from bodycomp_jax.errors import InputError
+
+
+def write(folder, about):
+    (folder / 'dataset.json').write_text(about if isinstance(about, str) else json.dumps(about))
+
+
+def test_a_network_of_another_point_of_the_vertebra_is_refused(tmp_path):
+    write(tmp_path, {'flags': {'reference': 'inferior'}})
+    refuse_other_reference(tmp_path, DenseNetConfig(reference='inferior').reference)
+    message = r'prepared with --reference=inferior, but .*=middle; add --reference=inferior'
+    with pytest.raises(InputError, match=message):
+        refuse_other_reference(tmp_path, DenseNetConfig().reference)
+
+
+@pytest.mark.parametrize('about', [{}, {'flags': 3}, {'flags': {'reference': 'x'}}, {'labels': {}}])
+def test_the_accounts_of_others_are_not_its_concern(tmp_path, about):
+    refuse_other_reference(tmp_path, 'middle')
+    write(tmp_path, about)
+    refuse_other_reference(tmp_path, 'middle')
+
+
+def test_an_account_that_cannot_be_read_is_named(tmp_path):
+    write(tmp_path, '{')
+    with pytest.raises(InputError, match=r'dataset.json: not readable as JSON'):
+        refuse_other_reference(tmp_path, 'middle')
