@@ -1,11 +1,16 @@
 """Eight virtual devices, compiled programs that all processes share, and one short run."""
 
 import os
+import tempfile
 
 os.environ['NPROC'] = '16'  # more virtual devices than cores: without it XLA's threads starve
+# Compilation dominates the time of the tests: each program is compiled once, for all processes.
+if 'PYTEST_XDIST_WORKER' not in os.environ:  # workers inherit the folder
+    COMPILED = tempfile.TemporaryDirectory(prefix='bodycomp_compiled_')
+    os.environ['JAX_COMPILATION_CACHE_DIR'] = COMPILED.name
+    os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 
 import shutil
-import tempfile
 import types
 
 import jax
@@ -14,16 +19,14 @@ from helpers import SIDE, tiny_config, train_tiny
 
 from bodycomp_jax.data import phantom
 
-# Compilation dominates the time of the tests: each program is compiled once, for all processes.
-COMPILED = tempfile.TemporaryDirectory(prefix='bodycomp_compiled_')
-for name, value in (
-    ('jax_compilation_cache_dir', COMPILED.name),
-    ('jax_persistent_cache_min_compile_time_secs', 0.2),
-):
-    jax.config.update(name, value)
-    os.environ[name.upper()] = str(value)
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+
+
+def pytest_collection_modifyitems(items):
+    """Files that start processes come first: they take longest, and no worker waits for another."""
+    long = {item.path for item in items if item.get_closest_marker('processes')}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope='session')

@@ -10,12 +10,15 @@ import subprocess
 import sys
 
 import jax
+import numpy as np
 import pytest
+import scipy.ndimage
 from tensorboardX.proto.event_pb2 import Event
 
 from bodycomp_jax.checkpoints.run import RunCheckpoints
 from bodycomp_jax.config import RunConfig, SegmentationConfig, from_values
 from bodycomp_jax.data.segmentation import open_sets
+from bodycomp_jax.models.build import variable_shapes
 from bodycomp_jax.training.run_spec import RunSpec
 from bodycomp_jax.training.state import initial_state
 from bodycomp_jax.training.tasks.segmentation import segmentation_task
@@ -52,6 +55,23 @@ def train_tiny(data_dir, run_dir, config, *, num_devices=2, pretrained=None, **o
     with contextlib.redirect_stdout(output):
         train(run_spec(task, config, sets, run_dir, devices, **options), pretrained)
     return output.getvalue()
+
+
+def drawn_variables(config):
+    """Random variables of a network, without compiling its initial ones: vectors are around 1."""
+    random = np.random.default_rng(0)
+
+    def draw(shape):
+        inputs = np.prod(shape[:-1])  # of an output
+        return random.normal(len(shape) == 1, min(0.2, inputs**-0.5), shape).astype('f4')
+
+    return jax.tree.map(lambda leaf: draw(leaf.shape), variable_shapes(config))
+
+
+def smooth_images(side):
+    """Four random images without noise, `[4, side, side, 1]`, in 0..255."""
+    coarse = np.random.default_rng(0).uniform(0, 255, (4, 4, 4))
+    return scipy.ndimage.zoom(coarse, (1, side / 4, side / 4), order=1)[..., None].astype('f4')
 
 
 def run_spec(task, config, sets, run_dir, devices, **settings):

@@ -27,7 +27,7 @@ def test_a_run_killed_before_its_first_checkpoint_begins_again(run_copy, data_di
         shutil.rmtree(checkpoint)
     rows = (run_copy / 'metrics.csv').read_text().splitlines(keepends=True)
     (run_copy / 'metrics.csv').write_text(''.join(rows[:3]))
-    assert 'starts' in train_tiny(data_dir, run_copy, tiny_config(epochs=1))
+    assert 'starts' in train_tiny(data_dir, run_copy, tiny_config())
 
 
 @pytest.mark.parametrize(

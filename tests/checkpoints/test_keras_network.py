@@ -1,3 +1,4 @@
+import functools
 import resource
 
 import h5py
@@ -226,9 +227,9 @@ def test_training_starts_from_a_keras_file(tmp_path, unet_file):
     images = np.load(tmp_path / 'train_images.npy')[..., 0]  # all of them are in each batch
     masks = np.load(tmp_path / 'train_masks.npy')[..., 0]
     model = load_model(unet_file)
-    logits, _ = build_network(model.config).apply(
-        *model.variables, preprocess(model.config, images), train=True, mutable=['batch_stats']
-    )
+    unet = build_network(model.config)
+    train = jax.jit(functools.partial(unet.apply, train=True, mutable=['batch_stats']))
+    logits, _ = train(*model.variables, preprocess(model.config, images))
     found = [float(row['train_loss']) for row in read_rows(run_dir / 'metrics.csv')]
     assert found[0] == pytest.approx(dice_loss(logits, masks), abs=1e-5)
     assert found[0] > found[1] > found[2]

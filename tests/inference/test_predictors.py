@@ -2,16 +2,15 @@ import dataclasses
 import pickle
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import drawn_variables
 
 from bodycomp_jax import ct, load_model
-from bodycomp_jax.config import DENSENET_SIDE, DenseNetConfig
+from bodycomp_jax.config import DenseNetConfig
 from bodycomp_jax.data import phantom
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.inference import predictors
-from bodycomp_jax.models.build import build_network
 
 
 @pytest.fixture(scope='module')
@@ -58,13 +57,11 @@ def test_slices_of_different_sizes_are_refused(model, images):
 
 @pytest.fixture(scope='module')
 def selector():
-    """A small network with initial weights."""
+    """A small network with random weights."""
     config = DenseNetConfig(
         nb_layers_per_block=1, nb_blocks=2, nb_initial_filters=2, growth_rate=2, omit_norm=True
     )
-    image = jnp.zeros((1, DENSENET_SIDE, DENSENET_SIDE, 1))
-    variables = jax.jit(build_network(config).init)(jax.random.key(0), image)
-    return predictors.SliceSelector([(config, {'batch_stats': {}, **variables})])
+    return predictors.SliceSelector([(config, drawn_variables(config))])
 
 
 def grey(hu):

@@ -22,11 +22,17 @@ def plain_of_upsampled(x, kernel):
 def values(function, shape, dtype=jnp.float32):
     """(result, gradients of a weighted sum of the result)."""
     B, H, W, C, O = shape
-    keys = jax.random.split(jax.random.key(0), 3)
-    x = jax.random.normal(keys[0], (B, H, W, C)).astype(dtype)
-    kernel = jax.random.normal(keys[1], (3, 3, C, O))
-    y, pullback = jax.vjp(function, x, kernel)
-    return y, pullback(jax.random.normal(keys[2], y.shape).astype(y.dtype))
+    random = np.random.default_rng(0)
+    x = random.normal(size=(B, H, W, C)).astype(dtype)
+    kernel = random.normal(size=(3, 3, C, O)).astype('f4')
+    weights = random.normal(size=jax.eval_shape(function, x, kernel).shape).astype(dtype)
+
+    @jax.jit
+    def of_inputs(x, kernel):
+        y, pullback = jax.vjp(function, x, kernel)
+        return y, pullback(weights)
+
+    return of_inputs(x, kernel)
 
 
 @pytest.mark.parametrize('shape', SHAPES)

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from helpers import drawn_variables, smooth_images
 
 from bodycomp_jax.config import DenseNetConfig
 from bodycomp_jax.models.build import build_network, variable_shapes
@@ -55,36 +56,43 @@ def test_first_convolution_pads_like_tensorflow():
     network = DenseNet(layers=1, blocks=1, growth=1, initial_filters=1)
     image = np.zeros((1, 16, 16, 1), np.float32)
     image[0, 0, 0] = 1
-    variables = network.init(jax.random.key(0), image)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), image)
+    variables = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
     kernel = np.arange(49.0, dtype=np.float32).reshape(7, 7, 1, 1)
     variables['params']['initial_conv'] = {'kernel': kernel, 'bias': np.zeros(1, np.float32)}
-    _, seen = network.apply(
-        variables,
-        image,
-        capture_intermediates=lambda module, _: module.name == 'initial_conv',
-        mutable=['intermediates'],
-    )
-    response = seen['intermediates']['initial_conv']['__call__'][0]
+
+    @jax.jit
+    def initial_conv(variables):
+        _, seen = network.apply(
+            variables,
+            image,
+            capture_intermediates=lambda module, _: module.name == 'initial_conv',
+            mutable=['intermediates'],
+        )
+        return seen['intermediates']['initial_conv']['__call__'][0]
+
+    response = initial_conv(variables)
     assert response[0, :2, :2, 0].tolist() == [[2 * 7 + 2, 2 * 7 + 0], [2, 0]]
 
 
 def test_initial_biases_are_random_in_convolutions_and_zero_in_the_dense_layer():
-    variables = DenseNet(layers=1, blocks=1).init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
-    bias = np.asarray(variables['params']['block_0_layer_0_conv_0']['bias'])
+    @jax.jit
+    def initial_biases():
+        network, image = DenseNet(layers=1, blocks=1), jnp.zeros((1, 32, 32, 1))
+        params = network.init(jax.random.key(0), image)['params']
+        return params['block_0_layer_0_conv_0']['bias'], params['dense']['bias']
+
+    bias, of_dense = map(np.asarray, initial_biases())
     limit = np.sqrt(6 / (2 * len(bias)))
     assert len(set(bias)) == len(bias)
     assert 0.5 * limit < np.abs(bias).max() <= limit
-    assert not variables['params']['dense']['bias'].any()
+    assert not of_dense.any()
 
 
 def test_bfloat16_predictions_and_gradients_are_close_to_float32():
-    """Batch norms cancel much of the gradient of the layers before them: its bound is wide."""
     config = DenseNetConfig(nb_layers_per_block=1, nb_blocks=2, growth_rate=4, nb_initial_filters=8)
-    keys = jax.random.split(jax.random.key(3), 3)
-    coarse = 255 * jax.random.uniform(keys[0], (4, 4, 4, 1))
-    images = jax.image.resize(coarse, (4, 64, 64, 1), 'linear')
-    target = jax.random.uniform(keys[2], (4, 1))
-    variables = jax.jit(build_network(config).init)(keys[1], images)
+    images, variables = smooth_images(64), drawn_variables(config)
+    target = np.random.default_rng(0).uniform(size=(4, 1)).astype('f4')
 
     def gradients_and_logits(dtype):
         def loss(params):
@@ -100,11 +108,11 @@ def test_bfloat16_predictions_and_gradients_are_close_to_float32():
     )
     assert logits.dtype == jnp.float32
     assert (logits != exact).all()
-    np.testing.assert_allclose(logits, exact, atol=0.01)  # logits up to 0.4
+    np.testing.assert_allclose(logits, exact, atol=0.01)  # logits up to 1.1
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=0.001),
+        lambda a, b: np.testing.assert_allclose(a, b, atol=0.0001),
         gradients['dense'],
         exact_gradients['dense'],
     )
     a, b = (jax.flatten_util.ravel_pytree(tree)[0] for tree in (gradients, exact_gradients))
-    assert a @ b > 0.9 * jnp.linalg.norm(a) * jnp.linalg.norm(b)
+    assert a @ b > 0.99 * jnp.linalg.norm(a) * jnp.linalg.norm(b)

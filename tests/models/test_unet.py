@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from helpers import drawn_variables, smooth_images
 
 from bodycomp_jax.config import UNetConfig
 from bodycomp_jax.models.build import build_network, variable_shapes
@@ -72,16 +73,14 @@ def plain_unet(params, x, config):
     return jnp.einsum('bhwc,co->bhwo', x, last['kernel'][0, 0]) + last['bias']
 
 
-@pytest.mark.parametrize('num_convs', [1, 2])
-def test_logits_and_gradients_are_those_of_the_textbook_network(num_convs):
+def test_logits_and_gradients_are_those_of_the_textbook_network():
     config = UNetConfig(
-        compression_channels=(4, 32, 24), decompression_channels=(32, 6), num_convs=num_convs
+        compression_channels=(4, 32, 24), decompression_channels=(32, 6), num_convs=2
     )
-    network = build_network(config)
-    keys = jax.random.split(jax.random.key(0), 3)
-    x = 255 * jax.random.uniform(keys[0], (2, 8, 12, 1))
-    variables = network.init(keys[1], x)
-    target = jax.random.normal(keys[2], (2, 8, 12, 4))
+    network, variables = build_network(config), drawn_variables(config)
+    random = np.random.default_rng(0)
+    x = random.uniform(0, 255, (2, 8, 12, 1)).astype('f4')
+    target = random.normal(size=(2, 8, 12, 4)).astype('f4')
 
     def fast(params):
         state = {**variables, 'params': params}
@@ -103,9 +102,9 @@ def test_logits_and_gradients_are_those_of_the_textbook_network(num_convs):
 def test_bfloat16_network_has_float32_variables_and_logits():
     config = UNetConfig(compression_channels=(2, 4), decompression_channels=(2,))
     network = build_network(config, dtype=jnp.bfloat16)
-    variables = network.init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
+    variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
-    logits = network.apply(variables, jnp.ones((3, 8, 12, 1)))
+    logits = jax.eval_shape(network.apply, variables, jnp.ones((3, 8, 12, 1)))
     assert (logits.shape, logits.dtype) == ((3, 8, 12, 4), jnp.float32)
 
 
@@ -113,11 +112,8 @@ def test_bfloat16_predictions_and_gradients_are_close_to_float32():
     config = UNetConfig(
         compression_channels=(4, 8), decompression_channels=(4,), activation='leaky_relu'
     )
-    keys = jax.random.split(jax.random.key(3), 3)
-    coarse = 255 * jax.random.uniform(keys[0], (4, 4, 4, 1))
-    images = jax.image.resize(coarse, (4, 32, 32, 1), 'linear')
-    labels = jax.random.randint(keys[2], (4, 32, 32, 1), 0, 4)
-    variables = jax.jit(build_network(config).init)(keys[1], images)
+    images, variables = smooth_images(32), drawn_variables(config)
+    labels = np.random.default_rng(0).integers(0, 4, (4, 32, 32, 1))
 
     def gradients_and_logits(dtype):
         def loss(params):
@@ -134,8 +130,8 @@ def test_bfloat16_predictions_and_gradients_are_close_to_float32():
         gradients_and_logits, (jnp.float32, jnp.bfloat16)
     )
     largest, second = jnp.moveaxis(jnp.sort(logits, -1), -1, 0)[:1:-1]
-    assert (largest > second).all()  # with bfloat16 logits 1.2 % of these pixels tie
+    assert (largest > second).all()  # with bfloat16 logits 0.1 % of these pixels tie
     assert (logits.argmax(-1) == exact.argmax(-1)).mean() > 0.98
     np.testing.assert_allclose(jax.nn.softmax(logits), jax.nn.softmax(exact), atol=0.03)
     error = jnp.linalg.norm(gradients - exact_gradients) / jnp.linalg.norm(exact_gradients)
-    assert 0 < error < 0.06  # with bfloat16 logits 0.21
+    assert 0 < error < 0.06  # with bfloat16 logits 0.22

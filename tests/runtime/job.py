@@ -15,6 +15,7 @@ import sys
 import jax
 import numpy as np
 import optax
+from jax._src import compiler, distributed
 
 from bodycomp_jax.checkpoints.continuing import load_pretrained
 from bodycomp_jax.config import RunConfig, SegmentationConfig
@@ -54,6 +55,18 @@ def main(argv):
     np.savez(os.path.join(run_dir, f'augmented_{jax.process_index()}.npz'), **pixels)
 
 
+def let_every_process_fill_the_cache():
+    """Of compiled programs, for the next job: JAX lets process 0 alone, though keys differ."""
+    write, state = compiler._cache_write, distributed.global_state
+
+    def write_as_process_0(*args):
+        index, state.process_id = state.process_id, 0
+        write(*args)
+        state.process_id = index
+
+    compiler._cache_write = write_as_process_0
+
+
 def sgd_task(config, devices, train_set):
     """SGD, as Adam turns rounding, which depends on the number of devices, into whole steps."""
     steps = config.steps_per_epoch(len(train_set))
@@ -91,6 +104,7 @@ def augmented_pixels(task, dataset, batch_size, devices):
 
 
 if __name__ == '__main__':
+    let_every_process_fill_the_cache()
     calls, flags_of_every_call = json.loads(sys.argv[1]), sys.argv[2:]
     for call in calls:
         sys.argv[1:] = [*flags_of_every_call, *call]

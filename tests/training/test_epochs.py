@@ -19,9 +19,9 @@ from bodycomp_jax.training.watchdog import Watchdog
 
 
 class NanBatch:
-    """A set in which one batch is NaN."""
+    """A set in which one batch is NaN, or all are."""
 
-    def __init__(self, dataset, rows):
+    def __init__(self, dataset, rows=None):
         self._dataset, self._rows = dataset, rows
 
     def __getattr__(self, name):
@@ -32,8 +32,8 @@ class NanBatch:
 
     def read(self, rows):
         batch = self._dataset.read(rows)
-        image = batch['image'].astype(np.float32)
-        return {**batch, 'image': image * np.nan if np.array_equal(rows, self._rows) else image}
+        is_nan = self._rows is None or np.array_equal(rows, self._rows)
+        return {**batch, 'image': batch['image'] * np.float32(np.nan if is_nan else 1)}
 
 
 @pytest.fixture
@@ -57,11 +57,15 @@ def skipping_run(data_dir, tmp_path, monkeypatch):
     config = tiny_config(epochs=2, loss='dice_ce')
     train_set, val_set = open_sets(data_dir, config)
     first = training_batches(len(train_set), config.batch_size, 2, config.seed, 1)[0]
+    train_on((NanBatch(train_set, first), val_set), config, tmp_path / 'run')
+    return read_rows(tmp_path / 'run/metrics.csv'), losses, waits
+
+
+def train_on(sets, config, run_dir):
+    """Trains two steps an epoch on one device."""
     devices = jax.local_devices()[:1]
     task = segmentation_task(config, devices=devices, steps_per_epoch=2)
-    sets = NanBatch(train_set, first), val_set
-    train(run_spec(task, config, sets, tmp_path / 'run', devices))
-    return read_rows(tmp_path / 'run/metrics.csv'), losses, waits
+    train(run_spec(task, config, sets, run_dir, devices))
 
 
 def test_skipped_steps_show_no_loss_and_do_not_advance_the_learning_rate(skipping_run):
@@ -80,10 +84,13 @@ def test_skipped_steps_show_no_loss_and_do_not_advance_the_learning_rate(skippin
     assert [wait for wait in waits if wait not in others] == ['finished', *epoch, *epoch]
 
 
-def test_a_loss_that_stays_not_finite_ends_the_run(data_dir, tmp_path):
-    message = 'not finite in 6 steps in a row.*--learning_rate'
+def test_a_loss_that_stays_not_finite_ends_the_run(data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(epochs, 'MAX_SKIPPED_IN_A_ROW', 2)
+    config = tiny_config(epochs=2, loss='dice_ce')
+    train_set, val_set = open_sets(data_dir, config)
+    message = 'not finite in 3 steps in a row.*--learning_rate'
     with pytest.raises(RunError, match=message):
-        train_tiny(data_dir, tmp_path / 'run', tiny_config(batch_size=4, learning_rate=1e38))
+        train_on((NanBatch(train_set), val_set), config, tmp_path / 'run')
 
 
 def test_a_step_that_does_not_fit_into_memory_is_refused_before_it_runs(
@@ -96,7 +103,7 @@ def test_a_step_that_does_not_fit_into_memory_is_refused_before_it_runs(
         train_tiny(data_dir, tmp_path / 'run', tiny_config())
     monkeypatch.undo()
     assert not (tmp_path / 'run' / 'metrics.csv').exists()
-    train_tiny(data_dir, tmp_path / 'run', tiny_config(epochs=1))
+    train_tiny(data_dir, tmp_path / 'run', tiny_config())
 
 
 def test_data_that_change_during_an_epoch_end_the_run_before_its_checkpoint(

@@ -57,7 +57,7 @@ def on_one_device(batch):
     return two_steps(batch, 1)
 
 
-@pytest.mark.parametrize('num_devices', [2, 4, 8])
+@pytest.mark.parametrize('num_devices', [2, 8])
 def test_devices_do_not_change_the_result(batch, on_one_device, num_devices):
     results = two_steps(batch, num_devices)
     jax.tree.map(
@@ -88,8 +88,13 @@ def test_a_step_changes_everything_it_should(on_one_device):
 def test_the_loss_sums_of_examples_add_up_to_those_of_the_batch(batch, on_one_device):
     """In evaluation mode, of the same weights."""
     state, _, examples = on_one_device
-    outputs = sgd_task().model.apply(state.variables, sgd_task().preprocess(batch['image']))
-    expected = sgd_task().loss_sums(outputs, batch)
+
+    @jax.jit
+    def of_batch(variables):
+        outputs = sgd_task().model.apply(variables, sgd_task().preprocess(batch['image']))
+        return sgd_task().loss_sums(outputs, batch)
+
+    expected = of_batch(state.variables)
     assert examples['loss'].keys() == expected.keys()
     for name, values in examples['loss'].items():
         assert len(values) == 8
@@ -123,17 +128,15 @@ def test_augmented_pixels_do_not_depend_on_the_number_of_devices(batch, level):
         return data_parallel.gather_examples(jax.vmap(task.augment)(keys, batch))
 
     results = []
-    for num_devices in (1, 2, 8):
+    for num_devices in (1, 8):
         devices = jax.local_devices()[:num_devices]
         program = data_parallel.pmap_step(augmented, devices)
         results.append(jax.device_get(program(3, data_parallel.shard_batch(batch, devices))))
-    for result in results[1:]:
-        jax.tree.map(np.testing.assert_array_equal, result, results[0])
+    jax.tree.map(np.testing.assert_array_equal, *results)
 
 
-@pytest.mark.parametrize('num_devices', [1, 8])
-def test_a_step_whose_loss_is_not_finite_is_skipped_on_every_device(batch, num_devices):
-    devices = jax.local_devices()[:num_devices]
+def test_a_step_whose_loss_is_not_finite_is_skipped_on_every_device(batch):
+    devices = jax.local_devices()
     image = batch['image'].astype(np.float32)
     image[5, 3, 3] = np.nan  # on one device only
     state = start(sgd_task(), devices)

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,8 +21,20 @@ def example():
     return {'image': jnp.asarray(image), 'mask': jnp.asarray(mask)}
 
 
-def move(key, example, strengths=LIGHT):
+@functools.partial(jax.jit, static_argnums=2)
+def move(key, example, strengths):
     return augment.move(key, example, strengths, black_outside=False)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def source(key, H, W, strengths):
+    return augment._source(key, H, W, strengths)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def with_each_key(transform, image, limit):
+    """The image, changed with each key of `KEYS`."""
+    return jax.vmap(lambda key: transform(key, image, limit))(KEYS)
 
 
 def config_of(strengths, **options):
@@ -46,7 +60,7 @@ def strongly_changed(example):
 @pytest.mark.parametrize('strengths', [LIGHT, STRONG])
 def test_pixels_are_those_of_scipy(example, strengths):
     key = jax.random.key(7)
-    y, x = augment._source(key, SIDE, SIDE, strengths)
+    y, x = source(key, SIDE, SIDE, strengths)
     changed = move(key, example, strengths)
     options = {'mode': 'nearest', 'prefilter': False}
     image = scipy.ndimage.map_coordinates(
@@ -62,7 +76,7 @@ def test_light_moves_as_versions_did_that_knew_no_other():
         u = jax.random.uniform(key, (3,), minval=-1.0, maxval=1.0)
         angle, middle = u[0] * np.deg2rad(5.0), 31.5
         y, x = np.arange(64)[:, None] - middle, np.arange(64)[None, :] - middle
-        source_y, source_x = augment._source(key, 64, 64, LIGHT)
+        source_y, source_x = source(key, 64, 64, LIGHT)
         cos, sin = np.cos(angle), np.sin(angle)
         np.testing.assert_allclose(
             source_y, cos * y - sin * x + (middle + u[1] * 3.2), rtol=1e-5, atol=1e-4
@@ -118,7 +132,7 @@ def test_slice_and_labels_move_together(example):
 def test_every_move_fills_its_range():
     H, keys = 101, jax.random.split(jax.random.key(0), 500)
     strengths = Strengths(rotation=15.0, shift=0.08, scale=0.3, aspect=0.2, flip=0.25)
-    y, x = jax.device_get(jax.vmap(lambda key: augment._source(key, H, H, strengths))(keys))
+    y, x = jax.device_get(jax.vmap(lambda key: source(key, H, H, strengths))(keys))
     middle = (H - 1) // 2
     down = np.stack([v[:, middle + 9, middle] - v[:, middle, middle] for v in (y, x)]) / 9
     right = np.stack([v[:, middle, middle + 9] - v[:, middle, middle] for v in (y, x)]) / 9
@@ -155,7 +169,7 @@ def test_outside_the_edge_repeats():
 def test_outside_is_black_where_slices_are_grey():
     example = {'image': jnp.full((32, 32), 200, jnp.uint8)}
     transform = augment.augmentation(config_of(LIGHT), grey=True, black_outside=True)
-    image = np.stack([transform(key, example)['image'] for key in KEYS[:8]])
+    image = jax.jit(jax.vmap(lambda key: transform(key, example)['image']))(KEYS[:8])
     assert image.min() == 0
     np.testing.assert_allclose(np.median(image), 200, rtol=1e-6)
 
@@ -185,8 +199,7 @@ def test_weights_are_those_of_a_mean(transform):
     spot = np.zeros((24, 30), np.float32)
     spot[11, 14] = 1000
     images = np.stack([even, ramp, spot])
-    of_keys = jax.vmap(lambda key, image: transform(key, image, 3.0 / H), in_axes=(0, None))
-    even, ramps, spots = jax.vmap(of_keys, in_axes=(None, 0))(KEYS, images)
+    even, ramps, spots = (with_each_key(transform, image, 3.0 / H) for image in images)
     np.testing.assert_allclose(even, -900, rtol=1e-5)
     inside = slice(8, -8)
     np.testing.assert_allclose(
@@ -223,14 +236,11 @@ def test_wide_pixels_are_means_of_pixels(example, monkeypatch):
 def test_noise_gain_and_offset_fill_their_ranges():
     image = jnp.full((32, 32), 100.0)
 
-    def each(transform, limit):
-        return np.asarray(jax.vmap(lambda key: transform(key, image, limit))(KEYS))
-
-    sds = (each(augment.noise, 25.0) - 100).std((1, 2))
+    sds = np.asarray(with_each_key(augment.noise, image, 25.0) - 100).std((1, 2))
     assert sds.min() < 3
     assert 22 < sds.max() < 27
     for transform, limit, bound in ((augment.hu_gain, 0.15, 15), (augment.hu_offset, 25.0, 25)):
-        changes = each(transform, limit) - 100
+        changes = np.asarray(with_each_key(transform, image, limit)) - 100
         assert np.ptp(changes, (1, 2)).max() == 0
         assert np.abs(changes).max() <= bound * 1.001
         assert changes.min() < -0.9 * bound
@@ -239,7 +249,7 @@ def test_noise_gain_and_offset_fill_their_ranges():
 
 def test_gamma_bends_the_window_and_nothing_else():
     hu = jnp.linspace(-1000, 1000, 501)[None]
-    bent = np.asarray(jax.vmap(lambda key: augment.gamma(key, hu, 0.3))(KEYS))[:, 0]
+    bent = np.asarray(with_each_key(augment.gamma, hu, 0.3))[:, 0]
     inside = (hu[0] > -160) & (hu[0] < 240)
     np.testing.assert_array_equal(bent[:, ~inside], np.stack([hu[0][~inside]] * len(KEYS)))
     assert (np.diff(bent) > 0).all()
