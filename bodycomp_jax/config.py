@@ -565,8 +565,8 @@ TRAINERS: dict[str, type[TrainerConfig]] = {
 
 def with_preset(config: TrainerConfig, given: set[str]) -> TrainerConfig:
     """The config with the values of its preset for the options that the user did not give."""
-    default = 'recommended' if config.load_weights is None else 'reference'
-    preset = config.preset if 'preset' in given else default
+    trains_on = config.load_weights is not None and 'preset' not in given
+    preset = 'reference' if trains_on else config.preset
     values = {'preset': preset} | (config.reference if preset == 'reference' else {})
     return with_values(config, values, given)
 

@@ -40,6 +40,7 @@ def tiny_config(**changes):
         'decompression_channels': (4,),
         'batch_size': 8,
         'epochs': 3,
+        'preset': 'reference',
         **SegmentationConfig.reference,
     }
     return from_values(SegmentationConfig, defaults | changes)

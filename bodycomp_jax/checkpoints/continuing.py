@@ -68,10 +68,11 @@ def load_pretrained(
       warn: see `load_network`.
 
     Returns:
-      (the config, the pretrained variables or None to draw them).
+      (the config, settled as by `settled_config`, the pretrained variables or None to draw them).
 
     Raises InputError if the weights cannot be read or are of another network.
     """
+    config = settled_config(run_dir, config, given)
     wanted = {name: v for name, v in to_values(config.network).items() if name in given}
     options, variables = _read_pretrained(run_dir, config, wanted, warn)
     if options is None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from bodycomp_jax.checkpoints.continuing import load_pretrained, settled_config
+from bodycomp_jax.checkpoints.continuing import load_pretrained
 from bodycomp_jax.config import RunConfig
 from bodycomp_jax.errors import InputError, on_all_processes
 from bodycomp_jax.runtime import flags, launch
@@ -38,7 +38,6 @@ def run_trainer(
     (settings, config), given = flags.parse(argv, description, RunConfig, config_class)
     launch.join(settings)
     run_dir = run_folder(settings)
-    config = settled_config(run_dir, config, given)
     config, pretrained = load_pretrained(run_dir, config, given, Terminal().warn)
     with sync_errors():
         devices = choose_devices(settings.num_gpus, config.batch_size)

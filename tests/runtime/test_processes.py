@@ -62,6 +62,7 @@ def run_job(data_dir, calls):
         port = free.getsockname()[1]
     shared = (
         f'--data_dir {data_dir} -C 4,8 -M 4 -b {CONFIG.batch_size} -e {CONFIG.epochs} '
+        '--preset reference '
         f'--num_processes 2 --coordinator_address localhost:{port} --heartbeat_timeout {HEARTBEAT}'
     ).split()
     environ = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'JAX_NUM_CPU_DEVICES': '2'}
