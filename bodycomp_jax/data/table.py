@@ -101,7 +101,7 @@ def rows_by_name(names: Sequence[str]) -> dict[str, np.ndarray]:
 
 def contents_beside(path: str) -> str:
     """The contents of the parent folder, for a message."""
-    folder = os.path.dirname(path)
+    folder = os.path.dirname(path) or os.curdir
     if not os.path.isdir(folder):
         return f'its folder {folder} does not exist either'
     try:
