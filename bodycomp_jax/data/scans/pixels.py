@@ -9,7 +9,7 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, RLELossless
 
 from bodycomp_jax.data.scans import dicom_file
-from bodycomp_jax.data.scans.codestream import encoded_shape, is_complete
+from bodycomp_jax.data.scans.codestream import refuse_damaged
 from bodycomp_jax.data.scans.hu import to_hu
 from bodycomp_jax.data.scans.series import Slice
 from bodycomp_jax.data.scans.tags import Elements, shown, tag_of, tags_of
@@ -104,10 +104,7 @@ def _decoded(stream: BinaryIO, layout: _Layout, frame: int) -> np.ndarray:
             offsets = options.get('extended_offsets')
             frames = options['number_of_frames']
             picture = get_frame(stream, frame, number_of_frames=frames, extended_offsets=offsets)
-            if encoded_shape(picture) != (options['rows'], options['columns'], 1):
-                raise ValueError('a picture of another size than Rows x Columns')
-            if not is_complete(picture):
-                raise ValueError('a truncated picture')
+            refuse_damaged(picture, options['rows'], options['columns'])
             stream.seek(layout.start)
         decoder = get_decoder(layout.syntax)
         return decoder.as_array(stream, index=frame, raw=True, **layout.options)[0]
