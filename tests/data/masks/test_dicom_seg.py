@@ -127,6 +127,16 @@ def test_a_segmentation_knows_its_image(path):
     assert open_segmentation(path, TISSUES, {}).image == ('', '')
 
 
+def test_a_segmentation_of_several_series_is_of_none(path):
+    def change(dataset):
+        dataset.ReferencedSeriesSequence = [pydicom.Dataset(), pydicom.Dataset()]
+        for i, series in enumerate(dataset.ReferencedSeriesSequence):
+            series.SeriesInstanceUID = f'1.{i}'
+
+    save_segmentation(path, SEGMENTS, change=change)
+    assert open_segmentation(path, TISSUES, {}).image == ('', '')
+
+
 def without(keyword, sequence='PlanePositionSequence'):
     def change(dataset):
         del dataset.PerFrameFunctionalGroupsSequence[1][sequence][0][keyword]

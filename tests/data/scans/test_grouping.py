@@ -133,8 +133,8 @@ def test_a_position_that_is_watched_does_not_part_the_scan():
 def test_phases_of_different_extent_are_parted_where_the_scan_begins_again():
     assert paths(series_of((0, 5, 10, 5, 10, 15))) == (['abc', 'def'], '')
     assert paths(series_of((15, 10, 5, 10, 5, 0))) == (['cba', 'fed'], '')
-    times = series_of((0, 5, 10, 5, 10, 15), time='111222', instance=' ' * 6)
-    assert paths(times) == (['abc', 'def'], '')
+    times = series_of((5, 0, 10, 10, 5, 15), time='111222', instance=' ' * 6)
+    assert paths(times) == (['bac', 'edf'], '')
 
 
 def test_phases_that_nothing_tells_apart_are_refused():
