@@ -123,33 +123,40 @@ def _identities(header: Header) -> list[tuple]:
 
 
 def _parts(group: list[_Placed]) -> list[list[_Placed]]:
-    """Parts of a sorted group that do not overlap in themselves.
+    """Acquisitions one beside the other are a part; one that overlaps those before begins another.
 
-    Acquisitions one after the other are a part; one that overlaps those before begins another.
+    One whose positions repeat is a part by itself. Parts are sorted along the normal.
     """
-    parts: list[list[_Placed]] = []
+    parts: list[list[list[_Placed]]] = []
+    repeated = False
     for acquisition in _acquisitions(group):
-        if parts and not _overlap(parts[-1], acquisition):
-            parts[-1] = _sorted(parts[-1] + acquisition)
-        else:
-            parts.append(acquisition)
-    return parts
+        before, repeated = repeated, _repeats(acquisition)
+        apart = before or repeated or not parts
+        if apart or any(_overlap(other, acquisition) for other in parts[-1]):
+            parts.append([])
+        parts[-1].append(acquisition)
+    return [_sorted(itertools.chain(*part)) for part in parts]
 
 
 def _acquisitions(group: list[_Placed]) -> list[list[_Placed]]:
-    """Slices with the same AcquisitionNumber, in their order in time; single slices together."""
+    """Slices with the same AcquisitionNumber, in their order in time.
+
+    Those of one slice count as one acquisition where their positions repeat, or if all are such.
+    """
     numbered = collections.defaultdict(list)
     for placed in group:
         numbered[placed.header.acquisition].append(placed)
     acquisitions = [slices for slices in numbered.values() if len(slices) > 1]
     single = _sorted(slices[0] for slices in numbered.values() if len(slices) == 1)
-    return sorted([*acquisitions, *([single] if single else [])], key=lambda a: min(map(_order, a)))
+    together = _repeats(single) or not acquisitions
+    acquisitions += [single] if together else [[each] for each in single]
+    return sorted(acquisitions, key=lambda slices: min(map(_order, slices)))
 
 
-def _overlap(part: list[_Placed], other: list[_Placed]) -> bool:
-    """Whether their slices are among each other, or some are at one position."""
-    ends = min(part[-1].along, other[-1].along) - max(part[0].along, other[0].along)
-    return ends >= -SAME_POSITION or _repeats(part) or _repeats(other)
+def _overlap(one: list[_Placed], other: list[_Placed]) -> bool:
+    """Whether the ranges of these acquisitions along the normal meet."""
+    first, last = max(one[0].along, other[0].along), min(one[-1].along, other[-1].along)
+    return last - first >= -SAME_POSITION
 
 
 def _repeats(slices: list[_Placed]) -> bool:

@@ -117,6 +117,10 @@ def test_phases_beside_each_other_are_parts():
 def test_rotations_of_several_slices_are_parts_only_where_the_scan_begins_again():
     positions = (0, 5, 10, 15)
     assert paths(series_of(positions, acquisition='1122')) == (['abcd'], '')
+    of_one_and_two = series_of((0, 5, 20, 25, 10, 15, 30), acquisition='1122334')
+    assert paths(of_one_and_two) == (['abefcdg'], '')
+    now_and_then_one = series_of((0, 5, 10, 15, 20, 25), acquisition='112334')
+    assert paths(now_and_then_one) == (['abcdef'], '')
     twice = series_of(positions * 2, acquisition='11223344')
     assert paths(twice) == (['abcd', 'efgh'], '')
 
