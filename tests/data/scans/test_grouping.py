@@ -107,6 +107,7 @@ def test_times_part_what_acquisitions_do_not():
 
 def test_an_acquisition_for_each_slice_is_not_a_part():
     assert paths(series_of((0, 5, 0, 5), acquisition='1234', time='1234')) == (['ab', 'cd'], '')
+    assert paths(series_of((0, 5, 0, 5), acquisition='1324', time='1324')) == (['ab', 'cd'], '')
 
 
 def test_phases_beside_each_other_are_parts():
@@ -130,6 +131,8 @@ def test_a_position_that_is_watched_does_not_part_the_scan():
     assert paths(watched) == (['a', 'b', 'c', 'def'], '')
     below_the_scan = series_of((-50, -50, 0, 50, 100), acquisition='11222')
     assert paths(below_the_scan) == (['a', 'b', 'cde'], '')
+    after_the_scan = series_of((0, 50, 100, -50, -50), acquisition='11122')
+    assert paths(after_the_scan) == (['abc', 'd', 'e'], '')
     in_one_acquisition = series_of((50, 50, 100, 50, 0))
     assert paths(in_one_acquisition) == (['a', 'b', 'edc'], '')
 
