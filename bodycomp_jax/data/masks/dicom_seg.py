@@ -6,14 +6,18 @@ from typing import NamedTuple
 
 import numpy as np
 import pydicom
+from pydicom.encaps import get_frame
 from pydicom.multival import MultiValue
 from pydicom.pixels import pixel_array
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from bodycomp_jax.data.masks.labels import BACKGROUND, LabelMap, Names, add_class
-from bodycomp_jax.data.masks.planes import LabelPlanes
-from bodycomp_jax.data.scans.dicom_file import open_start, open_whole
+from bodycomp_jax.data.masks.planes import ImageUids, LabelPlanes
+from bodycomp_jax.data.scans import dicom_file
+from bodycomp_jax.data.scans.codestream import refuse_damaged
 from bodycomp_jax.data.scans.grid import Grid, Turn, refuse_invalid, to_patient_orientation
 from bodycomp_jax.data.scans.reasons import naming
+from bodycomp_jax.data.scans.tags import tags_of
 from bodycomp_jax.errors import InputError
 
 SEGMENTATIONS = ('1.2.840.10008.5.1.4.1.1.66.4', '1.2.840.10008.5.1.4.1.1.66.7')  # 7: label maps
@@ -42,8 +46,8 @@ def open_segmentation(path: str, label_map: LabelMap, names: Names) -> LabelPlan
     segment that nothing explains. Reading a plane raises InputError where two tissues overlap.
     """
     with naming(path), _invalid_elements():
-        open_start(path)  # refuses other formats
-        dataset = pydicom.dcmread(open_whole(path), force=True)
+        dicom_file.open_start(path)  # refuses other formats
+        dataset = pydicom.dcmread(dicom_file.open_whole(path), force=True)
         _refuse_other_object(dataset)
         frames = [_frame(dataset, i) for i in range(_count(dataset))]
         names = {n: (*texts, *names.get(n, ())) for n, texts in _names(dataset)}
@@ -51,6 +55,7 @@ def open_segmentation(path: str, label_map: LabelMap, names: Names) -> LabelPlan
         for n in {frame.segment for frame in frames if frame.segment is not None}:
             label_of[n] = label_map.label_of_class(names.get(n) or ('without a name',), path, n)
         frames_of = _frames_of_planes([frame.grid for frame in frames])
+        image = _image(dataset)
 
     def read(k: int) -> np.ndarray:
         grid = frames[frames_of[k][0]].grid
@@ -65,7 +70,17 @@ def open_segmentation(path: str, label_map: LabelMap, names: Names) -> LabelPlan
         return labels
 
     grids = tuple(frames[plane[0]].grid for plane in frames_of)
-    return LabelPlanes(path, grids, frames[0].thickness, complete=False, read=read)
+    return LabelPlanes(path, grids, frames[0].thickness, complete=False, read=read, image=image)
+
+
+def is_segmentation(path: str) -> bool:
+    """Whether a file is a DICOM segmentation."""
+    try:
+        tags = tags_of(['SOPClassUID'])
+        elements = dicom_file.parse(dicom_file.open_start(path), tags, max(tags)).elements
+    except InputError:
+        return False
+    return elements.text('SOPClassUID') in SEGMENTATIONS
 
 
 @contextlib.contextmanager
@@ -134,6 +149,13 @@ def _names(dataset: pydicom.Dataset) -> Iterator[tuple[int, tuple[str, ...]]]:
         yield int(segment.SegmentNumber), tuple(str(name) for name in names if name)
 
 
+def _image(dataset: pydicom.Dataset) -> ImageUids:
+    """What the segmentation was made on; no series if it refers to several."""
+    series = [each.get('SeriesInstanceUID') for each in dataset.get('ReferencedSeriesSequence', [])]
+    uids = dataset.get('FrameOfReferenceUID'), series[0] if len(series) == 1 else None
+    return ImageUids(*(str(uid or '') for uid in uids))
+
+
 def _frames_of_planes(grids: Sequence[Grid]) -> list[list[int]]:
     """The frames of each plane, from the feet to the head. Raises InputError for other grids."""
     first, positions = grids[0], np.array([grid.position for grid in grids])
@@ -168,11 +190,18 @@ def _pixels(dataset: pydicom.Dataset, i: int) -> np.ndarray:
     Frames of bits need not begin at a byte, but pydicom assumes that they do.
     """
     with _invalid_elements():
-        if dataset.BitsAllocated != 1:
+        syntax = dataset.file_meta.get('TransferSyntaxUID', ImplicitVRLittleEndian)
+        if syntax.is_encapsulated and syntax != RLELossless:
+            picture = get_frame(dataset.PixelData, i, number_of_frames=_count(dataset))
+            refuse_damaged(picture, dataset.Rows, dataset.Columns)
+        if syntax.is_encapsulated or dataset.BitsAllocated != 1:
             return pixel_array(dataset, index=i)
+        content = np.frombuffer(dataset.PixelData, np.uint8)
+        if syntax == ExplicitVRBigEndian and dataset['PixelData'].VR == 'OW':
+            content = content.view('>u2').astype('<u2').view(np.uint8)
         count = dataset.Rows * dataset.Columns
         start, bit = divmod(i * count, 8)
-        packed = np.frombuffer(dataset.PixelData, np.uint8)[start : start + (bit + count + 7) // 8]
+        packed = content[start : start + (bit + count + 7) // 8]
         bits = np.unpackbits(packed, bitorder='little')[bit : bit + count]
         if bits.size < count:
             raise InputError(f'its pixels end within frame {i + 1}; copy it again')

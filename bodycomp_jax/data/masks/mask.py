@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from bodycomp_jax.data.masks.dicom_seg import open_segmentation
+from bodycomp_jax.data.masks.dicom_seg import is_segmentation, open_segmentation
 from bodycomp_jax.data.masks.label_images import LabelImages, is_label_image_name
 from bodycomp_jax.data.masks.labels import LabelMap, Names
 from bodycomp_jax.data.masks.nifti import open_class_files, open_nifti
@@ -15,6 +15,7 @@ from bodycomp_jax.data.scans.nifti import is_nifti_name
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime.files import explained
 
+NIFTI, IMAGES, SEGMENTATION = 'NIfTI files', 'label images', 'a DICOM segmentation'
 KINDS = (
     'a NIfTI file, a folder with one for each class, a DICOM SEG file, or PNG, .npy or TAG files'
 )
@@ -45,7 +46,8 @@ def open_mask(
 
     Args:
       path: a NIfTI file, or a folder with one for each class; a DICOM segmentation, or a folder
-        with nothing else; a label image (PNG, .npy or TAG), or a folder of them.
+        with one; a label image (PNG, .npy or TAG), or a folder of them. In a folder, other files
+        are ignored, but two kinds of masks are refused.
       series: the image.
       label_map: what the values of the mask mean.
       names: the names of its values, if they are known from elsewhere.
@@ -55,23 +57,45 @@ def open_mask(
     labels of a slice are read, for a value that nothing explains.
     """
     path, names = os.fspath(path), names or {}
-    images = [each for each in _files(path) if is_label_image_name(each)]
-    if images:
-        return LabelImages(images, series, label_map, names)
+    kind, files = _files_of_mask(path)
+    if kind == IMAGES:
+        return LabelImages(files, series, label_map, names)
     return PlanesMask(open_planes(path, label_map, names), series, resample=resample)
 
 
 def open_planes(path: str, label_map: LabelMap, names: Names) -> LabelPlanes:
     """The labels in a mask that has positions. Errors as `open_mask`."""
-    if is_nifti_name(path) and not os.path.isdir(path):
-        return open_nifti(path, label_map, names)
-    files = _files(path)
-    classes = [each for each in files if is_nifti_name(each)]
-    if classes:
-        return open_class_files(path, classes, label_map)
+    kind, files = _files_of_mask(path)
+    if kind == NIFTI and os.path.isdir(path):
+        return open_class_files(path, files, label_map)
     if len(files) != 1:
         raise InputError(f'{path}: {len(files)} files, expected {KINDS}')
+    if kind == NIFTI:
+        return open_nifti(path, label_map, names)
     return open_segmentation(files[0], label_map, names)
+
+
+def _files_of_mask(path: str) -> tuple[str, list[str]]:
+    """The kind of a mask and its files; pictures beside NIfTI files are previews.
+
+    All files if none is of a known kind. Raises InputError for two kinds in a folder.
+    """
+    files = _files(path)
+    nifti = [each for each in files if is_nifti_name(each)]
+    images = [each for each in files if is_label_image_name(each)]
+    if nifti:
+        images = [each for each in images if not each.lower().endswith('.png')]
+    others = [each for each in files if not (is_nifti_name(each) or is_label_image_name(each))]
+    segmentations = [each for each in others if is_segmentation(each)]
+    of_kind = {NIFTI: nifti, IMAGES: images, SEGMENTATION: segmentations}
+    found = [(kind, of_this) for kind, of_this in of_kind.items() if of_this]
+    if len(found) > 1:
+        (kind, first), (other_kind, second), *_ = found
+        raise InputError(
+            f'{path}: both {kind} ({os.path.basename(first[0])}) and {other_kind} '
+            f'({os.path.basename(second[0])}); give one of them'
+        )
+    return found[0] if found else ('', files)
 
 
 def _files(path: str) -> list[str]:

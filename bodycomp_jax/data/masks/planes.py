@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,16 @@ from bodycomp_jax.errors import InputError
 
 TOLERANCE = 0.05  # of a pixel, or of the gap between planes
 DEFAULT_GAP = 1.0  # mm; of a single plane without a thickness
+
+
+class ImageUids(NamedTuple):
+    """FrameOfReferenceUID and SeriesInstanceUID of an image; '' where unknown."""
+
+    frame_of_reference: str = ''
+    series: str = ''
+
+
+UNKNOWN = ImageUids()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +36,7 @@ class LabelPlanes:
       thickness: mm; 0 if unknown.
       complete: whether there is a plane for each slice of the scan, as in NIfTI.
       read: the `[R, C]` uint8 labels of plane k; raises InputError if it cannot be read.
+      image: that the mask was made on.
     """
 
     path: str
@@ -32,6 +44,7 @@ class LabelPlanes:
     thickness: float
     complete: bool
     read: Callable[[int], np.ndarray] = dataclasses.field(repr=False)
+    image: ImageUids = UNKNOWN
 
     def __len__(self) -> int:
         return len(self.grids)
@@ -99,11 +112,36 @@ def described(grids: Sequence[Grid]) -> str:
     )
 
 
+def refuse_other_image(planes: LabelPlanes, series: Series, *, same_series: bool) -> None:
+    """Raises InputError for a mask of another image, as far as UIDs tell.
+
+    Args:
+      planes: the mask.
+      series: the image.
+      same_series: whether the mask must be of this series, not only of this frame of reference.
+    """
+    uids = {'FrameOfReferenceUID': (planes.image.frame_of_reference, series.frame_of_reference)}
+    remedy = 'give the mask of this image'
+    if same_series:
+        uids['SeriesInstanceUID'] = planes.image.series, series.uid
+        remedy += ', or add --resample_masks to take that of another series of the patient'
+    for keyword, (of_mask, of_image) in uids.items():
+        if of_mask and of_image and of_mask != of_image:
+            raise InputError(
+                f'{planes.path}: made on an image whose {keyword} is {of_mask}, but that of '
+                f'{series.slices[0].path} is {of_image}; {remedy}'
+            )
+
+
 class PlanesMask:
     """The labels of the slices of a series, from planes with positions."""
 
     def __init__(self, planes: LabelPlanes, series: Series, *, resample: bool) -> None:
-        """Raises InputError for planes on another grid, unless they are to be resampled."""
+        """Raises InputError for planes on another grid or series, unless they are to be resampled.
+
+        Raises it for another frame of reference anyway.
+        """
+        refuse_other_image(planes, series, same_series=not resample)
         self._planes, self._series, self._resample = planes, series, resample
         self._plane_of = [planes.plane_of(each.grid) for each in series.slices]
         found = {k for k in self._plane_of if k is not None}

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from bodycomp_jax.data.masks.labels import BACKGROUND, LabelMap, plain
 from bodycomp_jax.data.masks.mask import open_planes
-from bodycomp_jax.data.masks.planes import LabelPlanes
+from bodycomp_jax.data.masks.planes import LabelPlanes, refuse_other_image
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.errors import InputError, listed
 
@@ -95,9 +95,10 @@ def read_vertebrae(
 ) -> Vertebrae:
     """The positions of levels, from a mask on any grid.
 
-    A level must be one piece, must not be cut by an end of the scan, must have the height of a
-    vertebra and be in order with the others. The ends of the body are where the cross-section falls
-    below `BODY_SHARE` of the largest; the processes are smaller.
+    A level must be one piece, must lie within the pixels of the scan, must not be cut by an end of
+    it, must have the height of a vertebra and be in order with the others. The ends of the body are
+    where the cross-section falls below `BODY_SHARE` of the largest; the processes are smaller.
+    The whole mask is in memory, with a byte per voxel.
 
     Args:
       path: of a mask with positions, see `open_mask`.
@@ -106,9 +107,10 @@ def read_vertebrae(
       label_map: of `level_map`.
       reference: the mean of the voxels of the vertebra, or the lower end of its body.
 
-    Raises InputError if the mask cannot be read.
+    Raises InputError if the mask cannot be read, or is of another image.
     """
     planes = open_planes(os.fspath(path), label_map, {})
+    refuse_other_image(planes, series, same_series=False)
     labels = np.stack([planes.read(k) for k in range(len(planes))])
     boxes = ndimage.find_objects(labels, max_label=len(LEVELS))
     found = {
@@ -152,6 +154,8 @@ def _extent(
         faults.append(f'is in {count} pieces of {listed(sorted(sizes)[::-1])} voxels, expected one')
     if _is_cut(planes, series, k, points):
         faults.append('is cut by the end of the scan')
+    if not _is_within(planes, series, points):
+        faults.append(f'is not within the pixels of {series.slices[0].path}, so of another scan')
     lowest, highest = BODY_HEIGHTS[LEVELS[label - 1][0]]
     if not lowest <= body[1] - body[0] <= highest:
         faults.append(
@@ -169,6 +173,19 @@ def _is_cut(planes: LabelPlanes, series: Series, k: np.ndarray, points: np.ndarr
     half = series.distances[[0, -1]] / 2 if len(series) > 1 else np.zeros(2)
     heights = points @ normal
     return bool(heights.min() < first + half[0] or heights.max() > last - half[1])
+
+
+def _is_within(planes: LabelPlanes, series: Series, points: np.ndarray) -> bool:
+    """Whether voxels are within the pixels of their slices, but for the size of a voxel."""
+    grids = [each.grid for each in series.slices]
+    first, positions = grids[0], np.array([grid.position for grid in grids])
+    heights = positions @ first.normal
+    nearest = np.searchsorted((heights[1:] + heights[:-1]) / 2, points @ first.normal)
+    offsets = points - positions[nearest]
+    margin = max(*first.spacing, *planes.grids[0].spacing)
+    mm = offsets @ np.stack([first.column_direction, first.row_direction], axis=1)
+    ends = (np.array([first.rows, first.columns]) - 1) * first.spacing
+    return bool((mm >= -margin).all() and (mm <= ends + margin).all())
 
 
 def _add_faults_of_order(found: Mapping[str, _Extent]) -> None:

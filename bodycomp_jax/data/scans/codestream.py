@@ -28,9 +28,12 @@ def encoded_shape(frame: bytes) -> tuple[int, int, int] | None:
         return None
 
 
-def is_complete(frame: bytes) -> bool:
-    """Whether such a picture ends as it must, but for padding."""
-    return frame.rstrip(b'\0').endswith(END)
+def refuse_damaged(frame: bytes, rows: int, columns: int) -> None:
+    """Raises ValueError unless this is such a picture, of one colour and this size, to its end."""
+    if encoded_shape(frame) != (rows, columns, 1):
+        raise ValueError('a picture of another size than Rows x Columns')
+    if not frame.rstrip(b'\0').endswith(END):  # zeros are padding
+        raise ValueError('a truncated picture')
 
 
 def _jpeg_shape(frame: bytes) -> tuple[int, int, int] | None:

@@ -66,6 +66,21 @@ def open_start(path: str) -> BinaryIO:
     raise InputError(f'not a DICOM file{f", but {other}" if other else ""}')
 
 
+def parse_start(path: str, tags: list[int], last: int) -> Contents | None:
+    """What `parse` finds in the first bytes of a file; None if they do not hold all of it.
+
+    Raises InputError for other files.
+    """
+    start = open_start(path)
+    try:
+        contents = parse(start, tags, last)
+    except InputError:
+        if start.seek(0, io.SEEK_END) < START_BYTES:
+            raise
+        return None  # they end within an element
+    return contents if _peek(contents.rest, 1) else None
+
+
 def open_whole(path: str) -> BinaryIO:
     """A stream of a whole DICOM file, which never allocates more than the file has.
 

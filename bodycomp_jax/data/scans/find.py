@@ -81,11 +81,12 @@ def _files(path: str, visited: set[tuple[int, int]], left_out: list[Skipped]) ->
 
 
 def _named_apart(series: list[Series]) -> list[Series]:
-    """The series with a number in the name of each that shares it with an earlier one."""
-    count: collections.Counter[str] = collections.Counter()
+    """The series with a number in the names of those that share one."""
+    count = collections.Counter(each.name for each in series)
+    number: collections.Counter[str] = collections.Counter()
     named = []
     for each in series:
-        count[each.name] += 1
-        suffix = '' if count[each.name] == 1 else f'-{count[each.name]}'
+        number[each.name] += 1
+        suffix = f'-{number[each.name]}' if count[each.name] > 1 else ''
         named.append(dataclasses.replace(each, name=each.name + suffix))
     return named

@@ -28,26 +28,27 @@ MULTI_FRAME = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 OF_FILE = tags_of((
     'ImageType', 'SOPClassUID', 'SOPInstanceUID', 'AcquisitionTime', 'Modality', 'PatientID',
-    'SeriesInstanceUID', 'SeriesNumber', 'AcquisitionNumber', 'InstanceNumber',
+    'StudyInstanceUID', 'SeriesInstanceUID', 'SeriesNumber', 'AcquisitionNumber', 'InstanceNumber',
     'ImagePositionPatient', 'ImageOrientationPatient', 'FrameOfReferenceUID',
     'SamplesPerPixel', 'NumberOfFrames', 'Rows', 'Columns', 'PixelSpacing', 'BitsAllocated',
-    'RescaleIntercept', 'RescaleSlope', 'RescaleType',
+    'BitsStored', 'HighBit', 'RescaleIntercept', 'RescaleSlope', 'RescaleType',
 ))  # fmt: skip
 LAST_OF_FILE = max(OF_FILE)
 OF_FRAMES = tags_of(('SharedFunctionalGroupsSequence', 'PerFrameFunctionalGroupsSequence'))
+COMMON = ('PatientID', 'FrameOfReferenceUID', 'StudyInstanceUID')  # of the slices of a series
 GEOMETRY = {'ImagePositionPatient': 3, 'ImageOrientationPatient': 6, 'PixelSpacing': 2}
 FRAME_MACROS = (
     'PlanePositionSequence', 'PlaneOrientationSequence', 'PixelMeasuresSequence',
     'PixelValueTransformationSequence', 'FrameContentSequence', 'CTImageFrameTypeSequence',
     'CTReconstructionSequence', 'CTExposureSequence', 'CTXRayDetailsSequence',
 )  # fmt: skip
-NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
 HU_NAMED = ('HU', 'HU_MOD')  # values of RescaleType
-HU_TYPES = (*HU_NAMED, 'US', '')  # US is "unspecified"
+PERHAPS_HU = re.compile(r'US|UNSPECIFIED|(HU|HOUNSFIELD).*')  # US is "unspecified"
 NOT_HU = {  # words of ImageType
     'MIP', 'MAXIP', 'MINIP', 'MAXIMUM', 'MINIMUM', 'PROJECTION', 'VRT', 'VOLREN', 'SSD', 'MD',
     'IODINE', 'ZEFF', 'RHO', 'PERFUSION', 'CBF', 'CBV', 'MTT', 'TTP', 'SUBTRACTION', 'DIVISION',
-    'MULTIPLICATION', 'QUANTITY', 'LOCALIZER', 'SCOUT',
+    'MULTIPLICATION', 'QUANTITY', 'LOCALIZER', 'SCOUT', 'MAT_SPECIFIC', 'MAT_FRACTIONAL',
+    'EFF_ATOMIC_NUM', 'ELECTRON_DENSITY',
 }  # fmt: skip
 
 
@@ -61,9 +62,10 @@ class Header:
       grid: of the pixels as they are stored.
       sop_instance_uid: '' if unknown.
       series_uid: SeriesInstanceUID; '' if unknown.
-      common: what the slices of a series have in common besides `series_uid`.
+      common: what the slices of a series have in common besides `series_uid`; first `COMMON`.
       acquisition, time, instance: number, time and number in the series; '' if unknown.
       slope, intercept: from stored numbers to HU; None if unknown.
+      doubt: why the values may be others than HU; '' if the header says that they are HU.
     """
 
     path: str
@@ -77,26 +79,28 @@ class Header:
     instance: str
     slope: float | None
     intercept: float | None
+    doubt: str
 
 
 def read_headers(path: str) -> tuple[list[Header], list[Skipped]]:
     """The header of each axial CT slice in a file, and the frames that are no such slices.
 
+    What follows is read no further than to the start of the pixels of most files: that it is no
+    PixelData is found only when the pixels are asked for.
+
     Raises InputError if the file holds no CT image.
     """
-    size = os.stat(path).st_size
-    contents = dicom_file.parse(dicom_file.open_start(path), OF_FILE, LAST_OF_FILE)
-    ends = not contents.rest.read(1)
-    if ends or _sop_class(contents.elements) in MULTI_FRAME:
+    contents, has_more = dicom_file.parse_start(path, OF_FILE, LAST_OF_FILE), True
+    if contents is None or _sop_class(contents.elements) in MULTI_FRAME:
         with dicom_file.open_whole(path) as stream:
             tags = OF_FILE + OF_FRAMES
             contents = dicom_file.parse(stream, tags, dicom_file.LAST_BEFORE_PIXELS)
-            ends = not contents.rest.read(1)
+            has_more = bool(contents.rest.read(1))
     elements = contents.elements
     _refuse_other_objects(elements)
-    if ends:
+    if not has_more:
         raise InputError('no pixels: the file ends with its header; copy it again')
-    _refuse_undecodable(elements, contents.syntax, size)
+    _refuse_undecodable(elements, contents.syntax, os.stat(path).st_size)
     if _sop_class(elements) in MULTI_FRAME:
         return _frame_headers(path, elements)
     if elements.number('NumberOfFrames') not in (None, 1):
@@ -150,12 +154,13 @@ def _header(path: str, frame: int, elements: Elements) -> Header:
         grid=_grid(elements),
         sop_instance_uid=elements.text('SOPInstanceUID'),
         series_uid=series_uid,
-        common=(elements.text('PatientID'), elements.text('FrameOfReferenceUID'), *place),
+        common=(*map(elements.text, COMMON), *place),
         acquisition=elements.first('FrameAcquisitionNumber', 'AcquisitionNumber'),
         time=elements.first('FrameAcquisitionDateTime', 'AcquisitionTime'),
         instance=elements.text('InstanceNumber'),
         slope=elements.number('RescaleSlope'),
         intercept=elements.number('RescaleIntercept'),
+        doubt=_doubt(elements),
     )
 
 
@@ -197,15 +202,22 @@ def _refuse_other_objects(elements: Elements) -> None:
 
 
 def _refuse_undecodable(elements: Elements, syntax: UID, size: int) -> None:
-    """Raises InputError for compression without a decoder, and for too few bytes of pixels."""
+    """Raises InputError for compression without a decoder, other bits, and too few bytes."""
     if not _is_decodable(syntax):
         raise InputError(
             f'compressed as {shown(syntax.name)}, for which there is no decoder; decompress it, '
             'such as with gdcmconv --raw'
         )
+    allocated = elements.integer('BitsAllocated') or 16
+    stored, high = elements.integer('BitsStored') or allocated, elements.integer('HighBit')
+    if high not in (None, stored - 1):
+        raise InputError(
+            f'{named("HighBit")} is {high} and {named("BitsStored")} {stored}; expected '
+            f'{stored - 1}, the pixels in the lowest bits: export the series again'
+        )
     pixels = (elements.integer('Rows') or 0) * (elements.integer('Columns') or 0)
     frames = elements.number('NumberOfFrames') or 1
-    needed = pixels * frames * (elements.integer('BitsAllocated') or 16) / 8
+    needed = pixels * frames * allocated / 8
     if syntax in NATIVE and size < needed:
         raise InputError(
             f'truncated: {size:,} bytes, but its pixels need {needed:,.0f}; copy it again'
@@ -222,16 +234,31 @@ def _is_decodable(syntax: UID) -> bool:
 
 def _refuse_other_values(elements: Elements) -> None:
     """Raises InputError for images whose values are not HU."""
-    image_type = elements.first('FrameType', 'ImageType')
-    kinds = image_type.upper().split('\\')
-    rescale_type = elements.text('RescaleType')
-    if rescale_type.upper() not in HU_TYPES:
+    image_type, rescale_type = _types(elements)
+    if rescale_type not in (*HU_NAMED, '') and not PERHAPS_HU.fullmatch(rescale_type):
         raise InputError(f'no HU: {named("RescaleType")} is {shown(rescale_type)}')
     if elements.number('RescaleSlope') == 0:
         raise InputError(f'no HU: {named("RescaleSlope")} is 0')
-    words = NOT_HU.intersection(re.split(r'[^A-Z0-9]+', image_type.upper()))
-    if words or (kinds[:2] == ['DERIVED', 'SECONDARY'] and rescale_type.upper() not in HU_NAMED):
-        raise InputError(
-            f'no HU: {named("ImageType")} is {shown(image_type)}'
-            + ('' if words else f', and {named("RescaleType")} is not HU')
-        )
+    words = {*re.split(r'[^A-Z0-9]+', image_type), *re.split(r'[^A-Z0-9_]+', image_type)}
+    if words & NOT_HU:
+        raise InputError(f'no HU: {named("ImageType")} is {shown(image_type)}')
+
+
+def _doubt(elements: Elements) -> str:
+    """Why the values may be others than HU; '' if they are HU."""
+    if None in map(elements.number, ('RescaleSlope', 'RescaleIntercept')):
+        return 'RescaleSlope or RescaleIntercept is missing'
+    image_type, rescale_type = _types(elements)
+    if rescale_type in HU_NAMED:
+        return ''
+    if rescale_type:
+        return f'{named("RescaleType")} is {shown(rescale_type)}'
+    if image_type.split('\\')[:2] == ['DERIVED', 'SECONDARY']:
+        return f'{named("ImageType")} is {shown(image_type)}, and RescaleType is missing'
+    return ''
+
+
+def _types(elements: Elements) -> tuple[str, str]:
+    """ImageType and RescaleType in capitals."""
+    image_type = elements.first('FrameType', 'ImageType')
+    return image_type.upper(), elements.text('RescaleType').upper()

@@ -1,11 +1,14 @@
 """From the numbers in a file to HU."""
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 
 from bodycomp_jax.errors import InputError
 
 AIR = -1024  # HU of what lies outside the body, or the field of view
-LOWEST, HIGHEST = -11000, 12000  # HU that scanners write, extended scales for metal included
+LOWEST, HIGHEST = -11000, 12000  # HU; some extended scales for metal go on to 30710
 FAT = -50  # HU below which every CT of a body has pixels; masks and other pictures have none
 
 
@@ -43,9 +46,47 @@ def to_hu(
     return hu
 
 
-def looks_like_hu(lowest: float, highest: float) -> bool:
-    """Whether an image with this range of values can be CT in HU: there is fat or air, and more."""
-    return LOWEST <= lowest <= FAT and 0 <= highest <= HIGHEST
+class Span(NamedTuple):
+    """What values an image has, without NaN.
+
+    Attributes:
+      lowest, highest: of all values.
+      lowest_inside: of those above -1024, as padding is not.
+    """
+
+    lowest: float = math.inf
+    lowest_inside: float = math.inf
+    highest: float = -math.inf
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> 'Span':
+        """Of numbers in an array of any shape."""
+        lowest, highest = (float(end.reduce(values, axis=None)) for end in (np.fmin, np.fmax))
+        inside = values[values > AIR]
+        if math.isnan(lowest):
+            return cls()
+        return cls(lowest, float(inside.min()) if inside.size else math.inf, highest)
+
+    def joined(self, other: 'Span') -> 'Span':
+        """Of both images."""
+        lowest, inside, highest = zip(self, other, strict=True)
+        return Span(min(lowest), min(inside), max(highest))
+
+    @property
+    def fault(self) -> str:
+        """Why the image cannot be CT in HU; '' if it can: there is fat or air, and more."""
+        if self.lowest < LOWEST:
+            why = f'HU are at least {LOWEST}; write {AIR} where there is no image'
+        elif self.highest > HIGHEST:
+            why = f'HU are at most {HIGHEST}'
+        elif self.lowest_inside > FAT or self.highest < 0:
+            why = (
+                f'above {AIR} they begin at {self.lowest_inside:g}, HU below {FAT} in fat and air; '
+                'a mask, or an image that was rescaled'
+            )
+        else:
+            return ''
+        return f'values from {self.lowest:g} to {self.highest:g} do not look like HU: {why}'
 
 
 def _is_offset(intercept: float, dtype: np.dtype) -> bool:

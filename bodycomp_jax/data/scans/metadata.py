@@ -36,6 +36,7 @@ DOUBLES = {  # in multi-frame files
     'exposure_mAs': 'ExposureInmAs',
     'exposure_time_ms': 'ExposureTimeInms',
 }
+AGENTS = 'ContrastBolusAgentSequence'  # in multi-frame files
 DATE_DIGITS = 8  # of a date and time
 COLUMNS = (*TEXTS, *NUMBERS)
 KEYWORDS = (*TEXTS.values(), *NUMBERS.values())
@@ -47,10 +48,12 @@ def read_metadata(path: str) -> dict[str, str]:
     Of a multi-frame file, the values of its first frame. Raises InputError if it cannot be read.
     """
     with naming(path), dicom_file.open_whole(path) as stream:
-        tags = tags_of(KEYWORDS) + OF_FRAMES
+        tags = tags_of((*KEYWORDS, AGENTS)) + OF_FRAMES
         elements = dicom_file.parse(stream, tags, dicom_file.LAST_BEFORE_PIXELS).elements
         elements = next(iter(elements_of_frames(elements)), elements)
     texts = {column: elements.words(keyword) for column, keyword in TEXTS.items()}
+    agents = [elements.covered_by(agent).words('CodeMeaning') for agent in elements.items(AGENTS)]
+    texts['contrast_bolus_agent'] = texts['contrast_bolus_agent'] or '\\'.join(agents)
     when = elements.text('FrameAcquisitionDateTime')
     texts['acquisition_date'] = texts['acquisition_date'] or when[:DATE_DIGITS]
     texts['acquisition_time'] = texts['acquisition_time'] or when[DATE_DIGITS:]

@@ -4,6 +4,7 @@ import functools
 import gzip
 import hashlib
 import io
+import itertools
 import math
 import os
 import tempfile
@@ -11,10 +12,9 @@ import threading
 import weakref
 import zlib
 from collections.abc import Iterator
-from typing import IO, Any, cast
+from typing import IO, cast
 
 import numpy as np
-from nibabel.arrayproxy import ArrayProxy
 
 from bodycomp_jax.data.scans.grid import (
     Grid,
@@ -22,7 +22,7 @@ from bodycomp_jax.data.scans.grid import (
     refuse_invalid,
     to_patient_orientation,
 )
-from bodycomp_jax.data.scans.hu import FAT, looks_like_hu, to_hu
+from bodycomp_jax.data.scans.hu import FAT, Span, to_hu
 from bodycomp_jax.data.scans.metadata import COLUMNS
 from bodycomp_jax.data.scans.nifti_header import HEADER_BYTES, HEADERS, Layout, read_layout
 from bodycomp_jax.data.scans.series import Series, Slice
@@ -32,6 +32,7 @@ from bodycomp_jax.runtime.files import explained, open_regular_file
 GZIP = b'\x1f\x8b'
 MAX_INFLATION = 1032  # of gzip
 CHUNK_BYTES = 1 << 22
+COPY_BYTES = 1 << 24  # memory for a copy whose slices are in one piece
 MAX_EXTENSION_BYTES = 1 << 20
 MAX_OBLIQUE = 5.0  # degrees
 
@@ -42,14 +43,15 @@ def is_nifti_name(path: str) -> bool:
 
 
 def open_series(path: str) -> Series:
-    """The slices of an image. Raises InputError unless its values are HU."""
+    """The slices of an image, see `NiftiVolume`. Raises InputError unless its values are HU."""
     volume = NiftiVolume(path)
-    lowest, highest = volume.range()
-    if not looks_like_hu(lowest, highest):
+    if volume.lowest_possible > FAT:
         raise InputError(
-            f'values from {lowest:g} to {highest:g} do not look like HU, which begin below '
-            f'{FAT} in fat and air; a mask, or an image that was rescaled'
+            f'values from {volume.lowest_possible:g} on, by their type, do not look like HU, which '
+            f'begin below {FAT} in fat and air; a mask, or an image that was rescaled'
         )
+    if fault := volume.span().fault:
+        raise InputError(fault)
     return Series(
         slices=volume.slices,
         uid='',
@@ -62,6 +64,9 @@ def open_series(path: str) -> Series:
 class NiftiVolume:
     """A three-dimensional image or mask, read slice by slice.
 
+    The first slice that is read of a file that is compressed, or whose slices are not in one piece,
+    makes a copy in the temporary folder, which exists as long as the volume.
+
     Attributes:
       slices: axial, in patient orientation, from the feet to the head.
     """
@@ -69,7 +74,7 @@ class NiftiVolume:
     def __init__(self, path: str) -> None:
         """Reads the header. Raises InputError for other files."""
         self._path = path
-        self._copying = threading.Lock()
+        self._opening = threading.Lock()
         with open(open_regular_file(path), 'rb') as file:
             stream = _inflated(file)
             size = os.fstat(file.fileno()).st_size
@@ -85,30 +90,41 @@ class NiftiVolume:
 
         Raises InputError if the file cannot be read.
         """
-        index: list[Any] = [slice(None)] * 3
-        index[self._axis] = of.frame
-        voxels = self._voxels
+        with self._opening:
+            file, start = self._opened
+        rows, columns = (n for axis, n in enumerate(self._shape) if axis != self._axis)
+        wanted = rows * columns * self._dtype.itemsize
         try:
-            return np.asarray(voxels[tuple(index)])
-        except (OSError, ValueError) as error:
-            raise InputError(f'cannot be read ({error}); copy it again') from error
+            content = os.pread(file.fileno(), wanted, start + of.frame * wanted)
+        except OSError as error:
+            raise InputError(f'cannot be read ({explained(error, "")})') from error
+        if len(content) < wanted:
+            raise InputError(_truncated(start + of.frame * wanted + len(content), self._end))
+        return np.frombuffer(content, self._dtype).reshape(columns, rows).T
 
-    def range(self) -> tuple[float, float]:
-        """The lowest and the highest value, or of a first part that can be CT.
+    @property
+    def lowest_possible(self) -> float:
+        """The lowest value that voxels of this type can have."""
+        if self._dtype.kind == 'f':
+            return -math.inf
+        limits, of = np.iinfo(self._dtype), self.slices[0]
+        return min(end * of.slope + of.intercept for end in (int(limits.min), int(limits.max)))
+
+    def span(self) -> Span:
+        """Of all values, or of a first part that can be CT.
 
         Raises InputError if the file cannot be read.
         """
-        lowest, highest = math.inf, -math.inf
-        of = self.slices[0]
-        with open(open_regular_file(self._path), 'rb') as file:
+        span, of = Span(), self.slices[0]
+        with open(open_regular_file(self._path), 'rb') as file, np.errstate(all='ignore'):
             for chunk in _chunks(_inflated(file), self._start, self._end):
-                stored = np.frombuffer(chunk, self._dtype)
-                ends = (np.fmin.reduce(stored), np.fmax.reduce(stored))
-                values = [float(end) * of.slope + of.intercept for end in ends]
-                lowest, highest = min(lowest, *values), max(highest, *values)
-                if looks_like_hu(lowest, highest):
+                values = np.frombuffer(chunk, self._dtype)
+                if (of.slope, of.intercept) != (1, 0):
+                    values = values * of.slope + of.intercept
+                span = span.joined(Span.of(values))
+                if not span.fault:
                     break
-        return lowest, highest
+        return span
 
     def name(self) -> str:
         """A name from the contents of the file; the same wherever it lies."""
@@ -130,38 +146,51 @@ class NiftiVolume:
         with open(open_regular_file(self._path), 'rb') as file:
             return b''.join(_chunks(_inflated(file), min(HEADERS), end))
 
-    @property
-    def _voxels(self) -> ArrayProxy:
-        with self._copying:
-            return self._opened_voxels
-
     @functools.cached_property
-    def _opened_voxels(self) -> ArrayProxy:
-        """The voxels in the file, or in an unlinked copy of a compressed one.
+    def _opened(self) -> tuple[IO[bytes], int]:
+        """A file with one slice after the other, and where they begin: this one, or a copy.
 
-        A slice of a compressed file could be read only by inflating all slices before it.
+        A slice of another file could be read only with all slices before it, or with all others.
         """
         file: IO[bytes] = os.fdopen(open_regular_file(self._path), 'rb')
-        stream = _inflated(file)
-        if stream is not file:
+        stream, start = _inflated(file), self._start
+        if stream is not file or self._axis != 2:
             with file:
-                file = self._copy(stream)
+                file, start = self._copy(stream), 0
         weakref.finalize(self, file.close)
-        return ArrayProxy(file, (self._shape, self._dtype, self._start))
+        return file, start
 
     def _copy(self, stream: IO[bytes]) -> IO[bytes]:
+        size = self._end - self._start
         try:
             with tempfile.TemporaryFile() as copy:
-                for chunk in _chunks(stream, 0, self._end):
-                    copy.write(chunk)
+                for position, piece in self._pieces(stream):
+                    copy.seek(position)
+                    copy.write(piece)
                 copy.flush()
                 return os.fdopen(os.dup(copy.fileno()), 'rb')
         except OSError as error:
             raise InputError(
-                f'needs a copy of {self._end / 1e6:,.0f} MB in the temporary folder '
+                f'needs a copy of {size / 1e6:,.0f} MB in the temporary folder '
                 f'{tempfile.gettempdir()}, which failed ({explained(error, "")}); set TMPDIR to a '
-                'folder with more space, or unpack the file'
+                'folder with more space'
             ) from error
+
+    def _pieces(self, stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+        """Voxels, and the byte at which they begin where one slice comes after the other."""
+        x, y, _ = self._shape
+        plane_bytes = x * y * self._dtype.itemsize
+        block_bytes = plane_bytes * max(1, COPY_BYTES // plane_bytes)
+        blocks = _chunks(stream, self._start, self._end, block_bytes)
+        for start, block in zip(itertools.count(0, block_bytes), blocks, strict=False):
+            if self._axis == 2:
+                yield start, block
+                continue
+            planes = np.frombuffer(block, self._dtype).reshape(-1, y, x)
+            lines = np.moveaxis(planes, 2 - self._axis, 0)  # of each slice
+            slice_bytes = (self._end - self._start) // len(lines)
+            for k, of_slice in enumerate(lines):
+                yield k * slice_bytes + start // len(lines), of_slice.tobytes()
 
 
 def _inflated(file: IO[bytes]) -> IO[bytes]:
@@ -172,12 +201,14 @@ def _inflated(file: IO[bytes]) -> IO[bytes]:
     return cast(IO[bytes], gzip.GzipFile(fileobj=file)) if is_gzip else file
 
 
-def _chunks(stream: IO[bytes], start: int, end: int) -> Iterator[bytes]:
+def _chunks(
+    stream: IO[bytes], start: int, end: int, chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[bytes]:
     """The bytes from `start` to `end` in parts. Raises InputError if the file has fewer."""
     try:
         stream.seek(start)
-        for position in range(start, end, CHUNK_BYTES):
-            wanted = min(CHUNK_BYTES, end - position)
+        for position in range(start, end, chunk_bytes):
+            wanted = min(chunk_bytes, end - position)
             chunk = stream.read(wanted)
             if len(chunk) < wanted:
                 raise InputError(_truncated(position + len(chunk), end))

@@ -94,6 +94,7 @@ def _affine(header: nibabel.Nifti1Header) -> np.ndarray:
             'sform_code and qform_code are 0: orientation and position of the image are unknown; '
             'convert it again with its affine'
         )
+    header['pixdim'][0] = -1 if header['pixdim'][0] < 0 else 1  # 0 means 1
     unit, affine = header.get_xyzt_units()[0], TO_LPS @ header.get_best_affine()
     if unit not in MILLIMETRES:
         raise InputError(f'its affine is in {unit}; expected mm')

@@ -9,10 +9,10 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, RLELossless
 
 from bodycomp_jax.data.scans import dicom_file
-from bodycomp_jax.data.scans.codestream import encoded_shape, is_complete
+from bodycomp_jax.data.scans.codestream import refuse_damaged
 from bodycomp_jax.data.scans.hu import to_hu
 from bodycomp_jax.data.scans.series import Slice
-from bodycomp_jax.data.scans.tags import shown, tag_of, tags_of
+from bodycomp_jax.data.scans.tags import Elements, shown, tag_of, tags_of
 from bodycomp_jax.errors import InputError
 
 PIXEL_TAGS = tags_of((
@@ -53,8 +53,7 @@ class DicomPixels:
             stored = _decoded(rest, layout, of.frame)
         padding = None
         if layout.padding:
-            limits = np.array(layout.padding, np.uint16).astype(stored.dtype)  # wraps if signed
-            padding = (stored >= limits.min()) & (stored <= limits.max())
+            padding = (stored >= min(layout.padding)) & (stored <= max(layout.padding))
         return to_hu(stored, of.slope, of.intercept, padding)
 
 
@@ -84,9 +83,17 @@ def _read_layout(stream: BinaryIO) -> tuple[_Layout, BinaryIO]:
     offsets = tuple(map(elements.value, ('ExtendedOffsetTable', 'ExtendedOffsetTableLengths')))
     if all(offsets):
         options['extended_offsets'] = offsets
-    limits = (elements.integer('PixelPaddingValue'), elements.integer('PixelPaddingRangeLimit'))
-    padding = () if limits[0] is None else tuple(v for v in limits if v is not None)
-    return _Layout(contents.rest.tell(), syntax, options, padding), contents.rest
+    return _Layout(contents.rest.tell(), syntax, options, _padding(elements)), contents.rest
+
+
+def _padding(elements: Elements) -> tuple[int, ...]:
+    """The ends of the range of padding, with the sign of the pixels whatever their type."""
+    ends = (elements.integer('PixelPaddingValue'), elements.integer('PixelPaddingRangeLimit'))
+    if ends[0] is None:
+        return ()
+    signed = elements.integer('PixelRepresentation') == 1
+    numbers = np.array([end for end in ends if end is not None], np.uint16)
+    return tuple(numbers.astype(np.int16 if signed else np.uint16).tolist())
 
 
 def _decoded(stream: BinaryIO, layout: _Layout, frame: int) -> np.ndarray:
@@ -97,10 +104,7 @@ def _decoded(stream: BinaryIO, layout: _Layout, frame: int) -> np.ndarray:
             offsets = options.get('extended_offsets')
             frames = options['number_of_frames']
             picture = get_frame(stream, frame, number_of_frames=frames, extended_offsets=offsets)
-            if encoded_shape(picture) != (options['rows'], options['columns'], 1):
-                raise ValueError('a picture of another size than Rows x Columns')
-            if not is_complete(picture):
-                raise ValueError('a truncated picture')
+            refuse_damaged(picture, options['rows'], options['columns'])
             stream.seek(layout.start)
         decoder = get_decoder(layout.syntax)
         return decoder.as_array(stream, index=frame, raw=True, **layout.options)[0]

@@ -42,7 +42,9 @@ class Series:
     Attributes:
       slices: N slices.
       uid: SeriesInstanceUID; '' if unknown. Parts of a DICOM series share it.
-      name: tells the series found together apart, without identifiers of the patient.
+      name: tells the series found together apart, without identifiers of the patient; may be that
+        of a file.
+      frame_of_reference: FrameOfReferenceUID; '' if unknown. Positions of others are not related.
     """
 
     slices: tuple[Slice, ...]
@@ -50,6 +52,7 @@ class Series:
     name: str
     _read_stored: Callable[[Slice], np.ndarray] = dataclasses.field(repr=False)
     _read_metadata: Callable[[], dict[str, str]] = dataclasses.field(repr=False)
+    frame_of_reference: str = ''
 
     def __len__(self) -> int:
         return len(self.slices)

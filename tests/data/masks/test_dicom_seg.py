@@ -1,8 +1,13 @@
+import io
+
 import numpy as np
 import pydicom
 import pytest
 from helpers import SHARED_DATA, needs_shared_data
 from mask_files import PATTERN, labels_of, save_segmentation, series_of
+from PIL import Image
+from pydicom.encaps import encapsulate
+from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless
 
 from bodycomp_jax.data.masks.dicom_seg import open_segmentation
 from bodycomp_jax.data.masks.labels import UnexplainedLabelError, label_map
@@ -71,6 +76,65 @@ def test_tissues_that_overlap_are_refused(path):
     save_segmentation(path, {'muscle': PATTERN > 0, 'visceral fat': PATTERN == 2})
     with pytest.raises(InputError, match=r'a\.dcm: segment 2: .* are also of another class'):
         read(path)
+
+
+def test_compressed_bits_are_decoded(path):
+    save_segmentation(path, SEGMENTS, change=compress)
+    np.testing.assert_array_equal(read(path), LABELS)
+
+
+def test_damaged_pictures_are_refused(path):
+    def change(dataset):
+        compress(dataset)
+        dataset.Rows -= 1
+
+    save_segmentation(path, SEGMENTS, change=change)
+    with pytest.raises(InputError, match=r'a\.dcm: .*another size than Rows x Columns'):
+        open_segmentation(path, TISSUES, {}).read(0)
+
+
+def compress(dataset):
+    """JPEG 2000, a picture for each frame."""
+    shape = dataset.NumberOfFrames, dataset.Rows, dataset.Columns
+    packed = np.frombuffer(dataset.PixelData, np.uint8)
+    bits = np.unpackbits(packed, count=np.prod(shape), bitorder='little').reshape(shape)
+    files = [io.BytesIO() for _ in bits]
+    for frame, file in zip(bits, files, strict=True):
+        Image.fromarray(frame).save(file, 'JPEG2000', no_jp2=True)
+    dataset.PixelData = encapsulate([file.getvalue() for file in files])
+    dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
+
+
+def test_bits_in_words_of_either_order_are_read(path):
+    def change(dataset):
+        words = np.frombuffer(dataset.PixelData, '<u2').astype('>u2')
+        dataset.add_new('PixelData', 'OW', words.tobytes())
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+
+    save_segmentation(path, SEGMENTS, change=change)
+    np.testing.assert_array_equal(read(path), LABELS)
+
+
+def test_a_segmentation_knows_its_image(path):
+    def change(dataset):
+        dataset.FrameOfReferenceUID = '1.9'
+        dataset.ReferencedSeriesSequence = [pydicom.Dataset()]
+        dataset.ReferencedSeriesSequence[0].SeriesInstanceUID = '1.8'
+
+    save_segmentation(path, SEGMENTS, change=change)
+    assert open_segmentation(path, TISSUES, {}).image == ('1.9', '1.8')
+    save_segmentation(path, SEGMENTS)
+    assert open_segmentation(path, TISSUES, {}).image == ('', '')
+
+
+def test_a_segmentation_of_several_series_is_of_none(path):
+    def change(dataset):
+        dataset.ReferencedSeriesSequence = [pydicom.Dataset(), pydicom.Dataset()]
+        for i, series in enumerate(dataset.ReferencedSeriesSequence):
+            series.SeriesInstanceUID = f'1.{i}'
+
+    save_segmentation(path, SEGMENTS, change=change)
+    assert open_segmentation(path, TISSUES, {}).image == ('', '')
 
 
 def without(keyword, sequence='PlanePositionSequence'):

@@ -10,6 +10,7 @@ from mask_files import (
     save_segmentation,
     series_of,
 )
+from scan_files import write_slice
 
 from bodycomp_jax.data.masks.labels import label_map
 from bodycomp_jax.data.masks.mask import open_mask
@@ -35,6 +36,10 @@ def save_segments(path):
     save_segmentation(path, {name: label == LABELS for label, name in enumerate('msv', 1)})
 
 
+def save_segments_in(folder):
+    save_segments(folder / 'seg')
+
+
 @pytest.mark.parametrize(
     ('save', 'name'),
     [
@@ -52,6 +57,29 @@ def test_masks_of_every_kind_give_the_same_labels(tmp_path, save, name, in_folde
     is_segmentation = save is save_segments
     path = tmp_path if in_folder and (is_segmentation or not name) else tmp_path / name
     np.testing.assert_array_equal(labels_of(open_mask(path, series_of(), TISSUES)), LABELS)
+
+
+@pytest.mark.parametrize(('save', 'other'), [
+    (save_class_files, 'preview_total.png'), (save_class_files, 'statistics.json'),
+    (save_segments_in, 'README.txt'), (save_label_images, '0.dcm'),
+])  # fmt: skip
+def test_other_files_in_the_folder_of_a_mask_do_not_count(tmp_path, save, other):
+    save(tmp_path)
+    write_slice(tmp_path / other) if other == '0.dcm' else (tmp_path / other).write_text('hello')
+    np.testing.assert_array_equal(labels_of(open_mask(tmp_path, series_of(), TISSUES)), LABELS)
+
+
+@pytest.mark.parametrize(('one', 'other', 'message'), [
+    (save_class_files, save_segments_in, r'both NIfTI files \(m\.nii\) and a DICOM seg.*\(seg\)'),
+    (save_label_images, save_segments_in, r'both label images \(0\.png\) and a DICOM .*\(seg\)'),
+    (save_class_files, lambda folder: np.save(folder / '0.npy', LABELS[0]),
+     r'both NIfTI files \(m\.nii\) and label images \(0\.npy\)'),
+])  # fmt: skip
+def test_two_kinds_of_masks_in_a_folder_are_refused(tmp_path, one, other, message):
+    one(tmp_path)
+    other(tmp_path)
+    with pytest.raises(InputError, match=message):
+        open_mask(tmp_path, series_of(), TISSUES)
 
 
 def test_another_grid_is_resampled_only_if_asked_to(tmp_path):

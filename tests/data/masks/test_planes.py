@@ -6,7 +6,7 @@ from mask_files import ORIGIN, PATTERN, SHAPE, SPACING, affine_of, labels_of, sa
 
 from bodycomp_jax.data.masks.labels import label_map
 from bodycomp_jax.data.masks.nifti import open_nifti
-from bodycomp_jax.data.masks.planes import LabelPlanes, PlanesMask
+from bodycomp_jax.data.masks.planes import ImageUids, LabelPlanes, PlanesMask
 from bodycomp_jax.errors import InputError
 
 
@@ -49,6 +49,36 @@ def test_other_grids_are_refused_with_both_named(other):
     )
     with pytest.raises(InputError, match=message):
         PlanesMask(planes_of(**other), series_of(), resample=False)
+
+
+@pytest.mark.parametrize(
+    ('image', 'message', 'resample'),
+    [
+        (ImageUids('1.9', ''), 'FrameOfReferenceUID is 1.9, but that of /scan/0.dcm is 1.3', True),
+        (
+            ImageUids('1.3', '1.9'),
+            'SeriesInstanceUID is 1.9, but that of /scan/0.dcm is 1.2',
+            False,
+        ),
+        (ImageUids('', '1.9'), 'SeriesInstanceUID is 1.9', False),
+    ],
+)
+def test_masks_of_another_image_are_refused(image, message, resample):
+    """That of another series of the same frame of reference can be resampled."""
+    planes = dataclasses.replace(planes_of(), image=image)
+    series = dataclasses.replace(series_of(), frame_of_reference='1.3')
+    with pytest.raises(InputError, match=f'mask.nii: made on an image whose {message}'):
+        PlanesMask(planes, series, resample=resample)
+    if not resample:
+        PlanesMask(planes, series, resample=True)
+
+
+@pytest.mark.parametrize('image', [ImageUids(), ImageUids('1.3', '1.2'), ImageUids('1.3')])
+def test_masks_of_this_or_an_unknown_image_are_taken(image):
+    planes = dataclasses.replace(planes_of(), image=image)
+    for frame in ('1.3', ''):
+        series = dataclasses.replace(series_of(), frame_of_reference=frame)
+        PlanesMask(planes, series, resample=False)
 
 
 def test_rounded_positions_are_the_same():

@@ -1,5 +1,8 @@
+import dataclasses
+
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 from helpers import SHARED_DATA, needs_shared_data
 from mask_files import ORIGIN, affine_of, save_nifti, save_segmentation, series_of
@@ -89,11 +92,44 @@ def test_what_the_end_of_the_mask_cuts_is_rejected(tmp_path, kept, cut):
 def test_what_the_end_of_the_image_cuts_is_rejected(tmp_path, first, cut, left):
     """The mask is of a longer scan, on a finer grid."""
     save_nifti(tmp_path / 'v.nii', spine(), affine=affine_of(SPACING))
-    series = series_of((30, 5, 5), (4.0, 4.0, 4.0), (*ORIGIN[:2], z_of(first)))
+    series = series_of((30, 20, 20), (4.0, 4.0, 4.0), (*ORIGIN[:2], z_of(first)))
     numbers = level_map('totalsegmentator')
     found = read_vertebrae(tmp_path / 'v.nii', series, ['L2', 'L3'], numbers)
     assert list(found.z) == [left]
     assert f'{cut} is cut by the end of the scan' in found.rejected[cut]
+
+
+@pytest.mark.parametrize('axis', [0, 1])
+@pytest.mark.parametrize('mm', [-5000, -60, 60, 5000])
+def test_a_vertebra_beside_the_image_is_rejected(tmp_path, axis, mm):
+    save_nifti(tmp_path / 'v.nii', spine(), affine=affine_of(SPACING))
+    origin = [*ORIGIN]
+    origin[axis] += mm
+    series, numbers = series_of(SHAPE, SPACING, origin), level_map('totalsegmentator')
+    found = read_vertebrae(tmp_path / 'v.nii', series, ['L3'], numbers)
+    assert 'L3 is not within the pixels of /scan/0.dcm' in found.rejected['L3']
+
+
+def test_a_vertebra_may_end_at_the_edge_of_the_image(tmp_path):
+    """The middles of its voxels of 4 mm may lie beyond."""
+    save_nifti(tmp_path / 'v.nii', spine(), affine=affine_of(SPACING))
+    edge = series_of((160, 24, 16), (1.0, 2.0, 2.0), (ORIGIN[0] + 27, ORIGIN[1] + 15, ORIGIN[2]))
+    found = read_vertebrae(tmp_path / 'v.nii', edge, ['L3'], level_map('totalsegmentator'))
+    assert found.z == pytest.approx({'L3': read(tmp_path, spine()).z['L3']})
+
+
+def test_a_mask_in_another_frame_of_reference_is_refused(tmp_path):
+    def change(dataset):
+        dataset.FrameOfReferenceUID = '1.9'
+        dataset.ReferencedSeriesSequence = [pydicom.Dataset()]
+        dataset.ReferencedSeriesSequence[0].SeriesInstanceUID = '1.8'
+
+    save_segmentation(tmp_path / 'v.dcm', {'L3': spine() == 29}, spacing=SPACING, change=change)
+    series = series_of(SHAPE, SPACING)
+    assert 'L3' in read_vertebrae(tmp_path / 'v.dcm', series, ['L3'], level_map()).z
+    other = dataclasses.replace(series, frame_of_reference='1.7')
+    with pytest.raises(InputError, match=r'FrameOfReferenceUID is 1\.9, but .*0\.dcm is 1\.7'):
+        read_vertebrae(tmp_path / 'v.dcm', other, ['L3'], level_map())
 
 
 def test_a_segmentation_holds_levels_too(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from helpers import SHARED_DATA, needs_shared_data
 from pydicom.encaps import get_frame
 
-from bodycomp_jax.data.scans.codestream import encoded_shape, is_complete
+from bodycomp_jax.data.scans.codestream import encoded_shape, refuse_damaged
 
 
 @needs_shared_data
@@ -18,8 +18,11 @@ def test_the_shape_of_real_pictures_is_read(name):
     picture = get_frame(dataset.PixelData, 0, number_of_frames=1)
     assert encoded_shape(picture) == (512, 512, 1)
     assert encoded_shape(picture[:10]) is None
-    assert is_complete(picture)
-    assert not is_complete(picture[: len(picture) // 2])
+    refuse_damaged(picture + bytes(2), 512, 512)
+    with pytest.raises(ValueError, match='a truncated picture'):
+        refuse_damaged(picture[: len(picture) // 2], 512, 512)
+    with pytest.raises(ValueError, match='another size than Rows x Columns'):
+        refuse_damaged(picture, 512, 511)
 
 
 def test_rows_columns_and_colours_are_told_apart():

@@ -75,6 +75,19 @@ def test_other_files_are_told_apart_by_their_first_bytes(path, content, message)
         dicom_file.open_start(str(path))
 
 
+def test_the_start_of_a_file_is_enough_or_not(path, monkeypatch):
+    write_slice(path)
+    contents = dicom_file.parse_start(str(path), TAGS, TAGS[1])
+    assert contents.elements.integer('Rows') == 6
+    monkeypatch.setattr(dicom_file, 'START_BYTES', 400)
+    assert dicom_file.parse_start(str(path), TAGS, TAGS[1]) is None
+    path.write_bytes(path.read_bytes()[:300] + b'\xff' * 100)
+    assert dicom_file.parse_start(str(path), TAGS, TAGS[1]) is None
+    monkeypatch.setattr(dicom_file, 'START_BYTES', 401)
+    with pytest.raises(InputError, match='not a readable DICOM file'):
+        dicom_file.parse_start(str(path), TAGS, TAGS[1])
+
+
 @pytest.mark.parametrize('length', [132, 140, 150, 170, 400])
 def test_truncated_headers_end_in_fewer_elements_or_an_error(path, length):
     write_slice(path)

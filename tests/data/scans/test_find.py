@@ -1,4 +1,5 @@
 import os
+import re
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_parts_of_a_series_have_names_of_their_own(tmp_path):
         )
     found = find_series(tmp_path)
     assert [series.uid for series in found.series] == ['1.2.3.4'] * 2
-    assert [series.name for series in found.series] == ['1.2.3.4', '1.2.3.4-2']
+    assert [series.name for series in found.series] == ['1.2.3.4-1', '1.2.3.4-2']
 
 
 def test_without_rescaling_values_must_look_like_hu(tmp_path):
@@ -102,6 +103,51 @@ def test_without_rescaling_values_must_look_like_hu(tmp_path):
     found = find_series(tmp_path)
     assert found.series == []
     assert 'RescaleSlope or RescaleIntercept is missing in 1 of 1 slices' in reasons(found)['hu']
+
+
+DOUBTFUL = [
+    {'RescaleSlope': None},
+    {'RescaleType': 'US'},
+    {'RescaleType': 'Hounsfield units'},
+    {'ImageType': ['DERIVED', 'SECONDARY', 'AXIAL']},
+]
+
+
+@pytest.mark.parametrize('elements', DOUBTFUL)
+@pytest.mark.parametrize('names', ['a', 'ae', 'abcd'])
+def test_every_doubt_about_the_values_is_settled_by_one_of_the_slices(tmp_path, elements, names):
+    for shift, count in ((0, 1), (1100, 0)):
+        for z, name in enumerate('abcde'):
+            doubtful = elements if name in names else {}
+            pixels = HU + (shift if name in names else 0)
+            write_slice(tmp_path / name, z=z, PixelData=(pixels + 24).tobytes(), **doubtful)
+        found = find_series(tmp_path)
+        assert len(found.series) == count
+        assert all(
+            f'in {len(names)} of 5 slices, and one of them' in each.reason for each in found.skipped
+        )
+
+
+def test_padding_does_not_settle_a_doubt(tmp_path):
+    stored = HU + 1100
+    stored[0] = -2000
+    pixels = {'PixelData': stored.tobytes(), 'RescaleSlope': None}
+    write_slice(tmp_path / 'a', PixelPaddingValue=-2000, **pixels)
+    assert 'do not look like HU: above -1024' in reasons(find_series(tmp_path))['a']
+
+
+@pytest.mark.parametrize('uid', ['../../evil/x', '..', '1.2/3', '1' * 65, '1.2 3'])
+def test_what_is_no_uid_becomes_no_name(tmp_path, uid):
+    write_slice(tmp_path / 'a')
+    content = (tmp_path / 'a').read_bytes()
+    old = b' \0\x0e\0UI\x08\x001.2.3.4\0'
+    new = uid.encode() + b'\0' * (len(uid) % 2)
+    assert content.count(old) == 1
+    new = old[:6] + len(new).to_bytes(2, 'little') + new
+    (tmp_path / 'a').write_bytes(content.replace(old, new))
+    (series,) = find_series(tmp_path).series
+    assert series.uid == uid
+    assert re.fullmatch('series-[0-9a-f]{16}', series.name)
 
 
 @needs_shared_data

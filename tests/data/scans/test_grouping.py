@@ -22,12 +22,13 @@ def header(path, z, **changes):
         'frame': 0,
         'sop_instance_uid': f'1.{path}',
         'series_uid': '1.2',
-        'common': ('P1', '1.3'),
+        'common': ('P1', '1.3', '1.4'),
         'acquisition': '1',
         'time': '',
         'instance': path,
         'slope': 1.0,
         'intercept': -1024.0,
+        'doubt': '',
     }
     return Header(path=path, grid=grid, **defaults | changes)
 
@@ -61,8 +62,9 @@ def test_tilted_slices_are_sorted_and_measured_along_their_normal():
     'changes',
     [
         {'series_uid': '1.9'},
-        {'common': ('P2', '1.3')},
-        {'common': ('P1', '1.9')},
+        {'common': ('P2', '1.3', '1.4')},
+        {'common': ('P1', '1.9', '1.4')},
+        {'common': ('P1', '1.3', '1.9')},
         {'rows': 7},
         {'tilt': 3},
     ],
@@ -105,6 +107,49 @@ def test_times_part_what_acquisitions_do_not():
 
 def test_an_acquisition_for_each_slice_is_not_a_part():
     assert paths(series_of((0, 5, 0, 5), acquisition='1234', time='1234')) == (['ab', 'cd'], '')
+    assert paths(series_of((0, 5, 0, 5), acquisition='1324', time='1324')) == (['ab', 'cd'], '')
+
+
+def test_phases_beside_each_other_are_parts():
+    shifted = series_of((0, 5, 10, 0.3, 5.3, 10.3), acquisition='111222')
+    assert paths(shifted) == (['abc', 'def'], '')
+
+
+def test_rotations_of_several_slices_are_parts_only_where_the_scan_begins_again():
+    positions = (0, 5, 10, 15)
+    assert paths(series_of(positions, acquisition='1122')) == (['abcd'], '')
+    of_one_and_two = series_of((0, 5, 20, 25, 10, 15, 30), acquisition='1122334')
+    assert paths(of_one_and_two) == (['abefcdg'], '')
+    now_and_then_one = series_of((0, 5, 10, 15, 20, 25), acquisition='112334')
+    assert paths(now_and_then_one) == (['abcdef'], '')
+    twice = series_of(positions * 2, acquisition='11223344')
+    assert paths(twice) == (['abcd', 'efgh'], '')
+
+
+def test_a_position_that_is_watched_does_not_part_the_scan():
+    watched = series_of((50, 50, 50, 0, 50, 100), acquisition='111222')
+    assert paths(watched) == (['a', 'b', 'c', 'def'], '')
+    below_the_scan = series_of((-50, -50, 0, 50, 100), acquisition='11222')
+    assert paths(below_the_scan) == (['a', 'b', 'cde'], '')
+    after_the_scan = series_of((0, 50, 100, -50, -50), acquisition='11122')
+    assert paths(after_the_scan) == (['abc', 'd', 'e'], '')
+    in_one_acquisition = series_of((50, 50, 100, 50, 0))
+    assert paths(in_one_acquisition) == (['a', 'b', 'edc'], '')
+
+
+def test_phases_of_different_extent_are_parted_where_the_scan_begins_again():
+    assert paths(series_of((0, 5, 10, 5, 10, 15))) == (['abc', 'def'], '')
+    assert paths(series_of((15, 10, 5, 10, 5, 0))) == (['cba', 'fed'], '')
+    times = series_of((5, 0, 10, 10, 5, 15), time='111222', instance=' ' * 6)
+    assert paths(times) == (['bac', 'edf'], '')
+
+
+def test_phases_that_nothing_tells_apart_are_refused():
+    there_and_back = series_of((0, 5, 10, 15, 10, 5))
+    found, skipped = grouped(there_and_back)
+    assert found == []
+    assert [each.path for each in skipped] == ['a']
+    assert '1 to 2 slices at a position, and neither Acquisition' in skipped[0].reason
 
 
 def test_instance_numbers_are_compared_as_numbers():
@@ -124,6 +169,15 @@ def test_copies_without_a_uid_are_skipped():
     assert paths([header('a', 0, **without), header('b', 0, **without)]) == (['a'], 'b')
 
 
+def test_slices_of_one_acquisition_without_a_number_are_not_copies():
+    for uids in (('1.1', '1.2'), ('', '')):
+        headers = [
+            header(path, 0, instance='', sop_instance_uid=uid)
+            for path, uid in zip('ab', uids, strict=True)
+        ]
+        assert paths(headers) == (['a', 'b'], '')
+
+
 def test_a_uid_that_all_slices_share_does_not_make_them_copies():
     headers = [header(p, z, sop_instance_uid='1.2') for p, z in (('a', 0), ('b', 5))]
     assert paths(headers) == (['ab'], '')
@@ -139,7 +193,7 @@ def test_a_series_without_a_uid_has_a_name_from_its_place_in_the_patient():
         (series,), _ = grouped([header('a', 0, series_uid='', **changes)])
         return series.name
 
-    assert name() == name(common=('P1', '1.3', 'another folder'))
+    assert name() == name(common=('P1', '1.3', '1.4', 'another folder'))
     assert name() != name(x=-11.0)
     assert name().startswith('series-')
     assert 'P1' not in name()

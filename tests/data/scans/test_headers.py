@@ -12,7 +12,7 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
     SegmentationStorage,
 )
-from scan_files import AXIAL, replace_bytes, write_enhanced, write_slice
+from scan_files import AXIAL, item, replace_bytes, write_enhanced, write_slice
 
 from bodycomp_jax.data.scans import dicom_file
 from bodycomp_jax.data.scans.headers import read_headers
@@ -38,9 +38,9 @@ def test_the_header_says_where_the_slice_is_and_what_its_numbers_mean(path):
     assert found.grid.spacing == (0.75, 0.5)
     assert found.grid.position == (-10, -20, 12.5)
     assert (found.series_uid, found.sop_instance_uid) == ('1.2.3.4', '1.2.3.4.12500')
-    assert found.common == ('P1', '1.2.3.5')
+    assert found.common == ('P1', '1.2.3.5', '1.2.3')
     assert (found.acquisition, found.time, found.instance) == ('3', '101500', '7')
-    assert (found.slope, found.intercept) == (1, -24)
+    assert (found.slope, found.intercept, found.doubt) == (1, -24, '')
 
 
 @pytest.mark.parametrize('sop_class', [CTImageStorage, '', None])
@@ -72,7 +72,10 @@ def test_a_ct_image_is_known_by_its_class_or_its_modality(path, sop_class):
         ({'ImageType': ['DERIVED', 'SECONDARY', 'MIP']}, 'no HU: ImageType'),
         ({'ImageType': ['DERIVED', 'PRIMARY', 'GSI MD']}, 'no HU: ImageType'),
         ({'ImageType': ['DERIVED', 'PRIMARY', 'CT_SOM5 MIP']}, 'no HU: ImageType'),
-        ({'ImageType': ['DERIVED', 'SECONDARY', 'AXIAL']}, 'RescaleType .* is not HU'),
+        ({'ImageType': ['DERIVED', 'PRIMARY', 'AXIAL', 'MAT_SPECIFIC']}, 'no HU: ImageType'),
+        ({'ImageType': ['DERIVED', 'PRIMARY', 'AXIAL', 'EFF_ATOMIC_NUM']}, 'no HU: ImageType'),
+        ({'HighBit': 11}, r'HighBit .* is 11 and BitsStored .* 16; expected 15'),
+        ({'BitsStored': 12}, r'HighBit .* is 15 and BitsStored .* 12; expected 11'),
     ],
 )
 def test_other_images_are_refused(path, elements, message):
@@ -87,13 +90,14 @@ def test_other_images_are_refused(path, elements, message):
         {'ImageType': ['DERIVED', 'PRIMARY', 'AXIAL']},
         {'ImageType': ['DERIVED', 'SECONDARY', 'REFORMATTED', 'AVERAGE'], 'RescaleType': 'HU'},
         {'ImageType': None},
-        {'RescaleType': 'US'},
-        {'BitsStored': 12, 'PixelRepresentation': 0},
+        {'RescaleType': 'HU_MOD', 'ImageType': ['DERIVED', 'SECONDARY', 'MAT_REMOVED']},
+        {'BitsStored': 12, 'HighBit': 11, 'PixelRepresentation': 0},
+        {'HighBit': None},
     ],
 )
 def test_images_that_are_derived_but_in_hu_are_taken(path, elements):
     write_slice(path, **elements)
-    assert header(path).slope == 1
+    assert (header(path).slope, header(path).doubt) == (1, '')
 
 
 def test_missing_numbers_and_times_are_empty(path):
@@ -105,6 +109,21 @@ def test_missing_numbers_and_times_are_empty(path):
 def test_missing_rescaling_is_kept_apart_from_1_and_0(path):
     write_slice(path, RescaleSlope=None, RescaleIntercept=None)
     assert (header(path).slope, header(path).intercept) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ('elements', 'doubt'),
+    [
+        ({'RescaleSlope': None}, 'RescaleSlope or RescaleIntercept is missing'),
+        ({'RescaleType': 'US'}, r"RescaleType (0028,1054) is 'US'"),
+        ({'RescaleType': 'unspecified'}, "is 'UNSPECIFIED'"),
+        ({'RescaleType': 'Hounsfield'}, "is 'HOUNSFIELD'"),
+        ({'ImageType': ['DERIVED', 'SECONDARY', 'AXIAL']}, 'RescaleType is missing'),
+    ],
+)
+def test_values_that_need_not_be_hu_are_taken_with_a_doubt(path, elements, doubt):
+    write_slice(path, **elements)
+    assert doubt in header(path).doubt
 
 
 def test_the_error_for_a_decimal_comma_names_the_tag(path):
@@ -132,6 +151,18 @@ def test_headers_longer_than_the_part_that_is_read_first_are_read(path, monkeypa
     monkeypatch.setattr(dicom_file, 'START_BYTES', 600)
     write_slice(path, StudyDescription='x' * 60, PatientComments='x' * 2000)
     assert header(path).intercept == -24
+
+
+@pytest.mark.parametrize('count', [1, 20])
+def test_sequences_longer_than_the_part_that_is_read_first_are_read(path, monkeypatch, count):
+    sources = [item(ReferencedSOPInstanceUID=f'1.2.3.{i}') for i in range(count)]
+    write_slice(path, SourceImageSequence=sources)
+    dataset = pydicom.dcmread(path)
+    dataset['SourceImageSequence'].is_undefined_length = True
+    pydicom.dcmwrite(path, dataset)
+    for length in range(600, len(path.read_bytes()), 7):
+        monkeypatch.setattr(dicom_file, 'START_BYTES', length)
+        assert header(path).intercept == -24
 
 
 def test_series_without_a_uid_are_told_apart_by_folder_and_number(tmp_path):
@@ -163,8 +194,8 @@ def test_sequences_are_read_in_every_encoding(path, syntax, undefined):
     dataset = pydicom.dcmread(path)
     for keyword in ('SharedFunctionalGroupsSequence', 'PerFrameFunctionalGroupsSequence'):
         dataset[keyword].is_undefined_length = undefined
-        for item in dataset[keyword].value:
-            item.is_undefined_length_sequence_item = undefined
+        for groups in dataset[keyword].value:
+            groups.is_undefined_length_sequence_item = undefined
     pydicom.dcmwrite(path, dataset)
     headers, skipped = read_headers(str(path))
     assert skipped == []

@@ -1,7 +1,9 @@
+import re
+
 import numpy as np
 import pytest
 
-from bodycomp_jax.data.scans.hu import looks_like_hu, to_hu
+from bodycomp_jax.data.scans.hu import Span, to_hu
 from bodycomp_jax.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -69,4 +71,26 @@ def test_values_that_no_scanner_writes_are_refused(stored, slope):
     ],
 )
 def test_images_in_hu_are_recognised(lowest, highest, expected):
-    assert looks_like_hu(lowest, highest) == expected
+    assert (Span(lowest, max(lowest, -1023), highest).fault == '') == expected
+
+
+@pytest.mark.parametrize('padding', [-1024, -2000])
+def test_padding_does_not_make_an_image_look_like_hu(padding):
+    stored = np.array([padding, 0, 1100, 2000], np.int16)
+    assert 'above -1024 they begin at 0, HU below -50' in Span.of(stored).fault
+    assert Span.of(stored - np.int16(100)).fault == ''
+
+
+def test_what_is_padding_for_other_programs_is_named():
+    fault = 'values from -32768 to 400 .* HU are at least -11000; write -1024 where'
+    assert re.match(fault, Span.of(np.array([-32768, -100, 400], np.int16)).fault)
+    assert 'from -inf' in Span.of(np.array([-np.inf, -100, 400], np.float32)).fault
+
+
+def test_the_span_of_parts_is_that_of_the_whole():
+    values = RNG.normal(0, 1000, 99).astype(np.float32)
+    values[7] = np.nan
+    whole = Span.of(values)
+    assert Span.of(values[:40]).joined(Span.of(values[40:])) == whole
+    assert whole.lowest == np.nanmin(values) < -1024 < whole.lowest_inside
+    assert Span().joined(whole) == whole == whole.joined(Span.of(np.full(3, np.nan)))

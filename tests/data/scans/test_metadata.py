@@ -1,5 +1,5 @@
 import pytest
-from scan_files import replace_bytes, write_enhanced, write_slice
+from scan_files import item, replace_bytes, write_enhanced, write_slice
 
 from bodycomp_jax.data.scans.metadata import COLUMNS, read_metadata
 from bodycomp_jax.errors import InputError
@@ -50,6 +50,12 @@ def test_metadata_of_frames_are_found_in_their_groups(path):
     found = read_metadata(str(path))
     assert found['exposure_mAs'] == '12.5'
     assert (found['acquisition_date'], found['acquisition_time']) == ('20260102', '101500')
+
+
+def test_contrast_agents_are_named_by_codes(path):
+    agents = [item(CodeMeaning=name) for name in ('Jod', 'für den Darm')]
+    write_enhanced(path, SpecificCharacterSet='ISO_IR 192', ContrastBolusAgentSequence=agents)
+    assert read_metadata(str(path))['contrast_bolus_agent'] == 'Jod\\für den Darm'
 
 
 def test_the_error_names_the_file(path):

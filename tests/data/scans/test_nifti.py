@@ -8,6 +8,7 @@ from helpers import SHARED_DATA, needs_shared_data
 from scan_files import write_nifti
 
 from bodycomp_jax.data.scans import find_series, nifti
+from bodycomp_jax.data.scans.hu import Span
 from bodycomp_jax.data.scans.nifti import NiftiVolume, open_series
 from bodycomp_jax.errors import InputError
 
@@ -120,6 +121,54 @@ def test_masks_and_other_values_are_refused(path, array):
     write_nifti(path, array)
     with pytest.raises(InputError, match=r'values from .* do not look like HU'):
         open_series(str(path))
+
+
+@pytest.mark.parametrize(('dtype', 'slope', 'intercept', 'is_read'), [
+    (np.uint8, 1, 0, False), (np.uint16, 2, -40, False), (np.uint16, 1, -1024, True),
+    (np.uint16, -1, 2000, True), (np.int8, 1, 0, True),
+])  # fmt: skip
+def test_what_its_type_cannot_hold_is_refused_unread(
+    path, monkeypatch, dtype, slope, intercept, is_read
+):
+    write_nifti(path, np.zeros((4, 5, 3), dtype), scl_slope=slope, scl_inter=intercept)
+    seen = []
+    monkeypatch.setattr(NiftiVolume, 'span', lambda self: seen.append(self) or Span())
+    with pytest.raises(InputError, match='do not look like HU'):
+        open_series(str(path))
+    assert bool(seen) == is_read
+
+
+def test_padding_does_not_hide_that_an_image_was_not_rescaled(path):
+    image = np.abs(HU)
+    image[0] = -2000
+    write_nifti(path, image)
+    with pytest.raises(InputError, match='above -1024 they begin at'):
+        open_series(str(path))
+
+
+def test_values_below_all_hu_are_named_as_such(path):
+    image = HU.copy()
+    image[0] = -32768
+    write_nifti(path, image)
+    with pytest.raises(InputError, match=r'values from -32768 .*: HU are at least -11000'):
+        open_series(str(path))
+
+
+@pytest.mark.parametrize('order', [(0, 1, 2), (0, 2, 1), (2, 1, 0), (1, 2, 0)])
+@pytest.mark.parametrize('suffix', ['.nii', '.nii.gz'])
+def test_a_slice_is_read_alone_whatever_the_order_of_the_axes(tmp_path, monkeypatch, order, suffix):
+    monkeypatch.setattr(nifti, 'COPY_BYTES', 100)  # a copy in several blocks
+    path = tmp_path / f'image{suffix}'
+    image, affine = turned(list(order), (1, 1, 1))
+    write_nifti(path, image, affine)
+    volume, read, pread = NiftiVolume(str(path)), [], nifti.os.pread
+    expected = [volume.stored(each).copy() for each in volume.slices]
+    monkeypatch.setattr(nifti.os, 'pread', lambda *a: read.append(a[1]) or pread(*a))
+    for each, values in zip(volume.slices, expected, strict=True):
+        stored = np.take(image, each.frame, order.index(2))
+        np.testing.assert_array_equal(volume.stored(each), stored)
+        np.testing.assert_array_equal(values, stored)
+    assert set(read) == {stored.size * 4}
 
 
 @pytest.mark.parametrize('suffix', ['.nii', '.nii.gz'])

@@ -28,6 +28,13 @@ def test_voxels_are_described_with_their_place_in_the_patient(kind, endianness):
     np.testing.assert_array_equal(layout.affine, np.diag((-2, -2, 2, 1)))
 
 
+@pytest.mark.parametrize(('qfac', 'sign'), [(0, 1), (1, 1), (-1, -1)])
+def test_the_third_axis_of_a_quaternion_has_the_sign_in_pixdim(qfac, sign):
+    pixdim = (qfac, 2, 2, 2, 1, 1, 1, 1)
+    layout = read_layout(start(sform_code=0, qform_code=1, pixdim=pixdim))
+    np.testing.assert_allclose(layout.affine, np.diag((-2, -2, 2 * sign, 1)))
+
+
 def test_values_are_scaled():
     layout = read_layout(start(scl_slope=2, scl_inter=-1024))
     assert (layout.slope, layout.intercept) == (2, -1024)

@@ -141,6 +141,28 @@ def test_a_range_of_padding_is_air(path, first, last):
     assert hu_of(path)[0].tolist() == [1978, 1977] + [-1024] * 6
 
 
+@pytest.mark.parametrize(('dtype', 'padding'), [
+    (np.int16, -2000), (np.uint16, 63536), (np.int32, -2000), (np.uint32, 63536),
+])  # fmt: skip
+def test_padding_has_the_sign_of_the_pixels_whatever_their_size(path, dtype, padding):
+    stored = np.full((6, 8), 100, dtype)
+    stored[0, 0] = padding
+    bits = stored.itemsize * 8
+    write_slice(
+        path,
+        PixelData=stored.tobytes(),
+        PixelPaddingValue=padding,
+        PixelRepresentation=int(np.issubdtype(dtype, np.signedinteger)),
+        BitsAllocated=bits,
+        BitsStored=bits,
+        HighBit=bits - 1,
+        RescaleIntercept=0,
+    )
+    expected = np.full((6, 8), 100)
+    expected[0, 0] = -1024
+    np.testing.assert_array_equal(hu_of(path), expected)
+
+
 def test_the_error_for_a_damaged_picture_names_the_file(path):
     write_slice(path)
     dataset = pydicom.dcmread(path)
