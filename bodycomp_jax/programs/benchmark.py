@@ -7,7 +7,7 @@ network. Each time is the median of several windows, after a warm-up.
 import json
 
 from bodycomp_jax.benchmark.measure import BenchmarkConfig, measure
-from bodycomp_jax.config import TRAINERS, UNetConfig
+from bodycomp_jax.config import TRAINERS, UNetConfig, with_preset
 from bodycomp_jax.programs import restart
 from bodycomp_jax.runtime import flags
 from bodycomp_jax.runtime.devices import cache_compiled_programs, choose_devices
@@ -19,7 +19,8 @@ def main(argv: list[str]) -> None:
     if argv[1:2] and argv[1] in TRAINERS:
         argv = argv.copy()
         kind = argv.pop(1)
-    (bench, config), _ = flags.parse(argv, __doc__, BenchmarkConfig, TRAINERS[kind])
+    (bench, config), given = flags.parse(argv, __doc__, BenchmarkConfig, TRAINERS[kind])
+    config = with_preset(config, given)
     devices = choose_devices(bench.num_gpus, config.batch_size)
     cache_compiled_programs(devices)
     about, rows = measure(bench, config, devices)
