@@ -125,12 +125,16 @@ def _part(config: PreparationConfig, case: Case, series: Series, path: str, slic
 def _series_of(case: Case, found: Found) -> Series:
     """The series of a case. Raises InputError unless there is one."""
     series = [each for each in found.series if case.series in ('', each.uid, each.name)]
-    if not series:
+    if not found.series:
         reasons = listed(dict.fromkeys(skipped.reason for skipped in found.skipped))
-        wanted = f'series {case.series}' if case.series else 'axial CT series'
         raise InputError(
-            f'{case.image}: no {wanted} ({reasons or "no such files"}); give the file or the '
+            f'{case.image}: no axial CT series ({reasons or "no files"}); give the file or the '
             'folder of one'
+        )
+    if not series:
+        raise InputError(
+            f'{case.image}: no series {case.series}, but '
+            f'{listed(each.name for each in found.series)}; name one of these'
         )
     if len(series) > 1:
         raise InputError(

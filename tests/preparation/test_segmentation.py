@@ -193,6 +193,13 @@ def test_cases_that_cannot_be_used_are_left_out_and_listed(changed, tmp_path, ca
     prepare(cases, tmp_path / 'allowed', allow_rejected=True)
 
 
+def test_a_tissue_that_no_label_is(changed, patients, tmp_path, capsys):
+    cases = changed(rows=patients.rows[1:])
+    prepare(cases, tmp_path / 'set', muscle=('7',), background=('others',))
+    warning = 'WARNING: no pixel of the set is muscle; check the flags'
+    assert warning in capsys.readouterr().out
+
+
 def test_the_same_series_twice_is_left_out(changed, patients, tmp_path):
     cases = changed(rows=[*patients.rows, patients.rows[1]])
     with pytest.raises(RunError, match='1 of 4'):
@@ -201,7 +208,7 @@ def test_the_same_series_twice_is_left_out(changed, patients, tmp_path):
     assert 'the same series as that of case 1; remove one' in row['reason']
 
 
-def test_several_series_of_a_case_need_a_name(changed, patients, tmp_path):
+def test_several_series_of_a_case_need_a_name(changed, patients, tmp_path, capsys):
     folder = str(patients.folder)
     one = {'image': folder, 'mask': 'mask2.nii.gz', 'patient': 'Jones', 'split': 'val'}
     with pytest.raises(RunError):
@@ -212,6 +219,10 @@ def test_several_series_of_a_case_need_a_name(changed, patients, tmp_path):
     named = {'image': folder, 'series': uids[0]}
     cases = changed({0: named | {'split': 'train'}}, patients.rows[:2])
     prepare(cases, tmp_path / 'named')
+    other = changed({0: named | {'series': '1.2'}}, patients.rows[:1])
+    with pytest.raises(InputError, match='no case can be used'):
+        prepare(other, tmp_path / 'other')
+    assert f'no series 1.2, but {uids[0]}' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
