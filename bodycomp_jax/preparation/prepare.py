@@ -145,7 +145,7 @@ def _write_account(
         os.path.join(folder, SKIPPED),
         [
             {'case': str(case.number), 'file': skipped.path, 'reason': skipped.reason}
-            for case, skipped in account.skipped
+            for skipped, case in account.skipped.items()
         ],
         header=('case', 'file', 'reason'),
     )

@@ -216,10 +216,11 @@ def test_several_series_of_a_case_need_a_name(changed, patients, tmp_path, capsy
     (row,) = read_rows(tmp_path / 'set' / 'rejected.csv')
     assert 'give the folder of one, or its name in a column series' in row['reason']
     uids = [row['series'] for row in read_rows(tmp_path / 'set' / 'series.csv')]
-    named = {'image': folder, 'series': uids[0]}
-    cases = changed({0: named | {'split': 'train'}}, patients.rows[:2])
-    prepare(cases, tmp_path / 'named')
-    other = changed({0: named | {'series': '1.2'}}, patients.rows[:1])
+    named = {i: {'image': folder, 'series': uid} for i, uid in enumerate(uids)}
+    prepare(changed(named, patients.rows[:2]), tmp_path / 'named')
+    skipped = read_rows(tmp_path / 'named' / 'skipped.csv')
+    assert len({row['file'] for row in skipped}) == len(skipped)
+    other = changed({0: named[0] | {'series': '1.2'}}, patients.rows[:1])
     with pytest.raises(InputError, match='no case can be used'):
         prepare(other, tmp_path / 'other')
     assert f'no series 1.2, but {uids[0]}' in capsys.readouterr().out
