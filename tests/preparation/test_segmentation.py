@@ -246,6 +246,20 @@ def test_nothing_is_written_where_the_input_is_wrong(changed, tmp_path, changes,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({0: {'patient': 'A'}, 1: {'patient': 'A'}}, 'cases 0 and 1 are of one patient'),
+        ({0: {'fold': '1'}}, 'case 1 has no fold, but others have one'),
+    ],
+)
+def test_a_table_that_contradicts_itself_is_refused_at_once(changed, tmp_path, changes, message):
+    unread = {i: {'mask': 'cases.csv'} for i in range(3)}
+    cases = changed({i: unread[i] | changes.get(i, {}) for i in range(3)})
+    with pytest.raises(InputError, match=message):
+        prepare(cases, tmp_path / 'set')
+
+
 def test_pictures_show_the_labels(prepared):
     with Image.open(prepared / 'previews' / 'train_000.png') as picture:
         pixels = np.asarray(picture).astype(int)
