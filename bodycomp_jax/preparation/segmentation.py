@@ -130,7 +130,11 @@ def _write_set(folder: str, parts_of: PartsOf) -> None:
 
 
 def _warn_of_missing_tissues(parts: Sequence[Part]) -> None:
-    missing = [t for t in ct.TISSUES if not any(p.slices.counts[_pixels(t)] for p in parts)]
+    missing = [
+        tissue.replace('_', ' ')
+        for tissue in ct.TISSUES
+        if not any(part.slices.counts[_pixels(tissue)] for part in parts)
+    ]
     if missing:
         Terminal().warn(
             f'no pixel of the set is {listed(missing)}; check the flags that say what the labels '

@@ -195,8 +195,8 @@ def test_cases_that_cannot_be_used_are_left_out_and_listed(changed, tmp_path, ca
 
 def test_a_tissue_that_no_label_is(changed, patients, tmp_path, capsys):
     cases = changed(rows=patients.rows[1:])
-    prepare(cases, tmp_path / 'set', muscle=('7',), background=('others',))
-    warning = 'WARNING: no pixel of the set is muscle; check the flags'
+    prepare(cases, tmp_path / 'set', muscle=('3',), visceral_fat=('7',), background=('others',))
+    warning = 'WARNING: no pixel of the set is visceral fat; check the flags'
     assert warning in capsys.readouterr().out
 
 
