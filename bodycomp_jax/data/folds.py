@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bodycomp_jax.data.table import UNNAMED, Table, rows_by_name
+from bodycomp_jax.data.table import Table, name_in, rows_by_name
 from bodycomp_jax.errors import InputError, listed
 
 PATIENT_COLUMNS = ('patient', 'series', 'SeriesInstanceUID')  # the first that all tables have
@@ -76,8 +76,7 @@ def _given_folds(table: Table) -> list[str]:
     if FOLD_COLUMN not in table.header:
         return [''] * len(table.rows)
     position = table.position(FOLD_COLUMN)
-    values = [row[position].strip() for row in table.rows]
-    return ['' if value.lower() in UNNAMED else value for value in values]
+    return [name_in(row[position]) for row in table.rows]
 
 
 def _by_column(

@@ -54,13 +54,19 @@ class Table:
     def names_in(self, column: str) -> list[str]:
         """What a column names in each row. Raises InputError where it names nothing."""
         position = self.position(column)
-        names = [row[position].strip() for row in self.rows]
+        names = [name_in(row[position]) for row in self.rows]
         for number, name in zip(self.numbers, names, strict=True):
-            if name.lower() in UNNAMED:
+            if not name:
                 raise InputError(
                     f'{self.path}: row {number} names no {column}; fill the column in each row'
                 )
         return names
+
+
+def name_in(value: str) -> str:
+    """What a value names, without spaces around it; '' if nothing."""
+    value = value.strip()
+    return '' if value.lower() in UNNAMED else value
 
 
 def read_table(path: str, separator: str = ',') -> Table:
@@ -80,7 +86,7 @@ def read_table(path: str, separator: str = ',') -> Table:
     if separator == ',':
         _refuse_other_separator(path, text)
     if not rows:
-        raise InputError(f'{path}: no rows; write a row per slice below the header')
+        raise InputError(f'{path}: no rows; write them below the header')
     ragged = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
     if ragged is not None:
         raise InputError(

@@ -4,14 +4,15 @@ import dataclasses
 import os
 import re
 
-from bodycomp_jax.data.table import Table, read_table
+from bodycomp_jax.data.masks.vertebrae import LEVELS
+from bodycomp_jax.data.table import Table, name_in, read_table
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.preparation.layouts import read_layout
 from bodycomp_jax.preparation.splits import refuse_unknown_splits
 
 PATHS = ('image', 'mask', 'vertebrae')
 TEXTS = ('patient', 'split', 'fold', 'series')
-LEVEL_COLUMN = re.compile(r'([CTLS]\d{1,2})(_file|_sop_instance_uid)?')
+LEVEL_COLUMN = re.compile(rf'({"|".join(LEVELS)})(_file|_sop_instance_uid)?')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,16 +63,23 @@ def read_cases(path: str, required: tuple[str, ...]) -> Cases:
     Raises InputError for unknown or missing columns, and for paths that do not exist; in the known
     layouts, of which many people have a part, a case without its image is among the cases.
     """
-    if os.path.isdir(path):
-        layout = read_layout(path)
-        cases = [Case(i, {}, **values) for i, values in enumerate(layout.cases)]
-        if not cases:
-            raise InputError(f'{path}: no cases; check that its files are unpacked')
-        return Cases(cases, layout.preset, layout.names)
+    cases = _cases_of_folder(path) if os.path.isdir(path) else _cases_of_table(path, required)
+    refuse_unknown_splits(path, (case.split for case in cases.cases))
+    return cases
+
+
+def _cases_of_folder(path: str) -> Cases:
+    layout = read_layout(path)
+    cases = [Case(i, {}, **values) for i, values in enumerate(layout.cases)]
+    if not cases:
+        raise InputError(f'{path}: no cases; check that its files are unpacked')
+    return Cases(cases, layout.preset, layout.names)
+
+
+def _cases_of_table(path: str, required: tuple[str, ...]) -> Cases:
     table = read_table(path)
     _refuse_columns(table, required)
     cases = [_case(table, i) for i in range(len(table.rows))]
-    refuse_unknown_splits(path, (case.split for case in cases))
     for case in cases:
         _refuse_missing_paths(path, case, required)
     return Cases(cases)
@@ -94,7 +102,7 @@ def _refuse_columns(table: Table, required: tuple[str, ...]) -> None:
 
 
 def _case(table: Table, row: int) -> Case:
-    values = {name: table.rows[row][table.position(name)].strip() for name in table.header}
+    values = {name: name_in(table.rows[row][table.position(name)]) for name in table.header}
     folder = os.path.dirname(table.path)
     texts = {name: values[name] for name in TEXTS if name in values}
     texts |= {name: os.path.join(folder, values[name]) for name in PATHS if values.get(name)}

@@ -5,6 +5,7 @@ import glob
 import os
 import re
 
+from bodycomp_jax.data.scans.nifti import is_nifti_name
 from bodycomp_jax.data.table import read_table
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime.json_files import read_json_object
@@ -52,6 +53,11 @@ def _nnunet(folder: str) -> Layout:
         raise InputError(
             f'{folder}/dataset.json: no "labels" with a number for each name; write them as '
             'nnU-Net wants them, such as {"background": 0, "muscle": 1}'
+        )
+    if not is_nifti_name(ending):
+        raise InputError(
+            f'{folder}/dataset.json: the "file_ending" is {ending!r}; convert the images and '
+            'labels to .nii.gz'
         )
     labels_folder = os.path.join(glob.escape(folder), 'labelsTr')
     cases = []

@@ -3,7 +3,9 @@
 import itertools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 
 from bodycomp_jax.data.masks.vertebrae import level_map, read_vertebrae
 from bodycomp_jax.data.scans import Series
@@ -12,7 +14,16 @@ from bodycomp_jax.preparation.cases import Case
 from bodycomp_jax.preparation.options import PreparationConfig
 from bodycomp_jax.vertebrae import from_head
 
-MAX_MM = 1e5  # of a position; scanners count from somewhere near the patient
+MAX_DISTANCE = 2000.0  # mm from a scan to a level of the same body
+SUFFIXES = {'_file': 'path', '_sop_instance_uid': 'sop_instance_uid'}  # what names a slice
+
+
+def refuse_missing_levels(path: str, cases: Iterable[Case], levels: Iterable[str]) -> None:
+    """Raises InputError if no case says where a level is."""
+    for level in levels:
+        columns = [level, *(level + suffix for suffix in SUFFIXES)]
+        if not any(case.vertebrae or any(map(case.levels.get, columns)) for case in cases):
+            raise InputError(f'{path}: {_no_position(level)}')
 
 
 def level_positions(case: Case, series: Series, config: PreparationConfig) -> dict[str, float]:
@@ -37,11 +48,11 @@ def level_positions(case: Case, series: Series, config: PreparationConfig) -> di
 def _from_table(case: Case, series: Series, level: str) -> float | None:
     """mm; None if the table says nothing of the level."""
     if text := case.levels.get(level, ''):
-        return _number(level, text)
-    for suffix, of_slice in (('file', 'path'), ('sop_instance_uid', 'sop_instance_uid')):
-        column = f'{level}_{suffix}'
+        return _position(level, text, series)
+    for suffix, of_slice in SUFFIXES.items():
+        column = level + suffix
         if text := case.levels.get(column, ''):
-            wanted = os.path.basename(text) if suffix == 'file' else text
+            wanted = os.path.basename(text) if of_slice == 'path' else text
             names = [os.path.basename(getattr(each, of_slice)) for each in series.slices]
             if names.count(wanted) != 1:
                 raise InputError(
@@ -52,14 +63,15 @@ def _from_table(case: Case, series: Series, level: str) -> float | None:
     return None
 
 
-def _number(column: str, text: str) -> float:
+def _position(column: str, text: str, series: Series) -> float:
     try:
         value = math.nan if '_' in text else float(text)
     except ValueError:
         value = math.nan
-    if not abs(value) < MAX_MM:
+    if not np.abs(series.z - value).min() <= MAX_DISTANCE:
         raise InputError(
-            f'column {column}: invalid position {text!r}: expected a number of mm such as -64.9'
+            f'column {column}: invalid position {text!r}: expected a number of mm such as -64.9, '
+            f'at most {MAX_DISTANCE:g} from the slices at {series.z[0]:.1f} to {series.z[-1]:.1f}'
         )
     return value
 
@@ -68,10 +80,7 @@ def _from_mask(
     case: Case, series: Series, levels: Sequence[str], config: PreparationConfig
 ) -> dict[str, float]:
     if not case.vertebrae:
-        raise InputError(
-            f'no position of {levels[0]}: give a column {levels[0]} with its z in mm, '
-            f'{levels[0]}_file, {levels[0]}_sop_instance_uid, or vertebrae with a mask'
-        )
+        raise InputError(_no_position(levels[0]))
     found = read_vertebrae(
         case.vertebrae,
         series,
@@ -82,3 +91,10 @@ def _from_mask(
     if found.rejected:
         raise InputError('; '.join(found.rejected.values()))
     return found.z
+
+
+def _no_position(level: str) -> str:
+    return (
+        f'no position of {level}: give a column {level} with its z in mm, {level}_file, '
+        f'{level}_sop_instance_uid, or vertebrae with a mask'
+    )

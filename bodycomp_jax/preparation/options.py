@@ -4,7 +4,7 @@ import dataclasses
 
 from bodycomp_jax.config import as_flag, option
 from bodycomp_jax.data.masks.labels import PRESETS, HULimits
-from bodycomp_jax.data.masks.vertebrae import NUMBERS
+from bodycomp_jax.data.masks.vertebrae import LEVELS, NUMBERS
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.vertebrae import REFERENCES
 
@@ -75,9 +75,10 @@ class PreparationConfig:
                 f'invalid --val_share={shares[0]:g} --test_share={shares[1]:g}: use shares of at '
                 'least 0 that add up to at most 1'
             )
-        if len({*self.levels}) != len(self.levels) or not self.levels:
+        levels = self.levels
+        if not levels or len({*levels}) != len(levels) or not {*levels} <= {*LEVELS}:
             raise InputError(
-                f'invalid {as_flag("levels", self.levels)}: name at least one level, each once'
+                f'invalid {as_flag("levels", levels)}: name vertebrae such as L3 or T12, each once'
             )
 
 

@@ -1,6 +1,7 @@
 """What each case gives to a set, in files of its own until it is known in which split it is."""
 
 import dataclasses
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Sequence
@@ -58,12 +59,12 @@ class Account(NamedTuple):
     Attributes:
       parts: of the cases that can be used.
       rejected: the other cases, each with the reason.
-      skipped: files that are no part of a series, with their case.
+      skipped: files that are no part of a series, with the first case that has them.
     """
 
     parts: list[Part]
     rejected: list[tuple[Case, str]]
-    skipped: list[tuple[Case, Skipped]]
+    skipped: dict[Skipped, Case]
 
 
 def make_parts(
@@ -77,14 +78,17 @@ def make_parts(
 
     Raises UnexplainedLabelError: other cases have labels that no flag explains, too.
     """
-    account = Account([], [], [])
+    account = Account([], [], {})
+    find = functools.lru_cache(maxsize=1)(find_series)  # a folder may be that of many cases
+    has_folds = any(case.fold for case in cases)
     of_series: dict[tuple[str, float], Case] = {}
     unnamed = 0
     for case in terminal.track(cases, len(cases), config.cases):
         path = os.path.join(folder, f'{case.number:06d}')
         try:
-            found = find_series(case.image)
-            account.skipped.extend((case, skipped) for skipped in found.skipped)
+            found = find(case.image)
+            for skipped in found.skipped:
+                account.skipped.setdefault(skipped, case)
             series = _series_of(case, found)
             key = series.name, series.z[0]
             if key in of_series:
@@ -95,7 +99,8 @@ def make_parts(
             slices = make_slices(case, series, path)
             of_series[key] = case
             unnamed += not (case.patient or series.patient_id)
-            account.parts.append(_part(config, case, series, path, slices))
+            part = _part(config, case, series, path, slices, has_folds)
+            account.parts.append(part)
         except UnexplainedLabelError:
             raise
         except InputError as error:
@@ -109,14 +114,21 @@ def make_parts(
     return account
 
 
-def _part(config: PreparationConfig, case: Case, series: Series, path: str, slices: Slices) -> Part:
+def _part(
+    config: PreparationConfig,
+    case: Case,
+    series: Series,
+    path: str,
+    slices: Slices,
+    has_folds: bool,
+) -> Part:
     identity = case.patient or series.patient_id
     if not identity:
         identity = os.path.relpath(case.image, os.path.dirname(config.cases))
     patient = identity
     if config.patient_ids == 'hash':
         patient = hashlib.sha256(identity.encode()).hexdigest()[:HASH_LETTERS]
-    fold = {'fold': case.fold} if case.fold else {}
+    fold = {'fold': case.fold} if has_folds else {}
     of_case = {'series': series.name, 'patient': patient, **fold}
     rows = [of_case | row for row in slices.rows]
     return Part(path, case, identity, patient, series.name, slices._replace(rows=rows))
@@ -125,12 +137,16 @@ def _part(config: PreparationConfig, case: Case, series: Series, path: str, slic
 def _series_of(case: Case, found: Found) -> Series:
     """The series of a case. Raises InputError unless there is one."""
     series = [each for each in found.series if case.series in ('', each.uid, each.name)]
-    if not series:
+    if not found.series:
         reasons = listed(dict.fromkeys(skipped.reason for skipped in found.skipped))
-        wanted = f'series {case.series}' if case.series else 'axial CT series'
         raise InputError(
-            f'{case.image}: no {wanted} ({reasons or "no such files"}); give the file or the '
+            f'{case.image}: no axial CT series ({reasons or "no files"}); give the file or the '
             'folder of one'
+        )
+    if not series:
+        raise InputError(
+            f'{case.image}: no series {case.series}, but '
+            f'{listed(each.name for each in found.series)}; name one of these'
         )
     if len(series) > 1:
         raise InputError(

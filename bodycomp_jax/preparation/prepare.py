@@ -44,6 +44,7 @@ def prepare(
     RunError, after the set is written, if cases were left out and that is not allowed.
     """
     terminal = Terminal()
+    _refuse_contradictions(config, cases)
     with new_folder(config.output_dir) as folder:
         parts_folder = os.path.join(folder, PARTS)
         os.mkdir(parts_folder)
@@ -78,12 +79,7 @@ def write_table(
 
 def _split(config: PreparationConfig, parts: Sequence[Part], terminal: Terminal) -> PartsOf:
     """The parts of each split that has any; says how much each has."""
-    splits = split_of_patients(
-        [(p.case.number, p.identity, p.case.split, p.case.fold) for p in parts],
-        val_share=config.val_share,
-        test_share=config.test_share,
-        seed=config.seed,
-    )
+    splits = _split_of(config, [(part.case, part.identity) for part in parts])
     parts_of = {}
     for split in SPLITS:
         of_split = [part for part in parts if splits[part.identity] == split]
@@ -97,6 +93,22 @@ def _split(config: PreparationConfig, parts: Sequence[Part], terminal: Terminal)
             'both: add patients, or a column split'
         )
     return parts_of
+
+
+def _refuse_contradictions(config: PreparationConfig, cases: Sequence[Case]) -> None:
+    """Raises InputError for splits and folds that cannot be, whoever the unnamed patients are."""
+    there = [case for case in cases if os.path.exists(case.image)]
+    _split_of(config, [(case, case.patient or f'of case {case.number}') for case in there])
+
+
+def _split_of(config: PreparationConfig, cases: Sequence[tuple[Case, str]]) -> dict[str, str]:
+    """The split of the patient of each case."""
+    return split_of_patients(
+        [(case.number, patient, case.split, case.fold) for case, patient in cases],
+        val_share=config.val_share,
+        test_share=config.test_share,
+        seed=config.seed,
+    )
 
 
 def _counts(parts: Sequence[Part]) -> dict[str, int]:
@@ -145,7 +157,7 @@ def _write_account(
         os.path.join(folder, SKIPPED),
         [
             {'case': str(case.number), 'file': skipped.path, 'reason': skipped.reason}
-            for case, skipped in account.skipped
+            for skipped, case in account.skipped.items()
         ],
         header=('case', 'file', 'reason'),
     )

@@ -11,14 +11,15 @@ from bodycomp_jax.data.masks.labels import LabelMap, label_map
 from bodycomp_jax.data.masks.mask import Mask, open_mask
 from bodycomp_jax.data.npy import NpyRows, npy_writers
 from bodycomp_jax.data.scans import Series, Slice
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.preparation.cases import Case, read_cases
-from bodycomp_jax.preparation.levels import level_positions
+from bodycomp_jax.preparation.levels import level_positions, refuse_missing_levels
 from bodycomp_jax.preparation.options import SegmentationPreparation
 from bodycomp_jax.preparation.parts import Part, Slices
 from bodycomp_jax.preparation.prepare import PartsOf, prepare, write_table
 from bodycomp_jax.preparation.previews import draw_contact_sheets
 from bodycomp_jax.preparation.squares import square_image, square_mask, square_spacing
+from bodycomp_jax.runtime.terminal import Terminal
 
 KINDS = ('images', 'masks')
 MAX_DISTANCE = 10.0  # mm from a level to its slice: within the vertebra
@@ -27,6 +28,8 @@ MAX_DISTANCE = 10.0  # mm from a level to its slice: within the vertebra
 def prepare_segmentation_set(config: SegmentationPreparation) -> None:
     """Writes the set that the flags describe; see `prepare`."""
     cases = read_cases(config.cases, ('image', 'mask'))
+    if config.slices == 'level':
+        refuse_missing_levels(config.cases, cases.cases, config.levels)
     meaning = label_map(
         config.labels or cases.preset or None,
         muscle=config.muscle,
@@ -58,8 +61,12 @@ def _write_slices(
             masks.append(labels[..., None])
             counts += np.bincount(labels.ravel(), minlength=len(counts))
     what = {**dict(enumerate(ct.TISSUES, 1)), ct.NOT_LABELLED: 'not labelled'}
-    pixels = {f'pixels {name.replace("_", " ")}': int(counts[i]) for i, name in what.items()}
+    pixels = {_pixels(name): int(counts[i]) for i, name in what.items()}
     return Slices([_row(series.slices[i], size) for i in indices], pixels)
+
+
+def _pixels(name: str) -> str:
+    return f'pixels {name.replace("_", " ")}'
 
 
 def _which_slices(
@@ -119,6 +126,20 @@ def _write_set(folder: str, parts_of: PartsOf) -> None:
         of_split = [row for part in parts for row in part.slices.rows]
         rows += [{'split': split, 'row': str(i), **row} for i, row in enumerate(of_split)]
     write_table(os.path.join(folder, 'slices.csv'), rows)
+    _warn_of_missing_tissues([part for parts in parts_of.values() for part in parts])
+
+
+def _warn_of_missing_tissues(parts: Sequence[Part]) -> None:
+    missing = [
+        tissue.replace('_', ' ')
+        for tissue in ct.TISSUES
+        if not any(part.slices.counts[_pixels(tissue)] for part in parts)
+    ]
+    if missing:
+        Terminal().warn(
+            f'no pixel of the set is {listed(missing)}; check the flags that say what the labels '
+            'mean'
+        )
 
 
 def _slices(parts: Sequence[Part]) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -12,7 +12,7 @@ from bodycomp_jax.data.npy import NpyRows, npy_writers
 from bodycomp_jax.data.png import resized
 from bodycomp_jax.data.scans import Series, Slice
 from bodycomp_jax.preparation.cases import Case, read_cases
-from bodycomp_jax.preparation.levels import level_positions
+from bodycomp_jax.preparation.levels import level_positions, refuse_missing_levels
 from bodycomp_jax.preparation.options import PreparationConfig
 from bodycomp_jax.preparation.parts import Part, Slices
 from bodycomp_jax.preparation.prepare import PartsOf, prepare
@@ -22,13 +22,15 @@ from bodycomp_jax.preparation.squares import padded, square_spacing
 
 def prepare_slice_selection_set(config: PreparationConfig) -> None:
     """Writes the set that the flags describe; see `prepare`."""
+    cases = read_cases(config.cases, ('image',)).cases
+    refuse_missing_levels(config.cases, cases, config.levels)
 
     def make_slices(case: Case, series: Series, path: str) -> Slices:
         levels = level_positions(case, series, config)
         _write_slices(series, levels, path)
         return Slices([_row(each, levels) for each in series.slices], {})
 
-    prepare(config, read_cases(config.cases, ('image',)).cases, make_slices, _write_set)
+    prepare(config, cases, make_slices, _write_set)
 
 
 def _write_slices(series: Series, levels: Mapping[str, float], path: str) -> None:

@@ -14,8 +14,8 @@ def split_of_patients(
 ) -> dict[str, str]:
     """The split of each patient.
 
-    A split that the table gives goes first. Of a patient with a fold and no split, the first fold
-    validates and the others train. The rest is drawn: the order of the cases and the other
+    A split that the table gives goes first. Of the patients with a fold and no split, the first
+    fold validates and the others train. The rest is drawn: the order of the cases and the other
     patients' names do not change the order in which patients are drawn.
 
     Args:
@@ -56,7 +56,8 @@ def _split_by_fold(
     splits: dict[str, str], folds: Mapping[str, str], first: Mapping[str, int]
 ) -> None:
     """Fills in the splits that are not given. Raises InputError where a fold is missing."""
-    first_fold = min(filter(None, folds.values()), key=fold_order)
+    undecided = [fold for patient, fold in folds.items() if fold and not splits[patient]]
+    first_fold = min(undecided, key=fold_order, default='')
     for patient, fold in folds.items():
         if not fold and splits[patient] != 'test':
             raise InputError(

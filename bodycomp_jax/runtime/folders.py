@@ -16,12 +16,15 @@ def new_folder(path: str) -> Iterator[str]:
 
     What a process that was killed left there is removed first.
 
-    Raises InputError if `path` holds anything, cannot be written, or another process writes it.
+    Raises InputError if `path` holds anything, is where a disk is mounted, cannot be written, or
+    another process writes it.
     """
     path = os.path.realpath(path)
     parent, name = os.path.split(path)
     refuse_unwritable(path)
     refuse_unwritable(parent)
+    if os.path.ismount(path):
+        raise InputError(f'{path}: a disk is mounted here; choose a new folder in it')
     if os.path.isdir(path) and os.listdir(path):
         raise InputError(f'{path}: this folder holds files; remove it, or choose another one')
     os.makedirs(parent, exist_ok=True)

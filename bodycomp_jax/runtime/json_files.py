@@ -11,8 +11,9 @@ MAX_BYTES = 1 << 24
 
 def read_json_object(path: str) -> dict[str, Any]:
     """The object in a JSON file. Raises InputError for anything else."""
+    fd = open_regular_file(path)
     try:
-        with open(open_regular_file(path), 'rb') as file:
+        with open(fd, 'rb') as file:
             content = json.loads(file.read(MAX_BYTES))
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({explained(error, "")})') from error

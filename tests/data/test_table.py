@@ -42,7 +42,7 @@ def test_columns_are_found_by_their_names(path, encoding):
         ('<!DOCTYPE html>\n<html>\n', 'not a table, but a web page, .*; download the file'),
         ('PK\x03\x04', 'not a table, but a ZIP archive .*; save it as CSV in UTF-8'),
         ('', 'not a table, but an empty file'),
-        ('series,x\n', 'no rows; write a row per slice below the header'),
+        ('series,x\n', 'no rows; write them below the header'),
     ],
 )
 def test_other_files_are_refused_with_what_is_wanted(path, content, message):

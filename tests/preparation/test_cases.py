@@ -50,6 +50,8 @@ def test_all_columns(table, tmp_path):
     [
         ('image,mask,spacing\nct,mask.nii,1\n', "unknown columns 'spacing'; use image, mask"),
         ('image,L33_x\nct,1\n', "unknown columns 'L33_x'"),
+        ('image,mask,L9\nct,mask.nii,1\n', "unknown columns 'L9'"),
+        ('image,mask\nct,nan\n', 'row 0 names no mask'),
         ('mask\nmask.nii\n', "no column image among 'mask'"),
         ('image,mask,mask\nct,ct,ct\n', '2 columns have the name mask'),
         ('image,mask\nct,\n', 'row 0 names no mask; give its path'),
@@ -62,6 +64,12 @@ def test_what_is_refused(table, text, message):
     path = table(text)
     with pytest.raises(InputError, match=f'^{re.escape(path)}: {message}'):
         read_cases(path, ('image', 'mask'))
+
+
+def test_what_pandas_writes_for_no_value_is_none(table):
+    path = table('image,mask,patient,split,fold,L3\nct,mask.nii,nan,NaN, None ,n/a\n')
+    (case,) = read_cases(path, ('image', 'mask')).cases
+    assert (case.patient, case.split, case.fold, case.levels) == ('', '', '', {'L3': ''})
 
 
 def test_a_table_that_does_not_exist(tmp_path):

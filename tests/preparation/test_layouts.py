@@ -51,7 +51,8 @@ def test_nnunet_raw(tmp_path, labels):
         ({'labels': {'muscle': '9' * 5000}}, "the label 'muscle'"),
         ({'labels': {'1': 2}}, "the label '1': 2 is not a name"),
         ({'labels': {}, 'file_ending': 3}, 'dataset.json: no "labels"'),
-        ({'labels': {}, 'file_ending': '.nrrd'}, 'no cases'),
+        ({'labels': {}, 'file_ending': '.nrrd'}, '"file_ending" is .[.]nrrd.; convert'),
+        ({'labels': {}, 'file_ending': '.nii'}, 'no cases'),
     ],
 )
 def test_nnunet_that_cannot_be_read(tmp_path, about, message):
@@ -71,6 +72,13 @@ def test_totalsegmentator(tmp_path):
         ('s0001', 'val', f'{tmp_path}/s0001/tissue_types', f'{tmp_path}/s0001/segmentations'),
         ('s0002', 'train', f'{tmp_path}/s0002/segmentations', f'{tmp_path}/s0002/segmentations'),
     ]
+
+
+def test_an_unknown_split(tmp_path):
+    touch(tmp_path, 's1/ct.nii.gz', 's1/segmentations/a.nii.gz')
+    (tmp_path / 'meta.csv').write_text('image_id;split\ns1;Train\n')
+    with pytest.raises(InputError, match="the column split holds 'Train'"):
+        read(tmp_path)
 
 
 def test_a_table_of_another_data_set(tmp_path):

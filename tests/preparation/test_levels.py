@@ -9,7 +9,7 @@ from helpers import SHARED_DATA, needs_shared_data
 from bodycomp_jax.data.scans import find_series
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.preparation.cases import Case
-from bodycomp_jax.preparation.levels import level_positions
+from bodycomp_jax.preparation.levels import level_positions, refuse_missing_levels
 from bodycomp_jax.preparation.options import PreparationConfig
 
 
@@ -51,7 +51,8 @@ def test_a_mask_of_vertebrae(patients, series):
         ({}, 'no position of L3: give a column L3 with its z in mm, L3_file'),
         ({'L3': '2,5'}, "column L3: invalid position '2,5': expected a number of mm"),
         ({'L3': 'nan'}, "invalid position 'nan'"),
-        ({'L3': '1e9'}, "invalid position '1e9'"),
+        ({'L3': 'inf'}, "invalid position 'inf'"),
+        ({'L3': '5000'}, "'5000': expected a number of mm such as -64.9, at most 2000 from"),
         ({'L3': '1_0'}, "invalid position '1_0'"),
         ({'L3_file': 'no.dcm'}, 'ct0: 0 slices have the L3_file no.dcm; give that of one slice'),
         ({'L3_sop_instance_uid': '1.2'}, '0 slices have the L3_sop_instance_uid 1.2'),
@@ -70,6 +71,20 @@ def test_a_lower_level_above_a_higher_one(series):
 def test_a_level_that_the_mask_lacks(patients, series):
     with pytest.raises(InputError, match='T8 is not in the mask'):
         positions(series, ('L3', 'T8'), patients.folder / 'vertebrae0.nii.gz')
+
+
+@pytest.mark.parametrize('levels', [(), ('L3', 'L3'), ('l3',), ('L9',)])
+def test_what_is_no_level(levels):
+    with pytest.raises(InputError, match=r'invalid --levels=.*: name vertebrae such as L3 or T12'):
+        PreparationConfig(cases='', output_dir='', levels=levels)
+
+
+def test_a_level_of_which_no_case_says_anything():
+    cases = [Case(0, {'L3': ''}), Case(1, {'L3': '2', 'L1_file': 'x'})]
+    refuse_missing_levels('cases.csv', cases, ('L3', 'L1'))
+    refuse_missing_levels('cases.csv', [*cases, Case(2, {}, vertebrae='mask')], ('T12',))
+    with pytest.raises(InputError, match=r'cases.csv: no position of T12: give a column T12'):
+        refuse_missing_levels('cases.csv', cases, ('L3', 'T12'))
 
 
 @needs_shared_data

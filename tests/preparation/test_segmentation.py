@@ -193,6 +193,13 @@ def test_cases_that_cannot_be_used_are_left_out_and_listed(changed, tmp_path, ca
     prepare(cases, tmp_path / 'allowed', allow_rejected=True)
 
 
+def test_a_tissue_that_no_label_is(changed, patients, tmp_path, capsys):
+    cases = changed(rows=patients.rows[1:])
+    prepare(cases, tmp_path / 'set', muscle=('3',), visceral_fat=('7',), background=('others',))
+    warning = 'WARNING: no pixel of the set is visceral fat; check the flags'
+    assert warning in capsys.readouterr().out
+
+
 def test_the_same_series_twice_is_left_out(changed, patients, tmp_path):
     cases = changed(rows=[*patients.rows, patients.rows[1]])
     with pytest.raises(RunError, match='1 of 4'):
@@ -201,7 +208,7 @@ def test_the_same_series_twice_is_left_out(changed, patients, tmp_path):
     assert 'the same series as that of case 1; remove one' in row['reason']
 
 
-def test_several_series_of_a_case_need_a_name(changed, patients, tmp_path):
+def test_several_series_of_a_case_need_a_name(changed, patients, tmp_path, capsys):
     folder = str(patients.folder)
     one = {'image': folder, 'mask': 'mask2.nii.gz', 'patient': 'Jones', 'split': 'val'}
     with pytest.raises(RunError):
@@ -209,9 +216,14 @@ def test_several_series_of_a_case_need_a_name(changed, patients, tmp_path):
     (row,) = read_rows(tmp_path / 'set' / 'rejected.csv')
     assert 'give the folder of one, or its name in a column series' in row['reason']
     uids = [row['series'] for row in read_rows(tmp_path / 'set' / 'series.csv')]
-    named = {'image': folder, 'series': uids[0]}
-    cases = changed({0: named | {'split': 'train'}}, patients.rows[:2])
-    prepare(cases, tmp_path / 'named')
+    named = {i: {'image': folder, 'series': uid} for i, uid in enumerate(uids)}
+    prepare(changed(named, patients.rows[:2]), tmp_path / 'named')
+    skipped = read_rows(tmp_path / 'named' / 'skipped.csv')
+    assert len({row['file'] for row in skipped}) == len(skipped)
+    other = changed({0: named[0] | {'series': '1.2'}}, patients.rows[:1])
+    with pytest.raises(InputError, match='no case can be used'):
+        prepare(other, tmp_path / 'other')
+    assert f'no series 1.2, but {uids[0]}' in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -232,6 +244,20 @@ def test_nothing_is_written_where_the_input_is_wrong(changed, tmp_path, changes,
     with pytest.raises(InputError, match=message):
         prepare(changed(changes), tmp_path / 'set', **options)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({0: {'patient': 'A'}, 1: {'patient': 'A'}}, 'cases 0 and 1 are of one patient'),
+        ({0: {'fold': '1'}}, 'case 1 has no fold, but others have one'),
+    ],
+)
+def test_a_table_that_contradicts_itself_is_refused_at_once(changed, tmp_path, changes, message):
+    unread = {i: {'mask': 'cases.csv'} for i in range(3)}
+    cases = changed({i: unread[i] | changes.get(i, {}) for i in range(3)})
+    with pytest.raises(InputError, match=message):
+        prepare(cases, tmp_path / 'set')
 
 
 def test_pictures_show_the_labels(prepared):

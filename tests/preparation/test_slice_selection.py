@@ -79,6 +79,13 @@ def test_it_says_which_point_of_the_vertebra_it_is(patients, prepared, tmp_path)
         assert json.loads((folder / 'dataset.json').read_text())['flags']['reference'] == reference
 
 
+def test_a_test_set_needs_no_folds(changed, patients, tmp_path):
+    folds = {i: {'split': 'test', 'fold': '0' * (i == 2)} for i in range(3)}
+    folder = prepare(changed(folds, patients.rows), tmp_path / 'set')
+    rows = read_rows(folder / 'meta' / 'test.csv')
+    assert [row['fold'] for row in rows[:: len(rows) - 1]] == ['', '0']
+
+
 def test_a_position_outside_the_scan_gives_its_offsets(changed, patients, tmp_path):
     folder = prepare(changed({1: {'L3': '-30'}}), tmp_path / 'set')
     offsets = [float(row['ZOffset_L3']) for row in read_rows(folder / 'meta' / 'val.csv')]

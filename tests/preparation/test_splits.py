@@ -59,6 +59,12 @@ def test_the_first_fold_validates():
     assert splits == {'a': 'train', 'b': 'val', 'c': 'test', 'd': 'val'}
 
 
+def test_the_first_fold_is_one_of_those_that_are_not_decided():
+    given = [(0, 'a', 'test', '0'), (1, 'b', '', '1'), (2, 'c', '', '2'), (3, 'd', 'train', '0')]
+    splits = split_of_patients(given, **SHARES)
+    assert splits == {'a': 'test', 'b': 'val', 'c': 'train', 'd': 'train'}
+
+
 def test_folds_are_given_to_all_or_to_none():
     with pytest.raises(InputError, match='case 1 has no fold, but others have one'):
         split_of_patients([(0, 'a', '', '1'), (1, 'b', 'train', '')], **SHARES)

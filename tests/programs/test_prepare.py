@@ -59,7 +59,7 @@ def test_both_read_the_same_table(table, tmp_path, capsys):
         (['--val_share=0.6', '--test_share=0.5'], 'invalid --val_share=0.6 --test_share=0.5'),
         (['--val_share=nan'], 'invalid --val_share=nan'),
         (['--val_share=-1'], 'invalid --val_share=-1'),
-        (['--levels=L3,L3'], 'invalid --levels=L3,L3: name at least one level, each once'),
+        (['--levels=L3,L3'], 'invalid --levels=L3,L3: name vertebrae such as L3 or T12, each once'),
         (['--size=0'], 'invalid --size=0: use a number in 1..'),
         (['--visceral_fat_limits=-50'], 'invalid --visceral_fat_limits=-50: use the lowest and'),
         (['--levels=L3'], '--levels has no effect without --slices=level; add that'),

@@ -53,6 +53,15 @@ def test_a_folder_with_files_is_refused(tmp_path):
     assert contents(tmp_path) == ['file']
 
 
+def test_where_a_disk_is_mounted_nothing_can_be_put(tmp_path, monkeypatch):
+    (tmp_path / 'disk').mkdir()
+    monkeypatch.setattr(os.path, 'ismount', lambda path: path == str(tmp_path / 'disk'))
+    with pytest.raises(InputError, match='a disk is mounted here'):
+        new_folder(str(tmp_path / 'disk')).__enter__()
+    with new_folder(str(tmp_path / 'disk' / 'set')):
+        pass
+
+
 def test_two_processes_do_not_write_one_folder(tmp_path):
     path = str(tmp_path / 'set')
     with new_folder(path) as aside:

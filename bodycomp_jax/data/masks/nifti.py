@@ -50,7 +50,10 @@ def open_class_files(folder: str, paths: Sequence[str], label_map: LabelMap) -> 
             with naming(path):
                 volumes[path] = NiftiVolume(path)
     if not volumes:
-        raise InputError(f'{folder}: all its classes are background; name those of tissues')
+        raise InputError(
+            f'{folder}: all its classes are background ({listed(map(os.path.basename, paths))}); '
+            'expected tissues, or vertebrae such as vertebrae_L3.nii.gz'
+        )
     first, *_ = volumes
     planes = _planes(folder, volumes[first], lambda k: _merged(volumes, label_of, k))
     for path, volume in volumes.items():
