@@ -14,7 +14,7 @@ FLOORS = (  # from the ground up; folders and modules of one floor do not import
     ('checkpoints',),
     ('inference',),
     ('training',),
-    ('benchmark', 'preparation'),
+    ('benchmark', 'estimation', 'preparation'),
     ('programs',),
     ('bin',),
 )
