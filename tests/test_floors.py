@@ -35,6 +35,13 @@ HOMES = {
         'bodycomp_jax/data/scans/headers.py',
         'bodycomp_jax/data/scans/pixels.py',
         'bodycomp_jax/data/scans/tags.py',
+        'bodycomp_jax/estimation/dicom_seg.py',
+        'bodycomp_jax/estimation/dicom_source.py',
+        'bodycomp_jax/estimation/dicom_sr.py',
+    },
+    'highdicom': {
+        'bodycomp_jax/estimation/dicom_seg.py',
+        'bodycomp_jax/estimation/dicom_sr.py',
     },
     'nibabel': {
         'bodycomp_jax/data/scans/nifti.py',
