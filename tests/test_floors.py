@@ -46,6 +46,7 @@ HOMES = {
     'nibabel': {
         'bodycomp_jax/data/scans/nifti.py',
         'bodycomp_jax/data/scans/nifti_header.py',
+        'bodycomp_jax/estimation/label_files.py',
     },
     'scipy': {
         'bodycomp_jax/data/masks/vertebrae.py',
@@ -54,6 +55,7 @@ HOMES = {
     'psutil': {'bodycomp_jax/runtime/host_memory.py'},
     'PIL': {
         'bodycomp_jax/data/png.py',
+        'bodycomp_jax/estimation/label_files.py',
         'bodycomp_jax/metrics/figures.py',
         'bodycomp_jax/preparation/previews.py',
         'bodycomp_jax/preparation/squares.py',
