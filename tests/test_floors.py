@@ -57,6 +57,7 @@ HOMES = {
         'bodycomp_jax/data/png.py',
         'bodycomp_jax/estimation/label_files.py',
         'bodycomp_jax/metrics/figures.py',
+        'bodycomp_jax/metrics/views.py',
         'bodycomp_jax/preparation/previews.py',
         'bodycomp_jax/preparation/squares.py',
         'bodycomp_jax/programs/demo.py',
