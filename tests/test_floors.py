@@ -56,6 +56,7 @@ HOMES = {
     'PIL': {
         'bodycomp_jax/data/png.py',
         'bodycomp_jax/estimation/label_files.py',
+        'bodycomp_jax/estimation/previews.py',
         'bodycomp_jax/metrics/figures.py',
         'bodycomp_jax/metrics/views.py',
         'bodycomp_jax/preparation/previews.py',
