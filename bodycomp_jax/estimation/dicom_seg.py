@@ -40,7 +40,13 @@ def segmentation(
     The same labels of the same slice have the same identifiers.
     """
     labels = source.turn.undo(np.where(labels > len(ct.TISSUES), 0, labels).astype(np.uint8))
-    origin = [source.image.SOPInstanceUID, level, model or '', labels.tobytes().hex()]
+    origin = [
+        source.image.SOPInstanceUID,
+        str(source.frame),
+        level,
+        model or '',
+        labels.tobytes().hex(),
+    ]
     made = highdicom.seg.Segmentation(
         [source.image],
         labels[None],

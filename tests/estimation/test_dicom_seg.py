@@ -119,16 +119,18 @@ def test_segments_have_names_codes_and_what_made_them(tmp_path, path):
     assert 'runs/a' in fat.algorithm_identification[0].AlgorithmParameters
 
 
-def test_the_same_labels_have_the_same_identifiers(tmp_path):
-    write_slice(tmp_path / 'in' / 'a.dcm')
+def test_the_same_labels_of_the_same_slice_have_the_same_identifiers(tmp_path):
+    write_enhanced(tmp_path / 'in' / 'a.dcm')
     (series,) = find_series(tmp_path / 'in').series
-    source, labels = read_source(series.slices[0]), np.ones(HU.shape, np.uint8)
+    labels = np.ones(HU.shape, np.uint8)
 
-    def made(labels, model):
+    def uid(labels, model, i=0):
+        source = read_source(series.slices[i])
         return segmentation(source, labels, level='L3', model=model).SOPInstanceUID
 
-    assert made(labels, 'a') == made(labels.copy(), 'a')
-    assert len({made(labels, 'a'), made(2 * labels, 'a'), made(labels, 'b')}) == 3
+    assert uid(labels, 'a') == uid(labels.copy(), 'a')
+    others = uid(2 * labels, 'a'), uid(labels, 'b'), uid(labels, 'a', i=1)
+    assert len({uid(labels, 'a'), *others}) == 4
 
 
 def test_labels_that_people_made_and_empty_ones_are_written(tmp_path, path):
