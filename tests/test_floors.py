@@ -49,7 +49,7 @@ HOMES = {
         'bodycomp_jax/data/png.py',
         'bodycomp_jax/metrics/figures.py',
         'bodycomp_jax/preparation/previews.py',
-        'bodycomp_jax/preparation/squares.py',
+        'bodycomp_jax/data/squares.py',
         'bodycomp_jax/programs/demo.py',
     },
 }

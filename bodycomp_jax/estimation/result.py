@@ -36,7 +36,7 @@ class Measured:
       index: of the slice in the series.
       labels: `[rows, columns]` uint8 on the pixels of the slice, in patient orientation.
       hu: `[rows, columns]` int16.
-      numbers: {column: value}, None where it is unknown.
+      numbers: {column of `measuring.COLUMNS`: value}, None where it is unknown.
     """
 
     level: str
