@@ -84,10 +84,10 @@ def _around(z: np.ndarray, low: float, high: float) -> slice:
     It depends on the slice below and the one above it, these on all within `REACH` of them, and
     the weights of those on their neighbours.
     """
-    below = max(0, np.searchsorted(z, low, 'right') - 1)
-    above = min(len(z) - 1, np.searchsorted(z, high, 'left'))
-    first = np.searchsorted(z, z[below] - REACH, 'left') - 1
-    last = np.searchsorted(z, z[above] + REACH, 'right')
+    below = max(0, int(np.searchsorted(z, low, 'right')) - 1)
+    above = min(len(z) - 1, int(np.searchsorted(z, high, 'left')))
+    first = int(np.searchsorted(z, z[below] - REACH, 'left')) - 1
+    last = int(np.searchsorted(z, z[above] + REACH, 'right'))
     return slice(max(0, first), last + 1)
 
 
