@@ -57,16 +57,19 @@ RATIOS = {
         ('smi_cm2_m2', 'cm2/m2', 'area of muscle by squared height'),
     )
 }
-COLUMNS = {
+OF_TISSUES = {
     **{
         f'{selection}_{name}': Column(unit, f'{statistic} of {what}')
         for selection, what in SELECTIONS.items()
         for name, (unit, statistic) in STATISTICS.items()
     },
     **RATIOS,
+}
+OF_SLICE = {
     'field_of_view_cut_percent': Column('%', 'share of the outline of the body that is cut off'),
     'tilt_degrees': Column('degrees', 'angle between the slice and the axial plane'),
 }
+COLUMNS = {**OF_TISSUES, **OF_SLICE}
 
 
 def measure(

@@ -8,6 +8,7 @@ import numpy as np
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.vertebrae import LevelPosition
 
+MEASURED = 'measured'  # a status
 SINGLE_SLICE = 'slice'  # the level of slices that are measured as they are
 
 Numbers = dict[str, float | None]
@@ -46,17 +47,25 @@ class Measured:
     numbers: Numbers
 
 
+class Missing(NamedTuple):
+    """Why a level is not measured: in a word, and in a sentence."""
+
+    status: str
+    reason: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Estimate:
     """What is found in a series.
 
     Attributes:
       series: the series.
-      status: 'measured', or in a word why nothing is.
+      status: 'measured' if a slice is, or in a word why nothing is.
       reason: of the status, in a sentence; '' if measured.
       measured: slices, from the first level to the last.
-      curve: {level: curve} of the levels that were looked for.
+      curve: {level: curve} of the levels that a network looked for.
       metadata: of the series, '' where unknown.
+      missing: {level: why it is not measured}.
     """
 
     series: Series
@@ -65,3 +74,4 @@ class Estimate:
     measured: list[Measured]
     curve: dict[str, Curve]
     metadata: dict[str, str]
+    missing: dict[str, Missing] = dataclasses.field(default_factory=dict)
