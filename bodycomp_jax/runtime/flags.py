@@ -70,6 +70,14 @@ def parse(
     return [from_values(c, values) for c in config_classes], given
 
 
+def refuse_without_effect(names: set[str], needed: str) -> None:
+    """Raises InputError if any of these flags is given, which need another one."""
+    if names:
+        raise InputError(
+            f'--{min(names)} has no effect without {needed}; add that, or leave it out'
+        )
+
+
 class _NumbersParser(flags.ArgumentParser):
     """Text to what `convert` makes of it; the default as it is."""
 

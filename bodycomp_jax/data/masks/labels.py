@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +21,7 @@ FLAGS = (*(f'--{tissue}' for tissue in ct.TISSUES), '--background')
 MAX_VALUE = 1 << 31
 ROUNDING = 1e-3  # of labels that a file scales
 Names = Mapping[int, Sequence[str]]  # that a mask gives to its values
+Key = TypeVar('Key')
 
 
 class UnexplainedLabelError(InputError):
@@ -188,10 +190,8 @@ def label_map(
     if others not in (None, BACKGROUND):
         raise InputError(f'{OTHERS!r} can only be background; give it with --background')
     own = OWN_NAMES if intermuscular_fat is None else {**OWN_NAMES, 'intermuscular_fat': apart}
-    names, numbers = (
-        {key: apart if label == ct.INTERMUSCULAR_FAT else label for key, label in known.items()}
-        for known in (convention.names, convention.numbers)
-    )
+    names = _with_fat_in_muscle(convention.names, apart)
+    numbers = _with_fat_in_muscle(convention.numbers, apart)
     return LabelMap({**own, **names, **given}, numbers, others, hu_limits)
 
 
@@ -239,6 +239,11 @@ def plain(name: str) -> str:
     if re.fullmatch(r'\s*-?\d{1,18}\s*', name, re.ASCII):
         return str(int(name))
     return re.sub(r'[\W_]+', '_', name.casefold()).strip('_')
+
+
+def _with_fat_in_muscle(labels: Mapping[Key, int], label: int) -> dict[Key, int]:
+    """The labels of a convention with this one for fat in muscle."""
+    return {key: label if own == ct.INTERMUSCULAR_FAT else own for key, own in labels.items()}
 
 
 def _unexplained(path: str, labels: Sequence[str]) -> UnexplainedLabelError:

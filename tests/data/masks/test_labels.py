@@ -40,7 +40,7 @@ def test_fat_in_muscle_is_background_or_a_label_of_its_own():
     assert labels([4], names, intermuscular_fat=()) == [4]
     with pytest.raises(UnexplainedLabelError, match='Intermuscular fat'):
         labels([4], names)
-    with pytest.raises(InputError, match='--intermuscular_fat: .* given to another flag too'):
+    with pytest.raises(InputError, match=r'--intermuscular_fat: .* given to another flag too'):
         labels([4], muscle=['4'], intermuscular_fat=['4'])
 
 
