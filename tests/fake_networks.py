@@ -4,15 +4,17 @@ import types
 
 import numpy as np
 
+from bodycomp_jax.inference.predictors import Segmenter, SliceSelector
 
-class FakeSegmenter:
+
+class FakeSegmenter(Segmenter):
     """Labels by HU: muscle above 0, subcutaneous fat from -500 to 0; counts its slices."""
 
     size_divisor = 8
 
     def __init__(self, threshold=0, *, windowed=True, members=None):
         self.config = types.SimpleNamespace(
-            thoracic_model=False, apply_window_function=windowed, num_classes=4
+            kind='segmentation', thoracic_model=False, apply_window_function=windowed
         )
         self.threshold, self.seen = threshold, 0
         self._members = members
@@ -27,13 +29,16 @@ class FakeSegmenter:
         return probabilities, labels.astype(np.uint8)
 
 
-class FakeSelector:
-    """Reads the offset from the first pixel of a slice, in HU: offset = z - 1 mm * level's z."""
+class FakeSelector(SliceSelector):
+    """Takes the highest HU of a slice for its z in mm; counts its slices."""
 
     def __init__(self, levels=None, *, threshold=10.0, noise=0.0):
         self.positions = {'L3': 0.0} if levels is None else levels
         self.config = types.SimpleNamespace(
-            levels=tuple(self.positions), threshold=threshold, reference='middle'
+            kind='slice_selection',
+            levels=tuple(self.positions),
+            threshold=threshold,
+            reference='middle',
         )
         self.noise, self.seen = noise, 0
 

@@ -6,12 +6,21 @@ from typing import NamedTuple
 import numpy as np
 
 from bodycomp_jax.data.scans import Series
+from bodycomp_jax.errors import InputError
 from bodycomp_jax.vertebrae import LevelPosition
 
 MEASURED = 'measured'  # a status
 SINGLE_SLICE = 'slice'  # the level of slices that are measured as they are
 
 Numbers = dict[str, float | None]
+
+
+class NotMeasured(InputError):
+    """A series of which nothing is to be measured, with a status."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class Curve(NamedTuple):
