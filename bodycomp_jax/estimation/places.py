@@ -9,11 +9,12 @@ from bodycomp_jax import ct
 from bodycomp_jax.data.masks.mask import Mask
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.estimation.level import find_levels
+from bodycomp_jax.estimation.level import confidence, find_levels
 from bodycomp_jax.estimation.result import SINGLE_SLICE, Curve, Missing
 from bodycomp_jax.inference.predictors import SliceSelector
 
 MIN_SLICES = 5  # in which a network looks for a level
+LEAST_CONFIDENCE = 0.5  # below which a curve is not that of a level
 MAX_DISTANCE = 10.0  # mm from a level to its slice: within the vertebra
 
 
@@ -63,7 +64,7 @@ def at_levels(
         if level in missing:
             continue
         z = given[level] if level in given else curves[level].position.z
-        why = _outside(level, curves.get(level)) or _far(level, z, series)
+        why = _not_found(level, curves.get(level)) or _far(level, z, series)
         if why:
             missing[level] = why
         else:
@@ -87,16 +88,23 @@ def labelled_slices(series: Series, mask: Mask) -> Places:
     return Places([(SINGLE_SLICE, i) for i in labelled], {}, {})
 
 
-def _outside(level: str, curve: Curve | None) -> Missing | None:
-    """Why a level that a network looked for is not in the series; None if it is."""
-    if curve is None or not curve.position.outside:
+def _not_found(level: str, curve: Curve | None) -> Missing | None:
+    """Why a network has not found a level; None if it has, or was not asked."""
+    if curve is None:
         return None
     low, high = float(np.min(curve.offsets)), float(np.max(curve.offsets))
-    return Missing(
-        'level_outside_scan',
-        f'the predicted offsets from {level} are {low:.0f} to {high:.0f} mm, so that it lies '
-        f'{"below" if abs(low) < abs(high) else "above"} the scan',
-    )
+    predicted = f'the predicted offsets from {level} are {low:.0f} to {high:.0f} mm'
+    if confidence(curve.position) < LEAST_CONFIDENCE:
+        return Missing(
+            'level_not_found',
+            f'{predicted}, and do not rise as towards the head; confidence '
+            f'{confidence(curve.position):.2f}, at least {LEAST_CONFIDENCE:g} is needed: give its '
+            'position with --levels_table',
+        )
+    if curve.position.outside:
+        where = 'below' if abs(low) < abs(high) else 'above'
+        return Missing('level_outside_scan', f'{predicted}, so that it lies {where} the scan')
+    return None
 
 
 def _far(level: str, z: float, series: Series) -> Missing | None:

@@ -90,6 +90,17 @@ def test_masks_are_measured_as_they_are():
         assert found.measured[0].numbers['visceral_fat_area_cm2'] == pytest.approx(cm2)
 
 
+def test_a_trained_network_labels_the_pixels_of_a_slice(finished_run, data_dir):
+    model = bodycomp_jax.load_model(finished_run.run_dir)
+    images = np.load(data_dir / 'val_images.npy')[..., 0]
+    phantoms = fake_scans.series([0.0, 1.0], hu=lambda i: images[i], shape=images.shape[1:])
+    found = bodycomp_jax.estimate(phantoms, model, size=images.shape[1])
+    labels = np.stack([measured.labels for measured in found.measured])
+    np.testing.assert_array_equal(labels, model(images[:2])[1])
+    cm2 = [measured.numbers['muscle_area_cm2'] for measured in found.measured]
+    np.testing.assert_allclose(cm2, (labels == 1).sum((1, 2)))
+
+
 def test_what_is_unknown_is_refused():
     with pytest.raises(InputError, match='nothing says where L1 is; the network knows L3, T12'):
         estimate(levels=['L1'])

@@ -32,6 +32,19 @@ def test_a_level_outside_the_scan_has_no_slice(at, where):
     assert f'it lies {where} the scan' in reason
 
 
+def test_a_curve_that_is_not_that_of_a_level_has_no_slice():
+    class Falling(FakeSelector):
+        def __call__(self, slices, *, check_values=True):
+            return -super().__call__(slices)
+
+    series = fake_scans.series(Z)
+    for selector in (Falling(), FakeSelector({'L3': np.nan})):
+        found = at_levels(series, selector, ['L3'], {})
+        assert found.slices == []
+        assert found.missing['L3'].status == 'level_not_found'
+    assert 'confidence 0.00, at least 0.5 is needed' in found.missing['L3'].reason
+
+
 def test_a_level_in_a_gap_has_no_slice():
     found = places(z=np.array([-80, -70, -60, -50, 60, 70, 80]), L3=5.0)
     assert found.missing['L3'].status == 'level_in_gap'
