@@ -6,11 +6,21 @@ from typing import NamedTuple
 import numpy as np
 
 from bodycomp_jax.data.scans import Series
+from bodycomp_jax.errors import InputError
 from bodycomp_jax.vertebrae import LevelPosition
 
+MEASURED = 'measured'  # a status
 SINGLE_SLICE = 'slice'  # the level of slices that are measured as they are
 
 Numbers = dict[str, float | None]
+
+
+class NotMeasured(InputError):
+    """A series of which nothing is to be measured, with a status."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
 
 
 class Curve(NamedTuple):
@@ -36,7 +46,7 @@ class Measured:
       index: of the slice in the series.
       labels: `[rows, columns]` uint8 on the pixels of the slice, in patient orientation.
       hu: `[rows, columns]` int16.
-      numbers: {column: value}, None where it is unknown.
+      numbers: {column of `measuring.COLUMNS`: value}, None where it is unknown.
     """
 
     level: str
@@ -46,17 +56,25 @@ class Measured:
     numbers: Numbers
 
 
+class Missing(NamedTuple):
+    """Why a level is not measured: in a word, and in a sentence."""
+
+    status: str
+    reason: str
+
+
 @dataclasses.dataclass(frozen=True)
 class Estimate:
     """What is found in a series.
 
     Attributes:
       series: the series.
-      status: 'measured', or in a word why nothing is.
+      status: 'measured' if a slice is, or in a word why nothing is.
       reason: of the status, in a sentence; '' if measured.
       measured: slices, from the first level to the last.
-      curve: {level: curve} of the levels that were looked for.
+      curve: {level: curve} of the levels that a network looked for.
       metadata: of the series, '' where unknown.
+      missing: {level: why it is not measured}.
     """
 
     series: Series
@@ -65,3 +83,4 @@ class Estimate:
     measured: list[Measured]
     curve: dict[str, Curve]
     metadata: dict[str, str]
+    missing: dict[str, Missing] = dataclasses.field(default_factory=dict)

@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from bodycomp_jax import ct
 from bodycomp_jax.data.npy import NpyRows
+from bodycomp_jax.data.squares import square_image, square_mask
 from bodycomp_jax.metrics.figures import COLOURS, NOT_LABELLED, label_colours, tinted
-from bodycomp_jax.preparation.squares import square_image, square_mask
 
 TILE, COLUMNS, ROWS = 192, 6, 4  # pixels of a slice; slices of a sheet
 MAX_SHEETS = 4  # of a split

@@ -11,13 +11,13 @@ from bodycomp_jax.data import slice_selection
 from bodycomp_jax.data.npy import NpyRows, npy_writers
 from bodycomp_jax.data.png import resized, write_png
 from bodycomp_jax.data.scans import Series, Slice
+from bodycomp_jax.data.squares import padded, square_spacing
 from bodycomp_jax.metrics.views import series_views
 from bodycomp_jax.preparation.cases import Case, read_cases
 from bodycomp_jax.preparation.levels import level_positions
 from bodycomp_jax.preparation.options import PreparationConfig
 from bodycomp_jax.preparation.parts import Part, Slices
 from bodycomp_jax.preparation.prepare import PartsOf, prepare
-from bodycomp_jax.preparation.squares import padded, square_spacing
 
 
 def prepare_slice_selection_set(config: PreparationConfig) -> None:
