@@ -1,17 +1,24 @@
 """Training of CT body-composition networks in JAX."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bodycomp_jax.data.scans import find_series
+    from bodycomp_jax.estimation.estimate import estimate
     from bodycomp_jax.inference.load import load_model
 
-__all__ = ['load_model']
+__all__ = ['estimate', 'find_series', 'load_model']
+
+MODULES = {
+    'estimate': 'estimation.estimate',
+    'find_series': 'data.scans',
+    'load_model': 'inference.load',
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports `load_model`, and with it JAX, when it is first used."""
-    if name != 'load_model':
+    """Imports a public function, and with it JAX or pydicom, when it is first used."""
+    if name not in MODULES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    from bodycomp_jax.inference.load import load_model
-
-    return load_model
+    return getattr(importlib.import_module(f'{__name__}.{MODULES[name]}'), name)

@@ -16,6 +16,7 @@ REGIONS = 'CTLS'  # of the spine, from the head down
 REFERENCES = ('middle', 'inferior')  # points of a vertebra: its middle, the end of its body
 SIGMOID_RANGE = 3  # thresholds from the level within which the sigmoid resolves distances
 SMOOTHING = 5.0  # mm, standard deviation of the Gaussian along z
+REACH = 3 * SMOOTHING  # mm, within which slices smooth each other
 
 
 class LevelPosition(NamedTuple):
@@ -116,8 +117,7 @@ def _smoothed(z: np.ndarray, curve: np.ndarray, mm: np.ndarray) -> np.ndarray:
     Beyond the ends the curve continues as its point reflection through the end, which keeps a
     straight line straight.
     """
-    reach = 3 * SMOOTHING
-    first, last = z[1:] - z[0] <= reach, z[-1] - z[:-1] <= reach
+    first, last = z[1:] - z[0] <= REACH, z[-1] - z[:-1] <= REACH
 
     def extended(x):
         return np.concatenate([2 * x[0] - x[1:][first], x, 2 * x[-1] - x[:-1][last]])
@@ -125,7 +125,7 @@ def _smoothed(z: np.ndarray, curve: np.ndarray, mm: np.ndarray) -> np.ndarray:
     order = np.argsort(extended(z))
     around, values = extended(z)[order], extended(curve)[order]
     extents = np.concatenate([mm[1:][first], mm, mm[:-1][last]])[order]
-    starts, ends = (np.searchsorted(around, z + d) for d in (-reach, reach))
+    starts, ends = (np.searchsorted(around, z + d) for d in (-REACH, REACH))
     smooth = np.empty(len(z))
     for i, near in enumerate(map(slice, starts, ends)):
         weights = np.exp(-0.5 * ((around[near] - z[i]) / SMOOTHING) ** 2) * extents[near]

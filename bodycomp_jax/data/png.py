@@ -40,7 +40,7 @@ def read_label_png(path: str | os.PathLike[str]) -> np.ndarray:
 
 
 def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
-    """Writes `[H, W]` uint8."""
+    """Writes `[H, W]` grey values or `[H, W, 3]` colours, uint8."""
     Image.fromarray(image).save(path)
 
 

@@ -3,13 +3,13 @@
 import csv
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.runtime.file_formats import other_format
-from bodycomp_jax.runtime.files import explained, open_regular_file
+from bodycomp_jax.runtime.files import explained, open_regular_file, replacing
 
 UNNAMED = ('', 'nan', 'none', 'null', 'n/a', '<na>')  # as pandas and others write no name
 SEPARATORS = {';': 'semicolons', '\t': 'tabs', '|': 'bars'}
@@ -95,6 +95,19 @@ def read_table(path: str, separator: str = ',') -> Table:
             'write 1.5, not 1,5'
         )
     return Table(path, [name.strip() for name in header], rows, range(len(rows)))
+
+
+def write_table(
+    path: str, rows: Sequence[Mapping[str, str]], header: Sequence[str] | None = None
+) -> None:
+    """Writes a CSV file of these rows; the header is that of the first row, if none is given.
+
+    What a row lacks is empty.
+    """
+    with replacing(path) as file:
+        writer = csv.DictWriter(file, header or list(rows[0]), lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def rows_by_name(names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -80,6 +80,16 @@ class Segmenter:
         networks = list(zip(configs, jax.device_get(self.variables), strict=True))
         return functools.partial(type(self), test_time_flip=test_time_flip), (networks, dtype)
 
+    def members(self) -> list['Segmenter']:
+        """Each network as a segmenter of its own; itself if it is one network."""
+        configs, dtype, test_time_flip = self._pickled
+        if len(configs) == 1:
+            return [self]
+        return [
+            Segmenter([network], dtype, test_time_flip=test_time_flip)
+            for network in zip(configs, self.variables, strict=True)
+        ]
+
     def __call__(
         self, slices: np.ndarray, *, check_values: bool = True
     ) -> tuple[np.ndarray, np.ndarray]:

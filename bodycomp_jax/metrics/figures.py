@@ -98,7 +98,7 @@ def level_figures(
     return [
         np.concatenate(
             [
-                _curve(f'{name}, {level}', offsets[rows, i], predicted[rows, i], threshold)
+                _true_curve(f'{name}, {level}', offsets[rows, i], predicted[rows, i], threshold)
                 for i, level in enumerate(levels)
             ]
         )
@@ -117,15 +117,36 @@ def level_bytes(series: int, levels: int) -> int:
     return min(series, MAX_CURVES) * levels * CURVE_BYTES
 
 
-def _curve(title: str, true: np.ndarray, predicted: np.ndarray, threshold: float) -> np.ndarray:
-    """One level in one series; z is the position relative to the level."""
-    width, height = CURVE_SIZE
+def level_curve(
+    z: np.ndarray,
+    offsets: np.ndarray,
+    threshold: float,
+    *,
+    level: float,
+    found: float,
+    titles: tuple[str, str],
+    size: tuple[int, int] = CURVE_SIZE,
+) -> np.ndarray:
+    """The predicted sigmoid(offset / threshold) along z, and the one of a level.
+
+    Args:
+      z: `[N]` mm of the slices, in any order.
+      offsets: `[N]` mm, predicted.
+      threshold: mm.
+      level: mm, of the level whose curve is drawn.
+      found: mm, of the position that the prediction gives; may be NaN.
+      titles: of the two curves, in their colours: of the level, of the prediction.
+      size: width and height in pixels.
+
+    Returns:
+      `[height, width, 3]` uint8.
+    """
+    width, height = size
     left, top, bottom = 6 * MARGIN, 4 * MARGIN, height - 4 * MARGIN
-    order = np.argsort(true)
-    z = true[order]
+    order = np.argsort(z)
+    z = z[order]
     span = max(z[-1] - z[0], 1.0)
-    position = vertebrae.find_level(true, predicted, threshold)
-    figure = Image.new('RGB', CURVE_SIZE)
+    figure = Image.new('RGB', size)
     draw, font = ImageDraw.Draw(figure), ImageFont.load_default(FONT_SIZE)
 
     def place(mm, share):
@@ -139,17 +160,26 @@ def _curve(title: str, true: np.ndarray, predicted: np.ndarray, threshold: float
         draw.text((MARGIN, place(0, share)[1]), str(share), font=font, anchor='lm')
     for mm, anchor in ((z[0], 'lb'), (z[-1], 'rb')):
         draw.text((place(mm, 0)[0], height - 2), f'{mm:+z.0f} mm', font=font, anchor=anchor)
-    line(z, vertebrae.sigmoid(z / threshold), TRUE)
-    line(z, np.nan_to_num(vertebrae.sigmoid(predicted[order] / threshold)), PREDICTED)
-    for mm, colour in ((0, TRUE), (position.z, PREDICTED)):
+    line(z, vertebrae.sigmoid((z - level) / threshold), TRUE)
+    line(z, np.nan_to_num(vertebrae.sigmoid(offsets[order] / threshold)), PREDICTED)
+    for mm, colour in ((level, TRUE), (found, PREDICTED)):
         if z[0] <= mm <= z[-1]:
             line((mm, mm), (0, 1), colour, 1)
-    draw.text((left, 2), f'{title[-MAX_TITLE:]}: true', font=font, fill=TRUE)
+    draw.text((left, 2), titles[0], font=font, fill=TRUE)
+    draw.text((width - MARGIN, 2), titles[1], font=font, fill=PREDICTED, anchor='ra')
+    return np.asarray(figure)
+
+
+def _true_curve(
+    title: str, true: np.ndarray, predicted: np.ndarray, threshold: float
+) -> np.ndarray:
+    """One level in one series; z is the position relative to the level."""
+    position = vertebrae.find_level(true, predicted, threshold)
     text = 'outside the series' if position.outside else f'{position.z:+z.1f} mm'
     if np.isnan(position.z):
         text = 'not finite'
-    draw.text((width - MARGIN, 2), f'predicted: {text}', font=font, fill=PREDICTED, anchor='ra')
-    return np.asarray(figure)
+    titles = f'{title[-MAX_TITLE:]}: true', f'predicted: {text}'
+    return level_curve(true, predicted, threshold, level=0, found=position.z, titles=titles)
 
 
 def _comparison(

@@ -3,14 +3,15 @@
 import dataclasses
 
 from bodycomp_jax.config import as_flag, option
-from bodycomp_jax.data.masks.labels import PRESETS, HULimits
+from bodycomp_jax.data.masks.labels import HULimits
+from bodycomp_jax.data.masks.options import GROUP as LABELS
+from bodycomp_jax.data.masks.options import MaskOptions
 from bodycomp_jax.data.masks.vertebrae import LEVELS, NUMBERS
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.vertebrae import REFERENCES
 
 MAX_SIDE = 4096  # pixels
 WHICH = 'Cases and splits'
-LABELS = 'Slices and labels'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ class PreparationConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SegmentationPreparation(PreparationConfig):
+class SegmentationPreparation(MaskOptions, PreparationConfig):
     """What the labels mean, and which slices become training slices."""
 
     slices: str = option(
@@ -94,27 +95,6 @@ class SegmentationPreparation(PreparationConfig):
         choices=('labelled', 'all', 'level'),
     )
     size: int = option(512, 'rows and columns of the slices in the set', group=LABELS)
-    labels: str | None = option(
-        None,
-        'what the labels mean; flags for single tissues go before it (default: that of the data '
-        'set whose folder is given, else the names in the masks)',
-        group=LABELS,
-        choices=tuple(PRESETS),
-    )
-    muscle: tuple[str, ...] = option(
-        (), 'numbers or class names of muscle in the masks', group=LABELS
-    )
-    subcutaneous_fat: tuple[str, ...] = option(
-        (), 'numbers or class names of subcutaneous fat', group=LABELS
-    )
-    visceral_fat: tuple[str, ...] = option(
-        (), 'numbers or class names of visceral fat', group=LABELS
-    )
-    background: tuple[str, ...] = option(
-        (),
-        'numbers or class names of what is no tissue; others: all that no other flag explains',
-        group=LABELS,
-    )
     hu_limits: bool = option(
         False,
         'label only pixels within the HU limits of their tissue: muscle -29..150, subcutaneous '
@@ -125,12 +105,6 @@ class SegmentationPreparation(PreparationConfig):
     visceral_fat_limits: tuple[int, ...] = option(
         (-150, -50),
         'lowest and highest HU of visceral fat with --hu_limits; others use -190,-30',
-        group=LABELS,
-    )
-    resample_masks: bool = option(
-        False,
-        'bring masks of another grid onto the pixels of their image by the nearest label; '
-        'otherwise such a case is left out',
         group=LABELS,
     )
 

@@ -1,6 +1,5 @@
 """From cases to a set, whole or not at all: what both programs do."""
 
-import csv
 import hashlib
 import json
 import os
@@ -10,6 +9,7 @@ from typing import Any
 
 from bodycomp_jax.config import to_values
 from bodycomp_jax.data.prepared import ACCOUNT
+from bodycomp_jax.data.table import write_table
 from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.preparation.cases import Case
 from bodycomp_jax.preparation.options import PreparationConfig
@@ -65,16 +65,6 @@ def prepare(
             f'{os.path.join(config.output_dir, REJECTED)}; the set is complete without them: use '
             'it, or correct them and prepare it again; --allow_rejected makes this no error'
         )
-
-
-def write_table(
-    path: str, rows: Sequence[Mapping[str, str]], header: Sequence[str] | None = None
-) -> None:
-    """Writes a CSV file of these rows; the header is that of the first row, if none is given."""
-    with replacing(path) as file:
-        writer = csv.DictWriter(file, header or list(rows[0]), lineterminator='\n')
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def _split(config: PreparationConfig, parts: Sequence[Part], terminal: Terminal) -> PartsOf:

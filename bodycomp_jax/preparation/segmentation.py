@@ -11,14 +11,15 @@ from bodycomp_jax.data.masks.labels import LabelMap, label_map
 from bodycomp_jax.data.masks.mask import Mask, open_mask
 from bodycomp_jax.data.npy import NpyRows, npy_writers
 from bodycomp_jax.data.scans import Series, Slice
+from bodycomp_jax.data.squares import square_image, square_mask, square_spacing
+from bodycomp_jax.data.table import write_table
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.preparation.cases import Case, read_cases
 from bodycomp_jax.preparation.levels import level_positions, refuse_missing_levels
 from bodycomp_jax.preparation.options import SegmentationPreparation
 from bodycomp_jax.preparation.parts import Part, Slices
-from bodycomp_jax.preparation.prepare import PartsOf, prepare, write_table
+from bodycomp_jax.preparation.prepare import PartsOf, prepare
 from bodycomp_jax.preparation.previews import draw_contact_sheets
-from bodycomp_jax.preparation.squares import square_image, square_mask, square_spacing
 from bodycomp_jax.runtime.terminal import Terminal
 
 KINDS = ('images', 'masks')

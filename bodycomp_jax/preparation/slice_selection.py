@@ -9,15 +9,15 @@ from bodycomp_jax import ct
 from bodycomp_jax.config import DENSENET_SIDE
 from bodycomp_jax.data import slice_selection
 from bodycomp_jax.data.npy import NpyRows, npy_writers
-from bodycomp_jax.data.png import resized
+from bodycomp_jax.data.png import resized, write_png
 from bodycomp_jax.data.scans import Series, Slice
+from bodycomp_jax.data.squares import padded, square_spacing
+from bodycomp_jax.metrics.views import series_views
 from bodycomp_jax.preparation.cases import Case, read_cases
 from bodycomp_jax.preparation.levels import level_positions, refuse_missing_levels
 from bodycomp_jax.preparation.options import PreparationConfig
 from bodycomp_jax.preparation.parts import Part, Slices
 from bodycomp_jax.preparation.prepare import PartsOf, prepare
-from bodycomp_jax.preparation.previews import draw_series
-from bodycomp_jax.preparation.squares import padded, square_spacing
 
 
 def prepare_slice_selection_set(config: PreparationConfig) -> None:
@@ -41,7 +41,8 @@ def _write_slices(series: Series, levels: Mapping[str, float], path: str) -> Non
             writer.append(resized(padded(grey, 0)))
     grid = series.slices[0].grid
     pixel, _ = square_spacing((grid.rows, grid.columns), grid.spacing, DENSENET_SIDE)
-    draw_series(f'{path}.png', NpyRows(f'{path}.npy'), series.z, pixel, levels)
+    views = series_views(NpyRows(f'{path}.npy').read, series.z, pixel, levels)
+    write_png(f'{path}.png', views)
 
 
 def _row(of: Slice, levels: Mapping[str, float]) -> dict[str, str]:

@@ -3,7 +3,6 @@
 The table has a row per scan: image and mask; optional are patient, split, fold and series.
 """
 
-from bodycomp_jax.errors import InputError
 from bodycomp_jax.preparation.options import SegmentationPreparation
 from bodycomp_jax.preparation.segmentation import prepare_segmentation_set
 from bodycomp_jax.programs import restart
@@ -13,17 +12,12 @@ from bodycomp_jax.runtime import flags
 def main(argv: list[str]) -> None:
     (config,), given = flags.parse(argv, __doc__, SegmentationPreparation)
     if config.slices != 'level':
-        _refuse(given & {'levels', 'reference', 'vertebra_numbers'}, '--slices=level')
+        flags.refuse_without_effect(
+            given & {'levels', 'reference', 'vertebra_numbers'}, '--slices=level'
+        )
     if not config.hu_limits:
-        _refuse(given & {'visceral_fat_limits'}, '--hu_limits')
+        flags.refuse_without_effect(given & {'visceral_fat_limits'}, '--hu_limits')
     prepare_segmentation_set(config)
-
-
-def _refuse(flags_without_effect: set[str], needed: str) -> None:
-    """Raises InputError if there are any."""
-    if flags_without_effect:
-        name = min(flags_without_effect)
-        raise InputError(f'--{name} has no effect without {needed}; add that, or leave it out')
 
 
 if __name__ == '__main__':

@@ -14,7 +14,8 @@ from bodycomp_jax.config import as_text, from_values, options, value_types
 from bodycomp_jax.errors import InputError
 
 GROUPS = (  # in the order of --help
-    'Benchmark', 'Input and output', 'Cases and splits', 'Slices and labels', 'Network',
+    'Benchmark', 'Input and output', 'Networks and levels', 'Cases and splits',
+    'Slices and labels', 'Measuring', 'Network',
     'Training', 'Augmentation', 'Devices', 'Several processes',
 )  # fmt: skip
 HELP_FLAGS = ('--help', '-h', '-?', '--helpfull', '--helpshort')
@@ -68,6 +69,14 @@ def parse(
         if field.name in given and isinstance(values[field.name], str):
             values[field.name] = _checked_text(field, values[field.name])
     return [from_values(c, values) for c in config_classes], given
+
+
+def refuse_without_effect(names: set[str], needed: str) -> None:
+    """Raises InputError if any of these flags is given, which need another one."""
+    if names:
+        raise InputError(
+            f'--{min(names)} has no effect without {needed}; add that, or leave it out'
+        )
 
 
 class _NumbersParser(flags.ArgumentParser):

@@ -68,10 +68,7 @@ class Terminal:
             rich.progress.TextColumn('{task.fields[rate]:.1f} images/s'),
             rich.progress.TimeRemainingColumn(),
         )
-        progress = rich.progress.Progress(
-            *columns, console=self._console, transient=True, disable=not self._shows_bars
-        )
-        with progress:
+        with self._progress(columns) as progress:
             task = progress.add_task(title, total=steps, loss=float('nan'), rate=0.0)
 
             def advance(loss: float, skipped: int) -> None:
@@ -81,15 +78,25 @@ class Terminal:
 
             yield advance
 
-    def track(self, items: Iterable[Item], count: int, title: str) -> Iterable[Item]:
-        """The items, with a progress bar that is removed at the end."""
-        return rich.progress.track(
-            items,
-            rich.markup.escape(title),  # a path may contain brackets
-            count,
-            console=self._console,
-            transient=True,
-            disable=not self._shows_bars,
+    def track(self, items: Iterable[Item], count: int, title: str) -> Iterator[Item]:
+        """The items, with a progress bar that shows their rate and is removed at the end."""
+        columns = (
+            rich.progress.TextColumn('{task.description}'),
+            rich.progress.BarColumn(),
+            rich.progress.MofNCompleteColumn(),
+            rich.progress.TextColumn('{task.fields[rate]:.2g}/s'),
+            rich.progress.TimeRemainingColumn(),
+        )
+        title = rich.markup.escape(title)  # a path may contain brackets
+        with self._progress(columns) as progress:
+            task = progress.add_task(title, total=count, rate=0.0)
+            for item in items:
+                yield item
+                progress.update(task, advance=1, rate=progress.tasks[0].speed or 0.0)
+
+    def _progress(self, columns: Sequence[rich.progress.ProgressColumn]) -> rich.progress.Progress:
+        return rich.progress.Progress(
+            *columns, console=self._console, transient=True, disable=not self._shows_bars
         )
 
     @property

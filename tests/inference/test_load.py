@@ -98,6 +98,15 @@ def test_several_runs_predict_the_mean_of_their_probabilities(finished_run, imag
     assert not np.allclose(expected, single[0](images)[0])
 
 
+def test_members_of_an_ensemble_predict_alone(finished_run, images):
+    runs = [finished_run.run_dir / 'checkpoints' / step for step in ('4', '6')]
+    members = load_model(runs, test_time_flip=True).members()
+    for path, member in zip(runs, members, strict=True):
+        alone = load_model(path, test_time_flip=True)
+        assert alone.members() == [alone]
+        np.testing.assert_array_equal(member(images[:2])[0], alone(images[:2])[0])
+
+
 def test_a_path_with_a_comma_is_a_path(finished_run, tmp_path, images):
     shutil.copytree(finished_run.run_dir / 'final_model', tmp_path / 'a,b')
     expected, _ = load_model(finished_run.run_dir)(images)

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from bodycomp_jax.data.npy import NpyRows, npy_writers
-from bodycomp_jax.metrics.figures import COLOURS, NOT_LABELLED, TINT, TRUE
+from bodycomp_jax.metrics.figures import COLOURS, NOT_LABELLED, TINT
 from bodycomp_jax.preparation import previews
 
 
@@ -46,29 +46,3 @@ def test_many_slices_are_sampled_over_the_split(tmp_path, monkeypatch):
     assert not (tmp_path / 'train_001.png').exists()
     last = sheet[(previews.ROWS - 1) * previews.TILE :, -previews.TILE :]
     assert (last[: previews.TILE] > 250).mean() > 0.9
-
-
-def test_a_series_is_as_high_as_it_is_in_mm_whatever_its_gaps(tmp_path):
-    slices = np.zeros((3, 64, 64), np.uint8)
-    slices[:, 20:40, 20:40] = np.array([60, 120, 240])[:, None, None] + 10
-    z = np.array([-50.0, -40.0, 50.0])
-    path = tmp_path / 'series.png'
-    previews.draw_series(
-        str(path), rows(tmp_path / 's.npy', slices), z, 2.0, {'L3': 30.0, 'L9': 1e4}
-    )
-    picture = read(path)
-    assert picture.shape == (51, 128, 3)
-    assert (picture[10] == TRUE).all()
-    front, side = picture[:, 30, 0], picture[:, 64 + 30, 0]
-    for view in (front, side):
-        assert view[0] > view[30] > view[50] > 0
-        assert view[26] == view[30]  # both nearest to the slice at -40
-        assert view[20] == view[0]
-
-
-def test_a_series_of_one_slice_or_of_air_and_an_endless_one_are_drawn(tmp_path):
-    air = np.zeros((2, 16, 16), np.uint8)
-    for i, (slices, z) in enumerate(((air[:1], [3.0]), (air, [0.0, 5.0]), (air, [0.0, 1e6]))):
-        path = str(tmp_path / f'{i}.png')
-        previews.draw_series(path, rows(f'{path}.npy', slices), np.array(z), 1.0, {'L3': 3.0})
-        assert read(path).shape[0] <= previews.MAX_HEIGHT + 1

@@ -17,6 +17,16 @@ def test_output_to_a_file_has_no_control_characters_and_no_broken_lines(capsys):
     assert all(character.isprintable() or character == '\n' for character in printed)
 
 
+@pytest.mark.parametrize('terminal', ['0', '1'])
+def test_items_that_are_tracked_stay_the_same(monkeypatch, capsys, terminal):
+    monkeypatch.setenv('FORCE_COLOR' if terminal == '1' else 'NO_COLOR', '1')
+    items = Terminal().track(iter('abc'), 3, 'scans[1]')
+    assert ''.join(items) == 'abc'
+    printed = capsys.readouterr().out
+    for text in ('scans[1]', '3/3', '/s'):
+        assert (text in printed) == (terminal == '1')
+
+
 @pytest.mark.parametrize(
     ('value', 'text'),
     [(1234567, '1,234,567'), (1234.5, '1,234'), (0.12345, '0.123'), (None, ''), ('cpu', 'cpu')],

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +21,7 @@ FLAGS = (*(f'--{tissue}' for tissue in ct.TISSUES), '--background')
 MAX_VALUE = 1 << 31
 ROUNDING = 1e-3  # of labels that a file scales
 Names = Mapping[int, Sequence[str]]  # that a mask gives to its values
+Key = TypeVar('Key')
 
 
 class UnexplainedLabelError(InputError):
@@ -52,10 +54,15 @@ class Preset:
 
 PRESETS = {
     'totalsegmentator': Preset(  # its tasks tissue_types and tissue_4_types
-        {1: 2, 2: 3, 3: 1, 4: BACKGROUND},
-        {'subcutaneous_fat': 2, 'torso_fat': 3, 'skeletal_muscle': 1, 'intermuscular_fat': 0},
+        {1: 2, 2: 3, 3: 1, 4: ct.INTERMUSCULAR_FAT},
+        {
+            'subcutaneous_fat': 2,
+            'torso_fat': 3,
+            'skeletal_muscle': 1,
+            'intermuscular_fat': ct.INTERMUSCULAR_FAT,
+        },
     ),
-    'alberta': Preset({1: 1, 2: BACKGROUND, 5: 3, 7: 2}),  # 2 is intermuscular fat
+    'alberta': Preset({1: 1, 2: ct.INTERMUSCULAR_FAT, 5: 3, 7: 2}),
     'saros': Preset({1: 2, 2: 1, 3: 3, **dict.fromkeys(range(4, 14), BACKGROUND)}, regions=True),
 }
 
@@ -144,6 +151,7 @@ def label_map(
     subcutaneous_fat: Sequence[str] = (),
     visceral_fat: Sequence[str] = (),
     background: Sequence[str] = (),
+    intermuscular_fat: Sequence[str] | None = None,
     hu_limits: HULimits | None = None,
 ) -> LabelMap:
     """A label map from a convention and from numbers or class names, which go before it.
@@ -165,8 +173,14 @@ def label_map(
     if convention.regions and hu_limits is None:
         raise InputError(f'--labels={preset}: its labels are regions, not tissues; add --hu_limits')
     given: dict[str, int] = {}
-    classes = (muscle, subcutaneous_fat, visceral_fat, background)
-    for flag, label, keys in zip(FLAGS, (1, 2, 3, BACKGROUND), classes, strict=True):
+    apart = BACKGROUND if intermuscular_fat is None else ct.INTERMUSCULAR_FAT
+    for flag, label, keys in (
+        ('--muscle', 1, muscle),
+        ('--subcutaneous_fat', 2, subcutaneous_fat),
+        ('--visceral_fat', 3, visceral_fat),
+        ('--intermuscular_fat', apart, intermuscular_fat or ()),
+        ('--background', BACKGROUND, background),
+    ):
         for key in keys:
             if given.setdefault(plain(key), label) != label:
                 raise InputError(f'{flag}: {key!r} is given to another flag too; keep one')
@@ -175,9 +189,10 @@ def label_map(
     others = given.pop(OTHERS, None)
     if others not in (None, BACKGROUND):
         raise InputError(f'{OTHERS!r} can only be background; give it with --background')
-    return LabelMap(
-        {**OWN_NAMES, **convention.names, **given}, convention.numbers, others, hu_limits
-    )
+    own = OWN_NAMES if intermuscular_fat is None else {**OWN_NAMES, 'intermuscular_fat': apart}
+    names = _with_fat_in_muscle(convention.names, apart)
+    numbers = _with_fat_in_muscle(convention.numbers, apart)
+    return LabelMap({**own, **names, **given}, numbers, others, hu_limits)
 
 
 def whole_numbers(values: np.ndarray, path: str) -> np.ndarray:
@@ -224,6 +239,11 @@ def plain(name: str) -> str:
     if re.fullmatch(r'\s*-?\d{1,18}\s*', name, re.ASCII):
         return str(int(name))
     return re.sub(r'[\W_]+', '_', name.casefold()).strip('_')
+
+
+def _with_fat_in_muscle(labels: Mapping[Key, int], label: int) -> dict[Key, int]:
+    """The labels of a convention with this one for fat in muscle."""
+    return {key: label if own == ct.INTERMUSCULAR_FAT else own for key, own in labels.items()}
 
 
 def _unexplained(path: str, labels: Sequence[str]) -> UnexplainedLabelError:

@@ -30,6 +30,8 @@ NUMBERS = {
     'exposure_mAs': 'Exposure',
     'exposure_time_ms': 'ExposureTime',
     'kvp': 'KVP',
+    'patient_size': 'PatientSize',  # m, but some write cm
+    'patient_weight_kg': 'PatientWeight',
 }
 DOUBLES = {  # in multi-frame files
     'tube_current_mA': 'XRayTubeCurrentInmA',

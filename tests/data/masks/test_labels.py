@@ -30,6 +30,20 @@ def test_presets_know_their_numbers():
     assert saros == [2, 1, 3, *[0] * 10, 255]
 
 
+def test_fat_in_muscle_is_background_or_a_label_of_its_own():
+    names = {4: ('Intermuscular fat',)}
+    for options in ({'preset': 'totalsegmentator'}, {'background': ['4']}):
+        assert labels([4], **options) == [0]
+    assert labels([4], preset='totalsegmentator', intermuscular_fat=()) == [4]
+    assert labels([2], preset='alberta', intermuscular_fat=()) == [4]
+    assert labels([9], intermuscular_fat=['9']) == [4]
+    assert labels([4], names, intermuscular_fat=()) == [4]
+    with pytest.raises(UnexplainedLabelError, match='Intermuscular fat'):
+        labels([4], names)
+    with pytest.raises(InputError, match=r'--intermuscular_fat: .* given to another flag too'):
+        labels([4], muscle=['4'], intermuscular_fat=['4'])
+
+
 def test_names_differ_in_case_and_punctuation_only():
     names = {5: ('Skeletal Muscle',), 6: ('subcutaneous-fat',), 7: ('Liver', 'SRT:T-62000')}
     assert labels([5, 6, 7], names, muscle=['skeletal_muscle'], background=['srt t 62000']) == [

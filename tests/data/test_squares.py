@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from bodycomp_jax.preparation.squares import AIR, square_image, square_mask, square_spacing
+from bodycomp_jax.data.squares import (
+    AIR,
+    from_square,
+    square_image,
+    square_mask,
+    square_spacing,
+)
 
 RNG = np.random.default_rng(0)
 HU = RNG.integers(-1000, 1500, (48, 48)).astype(np.int16)
@@ -58,3 +64,18 @@ def test_values_of_labels_are_kept():
 
 def test_the_spacing_is_that_of_the_padded_slice():
     assert square_spacing((100, 200), (1.0, 2.0), 400) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize('shape', [(48, 48), (20, 48), (48, 31)])
+def test_the_way_back_from_the_same_size_is_exact(shape):
+    hu = HU[: shape[0], : shape[1]]
+    np.testing.assert_array_equal(from_square(square_image(hu, 48), shape), hu)
+
+
+@pytest.mark.parametrize('side', [24, 96])
+def test_the_way_back_from_another_size_leaves_things_where_they_are(side):
+    rows, columns = np.mgrid[:40, :56].astype(np.float32)
+    slope = np.int16(5 * rows + 7 * columns)
+    back = from_square(square_image(slope, side), slope.shape)
+    assert back.shape == slope.shape
+    np.testing.assert_allclose(back[6:-6, 6:-6], slope[6:-6, 6:-6], atol=1)

@@ -1,4 +1,4 @@
-"""Slices and masks of any matrix on a square of a given side."""
+"""Slices and masks of any matrix on a square of a given side, and back."""
 
 import numpy as np
 from PIL import Image
@@ -33,6 +33,22 @@ def square_mask(labels: np.ndarray, side: int) -> np.ndarray:
     square = padded(labels, 0)
     nearest = (np.arange(side) * 2 + 1) * len(square) // (2 * side)
     return square[nearest[:, None], nearest]
+
+
+def from_square(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """`[side, side]` values on the pixels of a slice `(H, W)`: the way back of `square_image`.
+
+    Returns:
+      `[H, W]` float32.
+    """
+    H, W = shape
+    side = max(shape)
+    square = values.astype(np.float32, copy=False)
+    if len(square) != side:
+        picture = Image.fromarray(square)
+        square = np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
+    top, left = (side - H) // 2, (side - W) // 2
+    return square[top : top + H, left : left + W]
 
 
 def square_spacing(

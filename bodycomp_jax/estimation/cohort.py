@@ -1,0 +1,143 @@
+"""From a folder of scans to tables of results."""
+
+import collections
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+from bodycomp_jax.data.batches import ReadAhead
+from bodycomp_jax.data.scans import Series, Skipped, find_series
+from bodycomp_jax.data.scans.metadata import COLUMNS as METADATA
+from bodycomp_jax.data.table import write_table
+from bodycomp_jax.errors import InputError, RunError, listed
+from bodycomp_jax.estimation import choose, journal
+from bodycomp_jax.estimation.method import method_of
+from bodycomp_jax.estimation.options import EstimationConfig
+from bodycomp_jax.estimation.result import MEASURED
+from bodycomp_jax.estimation.rows import FAILED, Row, about, as_text, columns
+from bodycomp_jax.runtime.files import refuse_unwritable, replacing
+from bodycomp_jax.runtime.terminal import Terminal
+from bodycomp_jax.runtime.versions import PACKAGES, SCAN_PACKAGES, versions
+
+
+def estimate_cohort(config: EstimationConfig) -> None:
+    """Measures the series in a folder and writes the tables of results.
+
+    What is done is kept: a run that was killed continues where it was.
+
+    Raises InputError if there is no series, or for files and networks that cannot be used;
+    RunError, after the tables are written, if no series could be measured.
+    """
+    terminal = Terminal()
+    refuse_unwritable(config.output_dir)
+    if config.overwrite:
+        journal.forget(config.output_dir)
+    rows = journal.read_done(config.output_dir, config.of_rows)
+    found = find_series(config.scans, progress=terminal.track)
+    if not found.series:
+        reasons = listed(dict.fromkeys(skipped.reason for skipped in found.skipped))
+        raise InputError(
+            f'{config.scans}: no axial CT series ({reasons or "no files"}); give a folder of scans'
+        )
+    rows |= _not_chosen(config, found.series)
+    part, parts = config.part
+    todo = [each for each in found.series[part - 1 :: parts] if each.name not in rows]
+    if todo:
+        rows |= _measure(config, todo, terminal, alone=len(found.series) == 1)
+    if parts > 1:
+        terminal.line(
+            f'{config.output_dir}: part {config.shard} is done; after all parts, the same command '
+            'without --shard writes the tables'
+        )
+        return
+    table = [row for each in found.series for row in rows[each.name]] + _left_out(found.skipped)
+    _write_tables(config, table)
+    _report(config, table, terminal)
+
+
+def _measure(
+    config: EstimationConfig, todo: Sequence[Series], terminal: Terminal, *, alone: bool
+) -> dict[str, list[Row]]:
+    """The rows of these series; each is on disk when it is done.
+
+    Two threads measure: while the device is busy with a series, another is read.
+    """
+    method = method_of(config, alone=alone)
+    part = '{}-of-{}'.format(*config.part)
+    rows = {}
+    with journal.appending(config.output_dir, part, config.of_rows) as note:
+        measured = zip(todo, ReadAhead(method.rows, todo), strict=True)
+        for series, of_series in terminal.track(measured, len(todo), config.scans):
+            note(series.name, of_series)
+            rows[series.name] = of_series
+            for row in of_series:
+                if row['status'] == FAILED:
+                    terminal.warn(f'series {series.name}: {row["reason"]}')
+    return rows
+
+
+def _not_chosen(config: EstimationConfig, series: Sequence[Series]) -> dict[str, list[Row]]:
+    """The rows of the series whose study has a better one, by the name of the series."""
+    if config.all_series or config.masks is not None or config.slice_selection is None:
+        return {}
+    metadata = [_metadata(each) for each in series]
+    return {
+        series[i].name: [
+            {
+                **about(series[i]),
+                **metadata[i],
+                'status': 'not_chosen',
+                'reason': f'{choose.described(series[best], metadata[best])} of the same study is '
+                f'measured rather than {choose.described(series[i], metadata[i])}; --all_series '
+                'measures both',
+            }
+        ]
+        for i, best in choose.chosen(series, metadata).items()
+        if best != i
+    }
+
+
+def _metadata(series: Series) -> Mapping[str, str]:
+    """Without any if the file cannot be read: measuring the series will say so."""
+    try:
+        return series.metadata
+    except InputError:
+        return dict.fromkeys(METADATA, '')
+
+
+def _left_out(skipped: Iterable[Skipped]) -> list[Row]:
+    """A row for the files of a folder that are not taken for the same reason."""
+    paths: dict[tuple[str, str], list[str]] = collections.defaultdict(list)
+    for each in skipped:
+        paths[os.path.dirname(each.path), each.reason].append(each.path)
+    return [
+        {'status': 'not_taken', 'reason': reason, 'slices': len(of_reason), 'file': of_reason[0]}
+        for (_, reason), of_reason in paths.items()
+    ]
+
+
+def _write_tables(config: EstimationConfig, table: Sequence[Row]) -> None:
+    """Writes results.csv, results.json and columns.json."""
+    levels = list(dict.fromkeys(str(row['level']) for row in table if 'level' in row))
+    header = columns(levels)
+    os.makedirs(config.output_dir, exist_ok=True)
+    texts = [{name: as_text(value) for name, value in row.items()} for row in table]
+    write_table(os.path.join(config.output_dir, 'results.csv'), texts, list(header))
+    about_columns = {name: column._asdict() for name, column in header.items()}
+    about_run = {
+        'flags': config.of_rows,
+        'versions': versions((*PACKAGES, *SCAN_PACKAGES)),
+        'rows': [{name: row[name] for name in header if name in row} for row in table],
+    }
+    for name, content in (('columns.json', about_columns), ('results.json', about_run)):
+        with replacing(os.path.join(config.output_dir, name)) as file:
+            json.dump(content, file, indent=2, allow_nan=False)
+
+
+def _report(config: EstimationConfig, table: Sequence[Row], terminal: Terminal) -> None:
+    counts = collections.Counter(str(row['status']) for row in table)
+    terminal.table(('status', 'rows'), [(status, str(n)) for status, n in counts.most_common()])
+    results = os.path.join(config.output_dir, 'results.csv')
+    if not counts[MEASURED]:
+        raise RunError(f'nothing could be measured; {results} says why')
+    terminal.line(f'written: {results}')

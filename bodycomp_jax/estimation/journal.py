@@ -1,0 +1,103 @@
+"""Rows of the series that are done, in files that are only appended to.
+
+A killed run, and each part of a job that shares the work, leaves what it has done.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from bodycomp_jax.errors import InputError
+from bodycomp_jax.estimation.rows import FAILED, Row
+from bodycomp_jax.runtime.files import explained, open_regular_file, replacing
+
+FOLDER = 'journal'
+
+Rows = Mapping[str, list[Row]]  # by the name of the series
+
+
+def forget(output_dir: str) -> None:
+    """Removes what was done."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(os.path.join(output_dir, FOLDER))
+
+
+def read_done(output_dir: str, options: Mapping[str, Any]) -> dict[str, list[Row]]:
+    """The rows of each series that is done, by all parts of a job.
+
+    Args:
+      output_dir: of the run.
+      options: that decide the rows.
+
+    Raises InputError if other options have decided them, and for files that cannot be read.
+    """
+    folder = os.path.join(output_dir, FOLDER)
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    done: dict[str, list[Row]] = {}
+    for name in names:
+        if name.endswith('.jsonl'):
+            done |= _read(os.path.join(folder, name), options)
+    return done
+
+
+@contextlib.contextmanager
+def appending(
+    output_dir: str, part: str, options: Mapping[str, Any]
+) -> Iterator[Callable[[str, list[Row]], None]]:
+    """Yields a function that notes the rows of a series, which then are on disk.
+
+    Args:
+      output_dir: of the run.
+      part: of the job, which names the file.
+      options: that decide the rows.
+    """
+    folder = os.path.join(output_dir, FOLDER)
+    os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, f'{part}.jsonl')
+    done = _read(path, options) if os.path.exists(path) else {}
+    with replacing(path) as file:  # without a line that a killed run left unfinished
+        file.write(_line({'options': dict(options)}))
+        file.writelines(_line({'series': name, 'rows': rows}) for name, rows in done.items())
+    with open(path, 'a') as file:
+
+        def note(name: str, rows: list[Row]) -> None:
+            file.write(_line({'series': name, 'rows': rows}))
+            file.flush()
+            os.fsync(file.fileno())
+
+        yield note
+
+
+def _line(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, allow_nan=False) + '\n'
+
+
+def _read(path: str, options: Mapping[str, Any]) -> dict[str, list[Row]]:
+    """{series: rows} of those that did not fail. Raises InputError for other options."""
+    try:
+        with open(open_regular_file(path), encoding='utf-8') as file:
+            entries = [json.loads(line) for line in file if line.endswith('\n')]
+        first, *others = entries or [{'options': dict(options)}]
+        begun = first['options']
+        changed = next((name for name in options if begun.get(name) != options[name]), None)
+        done = {entry['series']: entry['rows'] for entry in others}
+        kept = {
+            name: rows
+            for name, rows in done.items()
+            if all(row['status'] != FAILED for row in rows)
+        }
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({explained(error, "")})') from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f'{path}: not what this program wrote ({error}); --overwrite begins again'
+        ) from error
+    if changed is not None:
+        raise InputError(
+            f'{path}: was begun with {changed}={begun.get(changed)!r}, not {options[changed]!r}; '
+            'choose another output folder, or begin again with --overwrite'
+        )
+    return kept

@@ -1,0 +1,98 @@
+"""Tables of positions that overrule the network."""
+
+import dataclasses
+import math
+import os
+
+from bodycomp_jax.data.scans import Series
+from bodycomp_jax.data.table import read_table
+from bodycomp_jax.errors import InputError, listed
+
+WANTED = 'name them series and level, and z_mm (mm, towards the head) or file (of a slice)'
+MAX_MM = 1e5  # of a position; scanners count from somewhere near the patient
+
+
+@dataclasses.dataclass(frozen=True)
+class _Row:
+    number: int
+    z: str
+    file: str
+
+
+@dataclasses.dataclass(frozen=True)
+class LevelsTable:
+    """Positions of levels in series.
+
+    Attributes:
+      path: of the table.
+      levels: that it names.
+      rows: {(series, level): row}.
+    """
+
+    path: str
+    levels: list[str]
+    rows: dict[tuple[str, str], _Row]
+
+    def positions(self, series: Series) -> dict[str, float]:
+        """{level: z in mm} of a series, by its name or SeriesInstanceUID.
+
+        Raises InputError for a file that is none of its slices.
+        """
+        return {
+            level: self._position(series, row)
+            for (name, level), row in self.rows.items()
+            if name in (series.name, series.uid)
+        }
+
+    def _position(self, series: Series, row: _Row) -> float:
+        if row.z:
+            return _millimetres(self.path, row)
+        wanted = os.path.basename(row.file)
+        found = [each.z for each in series.slices if os.path.basename(each.path) == wanted]
+        if len(found) != 1:
+            raise InputError(
+                f'{self.path}: row {row.number}: {len(found)} slices of the series {series.name} '
+                f'are in a file {wanted}; give that of one slice, or its z_mm'
+            )
+        return found[0]
+
+
+def read_levels_table(path: str) -> LevelsTable:
+    """The positions in a CSV file; rows without one, as in tables of results, are left out.
+
+    Raises InputError for missing columns, invalid numbers, and a level that a series has twice.
+    """
+    table = read_table(path)
+    if not {'series', 'level'} <= {*table.header} or not {'z_mm', 'file'} & {*table.header}:
+        raise InputError(f'{path}: the columns are {listed(map(repr, table.header))}; {WANTED}')
+    rows: dict[tuple[str, str], _Row] = {}
+    for number, values in zip(table.numbers, table.rows, strict=True):
+        series, level, z, file = (
+            values[table.position(name)].strip() if name in table.header else ''
+            for name in ('series', 'level', 'z_mm', 'file')
+        )
+        if not level or not (z or file):
+            continue
+        row = _Row(number, z, file)
+        if z:
+            _millimetres(path, row)
+        first = rows.setdefault((series, level), row)
+        if first is not row:
+            raise InputError(
+                f'{path}: rows {first.number} and {number} are both of {level} in the series '
+                f'{series}; keep one'
+            )
+    return LevelsTable(path, list(dict.fromkeys(level for _, level in rows)), rows)
+
+
+def _millimetres(path: str, row: _Row) -> float:
+    try:
+        mm = math.nan if '_' in row.z else float(row.z)
+    except ValueError:
+        mm = math.nan
+    if not abs(mm) < MAX_MM:
+        raise InputError(
+            f'{path}: row {row.number}, column z_mm: {row.z[:20]!r} is not a position; write mm '
+            'such as -64.9'
+        )
+    return mm

@@ -1,0 +1,147 @@
+"""How the series of a cohort are measured, by the flags of the program."""
+
+from typing import NamedTuple, TypeVar
+
+from bodycomp_jax.config import as_flag
+from bodycomp_jax.data.masks.labels import LabelMap
+from bodycomp_jax.data.masks.mask import open_mask
+from bodycomp_jax.data.scans import Series
+from bodycomp_jax.errors import InputError
+from bodycomp_jax.estimation.estimate import (
+    Labelling,
+    by_mask,
+    by_network,
+    levels_of,
+    measure_places,
+)
+from bodycomp_jax.estimation.heights import Height, height_of, read_heights
+from bodycomp_jax.estimation.levels_table import LevelsTable, read_levels_table
+from bodycomp_jax.estimation.masks import mask_path
+from bodycomp_jax.estimation.options import EstimationConfig
+from bodycomp_jax.estimation.places import Places, at_levels, every_slice, labelled_slices
+from bodycomp_jax.estimation.result import Estimate, NotMeasured
+from bodycomp_jax.estimation.rows import FAILED, Row, about, rows_of
+from bodycomp_jax.inference.load import load_model
+from bodycomp_jax.inference.predictors import Segmenter, SliceSelector
+
+Network = TypeVar('Network', Segmenter, SliceSelector)
+
+
+class Method(NamedTuple):
+    """How series are measured.
+
+    Attributes:
+      config: the flags.
+      levels: that are measured; none where slices are measured as they are.
+      table: positions that overrule the network.
+      heights: {patient: m}.
+      selector: finds levels.
+      segmenter: labels slices, unless masks do.
+      members: its networks.
+      meaning: of the values of masks.
+      alone: whether there is a single series.
+    """
+
+    config: EstimationConfig
+    levels: list[str]
+    table: LevelsTable | None
+    heights: dict[str, float]
+    selector: SliceSelector | None
+    segmenter: Segmenter | None
+    members: list[Segmenter]
+    meaning: LabelMap
+    alone: bool
+
+    def estimate(self, series: Series) -> tuple[Estimate, Height]:
+        """What is found in a series. Raises InputError if it cannot be measured."""
+        height = height_of(series.metadata)
+        if (given := self.heights.get(series.patient_id)) is not None:
+            height = Height(given)
+        labelling, places = self._labelling(series)
+        return measure_places(series, places, labelling, self.config.limits, height.m), height
+
+    def rows(self, series: Series) -> list[Row]:
+        """The rows of a series; one that says why, if it cannot be measured."""
+        reference = self.selector.config.reference if self.selector is not None else ''
+        try:
+            found, height = self.estimate(series)
+        except NotMeasured as error:
+            return [{**about(series), 'status': error.status, 'reason': str(error)}]
+        except InputError as error:
+            return [{**about(series), 'status': FAILED, 'reason': str(error)}]
+        return rows_of(
+            found,
+            self.config.limits,
+            reference=reference,
+            height_m=height.m,
+            flag=height.flag,
+        )
+
+    def _labelling(self, series: Series) -> tuple[Labelling, Places]:
+        config = self.config
+        if self.segmenter is not None:
+            labelling = by_network(self.segmenter, self.members, config.size)
+            return labelling, self._places(series) or every_slice(series)
+        path = mask_path(str(config.masks), series, alone=self.alone)
+        mask = open_mask(path, series, self.meaning, resample=config.resample_masks)
+        places = self._places(series) or labelled_slices(series, mask)
+        return by_mask(mask, self.meaning), places
+
+    def _places(self, series: Series) -> Places | None:
+        """The slices at levels; None if there are no levels."""
+        if not self.levels:
+            return None
+        given = self.table.positions(series) if self.table is not None else {}
+        levels = self.levels
+        if self.selector is None:
+            levels = [level for level in levels if level in given]
+            if not levels:
+                raise NotMeasured(
+                    'no_level',
+                    f'{self.config.levels_table}: no level of the series {series.name}; add a row, '
+                    'or give --slice_selection',
+                )
+        return at_levels(series, self.selector, levels, given)
+
+
+def method_of(config: EstimationConfig, *, alone: bool) -> Method:
+    """Loads networks and tables.
+
+    Args:
+      config: the flags.
+      alone: whether there is a single series.
+
+    Raises InputError for those that cannot be used, also together.
+    """
+    table = read_levels_table(config.levels_table) if config.levels_table is not None else None
+    heights = read_heights(config.patients) if config.patients is not None else {}
+    selector = _network('slice_selection', config.slice_selection, SliceSelector)
+    segmenter = _network('segmentation', config.segmentation, Segmenter)
+    if segmenter is not None and config.size % segmenter.size_divisor:
+        raise InputError(
+            f'--size={config.size}: the network takes multiples of {segmenter.size_divisor}'
+        )
+    return Method(
+        config,
+        levels_of(selector, config.levels, table.levels if table is not None else ()),
+        table,
+        heights,
+        selector,
+        segmenter,
+        segmenter.members() if segmenter is not None else [],
+        config.meaning,
+        alone,
+    )
+
+
+def _network(name: str, path: str | None, wanted: type[Network]) -> Network | None:
+    """The network of a flag. Raises InputError for one of another kind."""
+    if path is None:
+        return None
+    network = load_model(path)
+    if not isinstance(network, wanted):
+        raise InputError(
+            f'{as_flag(name, path)}: a {network.config.kind} network; give one that was trained '
+            f'by bin/train_{name}.py'
+        )
+    return network

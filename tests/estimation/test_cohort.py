@@ -1,0 +1,236 @@
+"""A folder of scans to tables."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+import scan_files
+from helpers import read_rows
+
+from bodycomp_jax.errors import InputError, RunError
+from bodycomp_jax.estimation import cohort
+from bodycomp_jax.estimation.cohort import estimate_cohort
+from bodycomp_jax.estimation.options import EstimationConfig
+
+TABLES = ('results.csv', 'results.json', 'columns.json')
+
+
+@pytest.fixture
+def run(scans, networks, tmp_path):
+    """Measures the scans with these flags; returns the output folder."""
+
+    def estimate(name='out', **flags):
+        defaults = {'segmentation': 'tissues', 'slice_selection': 'levels', 'size': 32}
+        if 'masks' in flags:
+            defaults = {}
+        if flags.get('single_slices'):
+            del defaults['slice_selection']
+        out = tmp_path / name
+        flags = {'scans': str(scans), 'output_dir': str(out)} | defaults | flags
+        estimate_cohort(EstimationConfig(**flags))
+        return out
+
+    return estimate
+
+
+def rows(folder):
+    return read_rows(folder / 'results.csv')
+
+
+def results(folder):
+    """{(patient's folder, level): status}."""
+    return {(row['file'].split('/')[-2], row['level']): row['status'] for row in rows(folder)}
+
+
+def test_every_series_has_a_row_for_each_level(run, scans, capsys):
+    scan_files.write_slice(scans / 'localizer.dcm', ImageType=['ORIGINAL', 'PRIMARY', 'LOCALIZER'])
+    out = run()
+    assert results(out) == {
+        ('a', 'L3'): 'measured',
+        ('a', 'T12'): 'measured',
+        ('b', 'L3'): 'level_outside_scan',
+        ('b', 'T12'): 'measured',
+        ('c', ''): 'failed',
+        ('scans', ''): 'not_taken',
+    }
+    printed = capsys.readouterr().out
+    assert 'WARNING: series 1.2.31' in printed
+    assert '15000 HU' in printed
+    assert f'written: {out}/results.csv' in printed
+
+
+def test_a_row_says_what_was_measured_where(run, scans):
+    first, second, *_ = rows(run())
+    assert list(first)[:4] == ['status', 'reason', 'series', 'level']
+    assert (first['patient_id'], first['series'], first['series_instance_uid']) == (
+        'P1', '1.2.11', '1.2.11',
+    )  # fmt: skip
+    assert first['file'] == str(scans / 'a' / '10.dcm')
+    assert first['sop_instance_uid'] == '1.2.1.10'
+    assert (first['slices'], first['slice'], first['z_mm']) == ('30', '10', '500')
+    assert float(first['level_z_mm']) == pytest.approx(500, abs=0.5)
+    assert float(first['level_confidence']) > 0.95
+    assert (first['level_reference'], first['flags']) == ('middle', '')
+    assert float(first['L3_muscle_area_cm2']) == 81
+    assert float(first['L3_smi_cm2_m2']) == pytest.approx(81 / 1.6**2, rel=1e-5)
+    assert first['T12_muscle_area_cm2'] == ''
+    assert second['L3_muscle_area_cm2'] == ''
+    assert second['T12_muscle_area_cm2'] == '81'
+    assert first['visceral_fat_hu_limits'] == '-150..-50'
+    assert first['L3_visceral_fat_area_cm2'] == '0'
+    assert first['L3_visceral_fat_mean_hu'] == ''
+
+
+def test_columns_have_units_and_json_the_same_rows(run):
+    out = run()
+    units = json.loads((out / 'columns.json').read_text())
+    about = json.loads((out / 'results.json').read_text())
+    assert list(units) == list(rows(out)[0])
+    assert units['L3_muscle_area_cm2']['unit'] == 'cm2'
+    assert units['tube_current_mA']['unit'] == 'mA'
+    assert about['flags']['size'] == 32
+    assert about['rows'][0]['L3_muscle_area_cm2'] == 81.0
+    assert about['rows'][0]['L3_visceral_fat_mean_hu'] is None
+    assert [row['status'] for row in about['rows']] == [row['status'] for row in rows(out)]
+
+
+def test_a_killed_run_continues_to_the_same_bits(run, networks, monkeypatch):
+    expected = run('whole')
+
+    class Killed(BaseException):
+        pass
+
+    method_of = cohort.method_of
+
+    def dies_at_the_third(*arguments, **options):
+        method, seen = method_of(*arguments, **options), []
+
+        def rows_of(series):
+            seen.append(series)
+            if len(seen) == 3:
+                raise Killed
+            return method.rows(series)
+
+        return dataclasses.make_dataclass('Dying', ['rows'])(rows_of)
+
+    monkeypatch.setattr(cohort, 'method_of', dies_at_the_third)
+    monkeypatch.setattr('bodycomp_jax.data.batches.BATCHES_AHEAD', 1)
+    with pytest.raises(Killed):
+        run('killed')
+    monkeypatch.setattr(cohort, 'method_of', method_of)
+    networks.tissues.seen = 0
+    out = run('killed')
+    assert networks.tissues.seen == 0  # only the damaged series was left
+    for name in TABLES:
+        assert (out / name).read_bytes() == (expected / name).read_bytes()
+
+
+def test_nothing_is_measured_again_unless_it_is_to_be_overwritten(run, networks, scans):
+    shutil.rmtree(scans / 'c')
+    first = (run() / 'results.csv').read_bytes()
+    networks.count = networks.tissues.seen = 0
+    assert (run() / 'results.csv').read_bytes() == first
+    assert networks.count == 0
+    with pytest.raises(InputError, match='was begun with size=32, not 64'):
+        run(size=64)
+    run(size=64, overwrite=True)
+    assert networks.tissues.seen == 3
+
+
+def test_parts_of_a_job_are_merged_to_the_same_bits(run, networks, scans):
+    shutil.rmtree(scans / 'c')
+    expected = run('whole')
+    for part in ('2/2', '1/2'):
+        out = run('parts', shard=part)
+        assert not (out / 'results.csv').exists()
+    networks.count = 0
+    run('parts')
+    assert networks.count == 0
+    for name in TABLES:
+        assert (out / name).read_bytes() == (expected / name).read_bytes()
+
+
+def test_the_best_series_of_a_study_is_measured(run, scans):
+    for name, thickness in (('a', 1), ('b', 5)):
+        for path in (scans / name).iterdir():
+            header = scan_files.pydicom.dcmread(path)
+            header.StudyInstanceUID, header.SliceThickness = '1.9', thickness
+            header.save_as(path)
+    found = rows(run(levels=('T12',)))
+    assert [row['status'] for row in found] == ['not_chosen', 'measured', 'failed']
+    better = '1.2.21 (24 slices of 5 mm, kernel unknown) of the same study is measured'
+    assert found[0]['reason'].startswith(better)
+    every = rows(run('all', levels=('T12',), all_series=True))
+    assert [row['status'] for row in every] == ['measured', 'measured', 'failed']
+
+
+def test_single_slices_are_measured_as_they_are(run, scans):
+    shutil.rmtree(scans / 'c')
+    found = rows(run(single_slices=True))
+    assert {row['level'] for row in found} == {'slice'}
+    assert len(found) == 30 + 24
+    assert float(found[0]['slice_muscle_area_cm2']) == 81
+
+
+def test_a_table_of_levels_overrules_the_network(run, tmp_path):
+    path = tmp_path / 'levels.csv'
+    path.write_text('series,level,z_mm,file\n1.2.11,L3,450,\n1.2.21,L3,,b/3.dcm\n')
+    found = rows(run(levels_table=str(path), levels=('L3',)))
+    assert [(row['status'], row['z_mm']) for row in found[:2]] == [
+        ('measured', '450'), ('measured', '590'),
+    ]  # fmt: skip
+    assert found[0]['level_z_mm'] == ''
+    path.write_text('series,level,z_mm\n1.2.11,L1,450\n')
+    alone = rows(run('alone', levels_table=str(path), slice_selection=None))
+    assert [row['status'] for row in alone] == ['measured', 'no_level', 'no_level']
+
+
+def test_results_are_a_table_of_levels(run, tmp_path):
+    first = run('first', levels=('L3',))
+    again = run('again', levels=('L3',), levels_table=str(first / 'results.csv'))
+    assert rows(again)[0]['z_mm'] == rows(first)[0]['z_mm']
+
+
+def test_masks_are_measured_instead(run, tmp_path):
+    masks = tmp_path / 'masks' / '1.2.11'
+    masks.mkdir(parents=True)
+    labels = np.zeros((24, 32), np.uint8)
+    labels[:2] = 1
+    np.save(masks / '10.npy', labels)
+    flags = {'masks': str(masks.parent), 'muscle': ('1',)}
+    found = rows(run(**flags))
+    assert [row['status'] for row in found] == ['measured', 'no_mask', 'no_mask']
+    assert (found[0]['level'], found[0]['slice']) == ('slice', '10')
+    assert float(found[0]['slice_muscle_area_cm2']) == 64
+    at_level = rows(run('level', slice_selection='levels', levels=('L3',), **flags))
+    assert float(at_level[0]['L3_muscle_area_cm2']) == 64
+
+
+def test_heights_of_a_table_go_before_those_in_files(run, tmp_path):
+    path = tmp_path / 'patients.csv'
+    path.write_text('patient_id,height_cm\nP1,200\n')
+    first, _, _, second, *_ = rows(run(patients=str(path)))
+    assert (first['height_m'], float(first['L3_smi_cm2_m2'])) == ('2', 81 / 4)
+    assert second['height_m'] == ''
+
+
+@pytest.mark.parametrize('kind', ['segmentation', 'slice_selection'])
+def test_networks_of_the_other_kind_are_refused(run, kind):
+    other = {'segmentation': 'levels', 'slice_selection': 'tissues'}[kind]
+    message = rf'--{kind}={other}: a .* trained by bin/train_{kind}.py'
+    with pytest.raises(InputError, match=message):
+        run(**{kind: other})
+
+
+def test_what_cannot_be_measured_at_all(run, scans, tmp_path):
+    with pytest.raises(InputError, match='--size=60: the network takes multiples of 8'):
+        run(size=60)
+    for name in 'ab':
+        shutil.rmtree(scans / name)
+    with pytest.raises(RunError, match=r'nothing could be measured; .*results.csv says why'):
+        run()
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(InputError, match=r'empty: no axial CT series \(no files\)'):
+        run('other', scans=str(tmp_path / 'empty'))

@@ -1,0 +1,70 @@
+"""Levels from few slices."""
+
+import fake_scans
+import numpy as np
+import pytest
+from fake_networks import FakeSelector
+
+from bodycomp_jax.estimation.level import confidence, find_levels
+from bodycomp_jax.vertebrae import LevelPosition, find_level
+
+RNG = np.random.default_rng(0)
+POSITIONS = {
+    '1 mm': np.arange(-150, 151),
+    '5 mm': np.arange(-300, 200, 5),
+    '20 mm': np.arange(-200, 201, 20),
+    'a gap': np.concatenate([np.arange(-120, -20, 3), np.arange(12, 130, 3)]),
+    'uneven': np.unique(RNG.integers(-200, 300, 90)),
+    'one': np.array([7]),
+    'two': np.array([-7, 9]),
+}
+
+
+def full_scan(selector, z, level):
+    offsets = np.stack([np.full((2, 2), mm) for mm in z])
+    column = selector.config.levels.index(level)
+    return find_level(z, selector(offsets)[:, column], selector.config.threshold)
+
+
+@pytest.mark.parametrize('noise', [0.0, 4.0])
+@pytest.mark.parametrize('at', [-140.0, -70.3, 0.0, 1.5, 110.0, 400.0, -900.0])
+@pytest.mark.parametrize('name', POSITIONS)
+def test_the_answer_is_that_of_all_slices(name, at, noise):
+    z = POSITIONS[name]
+    selector = FakeSelector({'T12': at + 90, 'L3': at}, noise=noise)
+    curves = find_levels(selector, fake_scans.series(z), ['L3', 'T12'])
+    for level in ('L3', 'T12'):
+        position, wanted = curves[level].position, full_scan(selector, z, level)
+        assert position.z == pytest.approx(wanted.z, abs=1e-6)
+        assert position.outside == wanted.outside
+        assert position.misfit == pytest.approx(wanted.misfit, abs=0.02)
+
+
+@pytest.mark.parametrize(('name', 'share'), [('1 mm', 0.3), ('5 mm', 0.5)])
+def test_it_sees_a_fraction_of_the_slices(name, share):
+    selector = FakeSelector({'L3': -20.0})
+    z = POSITIONS[name]
+    curve = find_levels(selector, fake_scans.series(z), ['L3'])['L3']
+    assert selector.seen < share * len(z)
+    assert len(curve.z) == len(curve.offsets) == selector.seen
+    np.testing.assert_allclose(curve.offsets, curve.z + 20)
+
+
+def test_slices_that_are_not_square_are_padded():
+    selector = FakeSelector({'L3': 12.0})
+    series = fake_scans.series(POSITIONS['5 mm'], shape=(6, 9))
+    assert find_levels(selector, series, ['L3'])['L3'].position.z == pytest.approx(12, abs=0.1)
+
+
+def test_offsets_that_are_not_finite_put_the_level_nowhere():
+    selector = FakeSelector({'L3': np.nan})
+    position = find_levels(selector, fake_scans.series(POSITIONS['5 mm']), ['L3'])['L3'].position
+    assert position.outside
+    assert np.isnan(position.z)
+    assert confidence(position) == 0
+
+
+def test_confidence_is_in_the_form_of_the_curve():
+    assert confidence(LevelPosition(0.0, 0.0, False)) == 1
+    assert confidence(LevelPosition(0.0, 0.5, False)) == 0
+    assert confidence(LevelPosition(0.0, 0.9, False)) == 0

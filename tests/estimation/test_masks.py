@@ -1,0 +1,37 @@
+"""Which mask is of which series."""
+
+import fake_scans
+import pytest
+
+from bodycomp_jax.errors import InputError
+from bodycomp_jax.estimation.masks import mask_path
+from bodycomp_jax.estimation.result import NotMeasured
+
+SERIES = fake_scans.series([0.0, 1.0], name='1.2.840.1')
+
+
+@pytest.mark.parametrize('name', ['1.2.840.1.nii.gz', '1.2.840.1.dcm', '1.2.840.1.png'])
+def test_a_mask_has_the_name_of_its_series(tmp_path, name):
+    for each in (name, '1.2.840.10.nii.gz', '1.2.840.nii.gz'):
+        (tmp_path / each).touch()
+    assert mask_path(str(tmp_path), SERIES, alone=False) == str(tmp_path / name)
+
+
+def test_a_mask_may_be_a_folder(tmp_path):
+    (tmp_path / '1.2.840.1').mkdir()
+    assert mask_path(str(tmp_path), SERIES, alone=False) == str(tmp_path / '1.2.840.1')
+
+
+def test_a_single_series_has_the_only_mask(tmp_path):
+    assert mask_path(str(tmp_path), SERIES, alone=True) == str(tmp_path)
+    assert mask_path('any.nii', SERIES, alone=True) == 'any.nii'
+    with pytest.raises(NotMeasured, match=r'no mask of the series 1.2.840.1; name it') as error:
+        mask_path(str(tmp_path), SERIES, alone=False)
+    assert error.value.status == 'no_mask'
+
+
+def test_two_masks_of_a_series_are_refused(tmp_path):
+    for end in ('.nii', '.dcm'):
+        (tmp_path / f'1.2.840.1{end}').touch()
+    with pytest.raises(InputError, match=r'1.2.840.1.dcm, 1.2.840.1.nii are all masks of one'):
+        mask_path(str(tmp_path), SERIES, alone=True)
