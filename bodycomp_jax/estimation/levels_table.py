@@ -7,6 +7,7 @@ import os
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.data.table import read_table
 from bodycomp_jax.errors import InputError, listed
+from bodycomp_jax.estimation.result import MEASURED
 
 WANTED = 'name them series and level, and z_mm (mm, towards the head) or file (of a slice)'
 MAX_MM = 1e5  # of a position; scanners count from somewhere near the patient
@@ -58,7 +59,7 @@ class LevelsTable:
 
 
 def read_levels_table(path: str) -> LevelsTable:
-    """The positions in a CSV file; rows without one, as in tables of results, are left out.
+    """The positions in a CSV file; in tables of results, those of the measured levels.
 
     Raises InputError for missing columns, invalid numbers, and a level that a series has twice.
     """
@@ -67,11 +68,11 @@ def read_levels_table(path: str) -> LevelsTable:
         raise InputError(f'{path}: the columns are {listed(map(repr, table.header))}; {WANTED}')
     rows: dict[tuple[str, str], _Row] = {}
     for number, values in zip(table.numbers, table.rows, strict=True):
-        series, level, z, file = (
+        status, series, level, z, file = (
             values[table.position(name)].strip() if name in table.header else ''
-            for name in ('series', 'level', 'z_mm', 'file')
+            for name in ('status', 'series', 'level', 'z_mm', 'file')
         )
-        if not level or not (z or file):
+        if status not in ('', MEASURED) or not (z or file):
             continue
         row = _Row(number, z, file)
         if z:

@@ -101,7 +101,7 @@ class Method(NamedTuple):
                     f'{self.config.levels_table}: no level of the series {series.name}; add a row, '
                     'or give --slice_selection',
                 )
-        return at_levels(series, self.selector, levels, given)
+        return at_levels(series, self.selector, levels, given, self.config.slab_mm)
 
 
 def method_of(config: EstimationConfig, *, alone: bool) -> Method:

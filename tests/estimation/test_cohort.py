@@ -208,6 +208,31 @@ def test_masks_are_measured_instead(run, tmp_path):
     assert float(at_level[0]['L3_muscle_area_cm2']) == 64
 
 
+def test_a_slab_has_a_row_for_each_slice_and_one_for_their_mean(run, scans):
+    for name in 'bc':
+        shutil.rmtree(scans / name)
+    wider = np.full((24, 32), -1000, np.int16)
+    wider[:, :11], wider[0, 0] = 60, 510
+    path = scans / 'a' / '11.dcm'
+    header = scan_files.pydicom.dcmread(path)
+    header.PixelData = (wider + 24).tobytes()
+    header.save_as(path)
+    out = run(levels=('L3',), slab_mm=20.0)
+    found = rows(out)
+    assert [(row['status'], row['slice']) for row in found] == [
+        ('measured', '10'), ('in_slab', '9'), ('in_slab', '11'), ('slab_mean', ''),
+    ]  # fmt: skip
+    areas = [float(row['L3_muscle_area_cm2']) for row in found]
+    assert areas[:3] == [81, 81, 264]
+    assert areas[3] == pytest.approx(142)
+    again = run(
+        'again',
+        levels=('L3',),
+        levels_table=str(run.__closure__ and scans.parent / 'out' / 'results.csv'),
+    )
+    assert rows(again)[0]['slice'] == '10'
+
+
 def test_heights_of_a_table_go_before_those_in_files(run, tmp_path):
     path = tmp_path / 'patients.csv'
     path.write_text('patient_id,height_cm\nP1,200\n')

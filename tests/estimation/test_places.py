@@ -71,6 +71,15 @@ def test_positions_must_be_near_a_slice(z, status):
     assert (missing['L3'].status if missing else None) == status
 
 
+@pytest.mark.parametrize(
+    ('mm', 'others'), [(0, []), (9, []), (10, [19, 21]), (25, [18, 19, 21, 22])]
+)
+def test_a_slab_has_the_slices_around_a_level(mm, others):
+    found = at_levels(fake_scans.series(Z), None, ['L3'], {'L3': 0.0}, slab_mm=mm)
+    assert found.slices == [('L3', 20)]
+    assert list(found.slab) == [('L3', i) for i in others]
+
+
 def test_slices_are_measured_as_they_are():
     assert every_slice(fake_scans.series(Z[:3])).slices == [('slice', i) for i in range(3)]
 
