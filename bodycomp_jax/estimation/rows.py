@@ -139,6 +139,8 @@ def _flags(
 ) -> Iterator[str]:
     if curve is not None and confidence(curve.position) < MIN_CONFIDENCE:
         yield 'level_uncertain'
+    if measured.numbers['muscle_area_cm2'] == 0:
+        yield 'no_muscle'
     if (measured.numbers['field_of_view_cut_percent'] or 0) > MAX_CUT:
         yield 'field_of_view_cut'
     dice = [measured.numbers[name] for name in AGREEMENT]

@@ -9,6 +9,7 @@ import pytest
 import scan_files
 from helpers import read_rows
 
+from bodycomp_jax.data.masks.labels import UnexplainedLabelError
 from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.estimation import cohort
 from bodycomp_jax.estimation.cohort import estimate_cohort
@@ -204,6 +205,8 @@ def test_masks_are_measured_instead(run, tmp_path):
     assert [row['status'] for row in found] == ['measured', 'no_mask', 'no_mask']
     assert (found[0]['level'], found[0]['slice']) == ('slice', '10')
     assert float(found[0]['slice_muscle_area_cm2']) == 64
+    with pytest.raises(UnexplainedLabelError, match='nothing says what the label 1 means'):
+        run('unexplained', masks=str(masks.parent))
     at_level = rows(run('level', slice_selection='levels', levels=('L3',), **flags))
     assert float(at_level[0]['L3_muscle_area_cm2']) == 64
 
