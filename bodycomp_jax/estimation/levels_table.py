@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+from collections.abc import Iterable
 
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.data.table import read_table
@@ -45,6 +46,11 @@ class LevelsTable:
             if name in (series.name, series.uid)
         }
 
+    def names_without(self, series: Iterable[Series]) -> list[str]:
+        """The names in the table that none of these series has."""
+        known = {name for each in series for name in (each.name, each.uid)}
+        return [name for name in dict.fromkeys(name for name, _ in self.rows) if name not in known]
+
     def _position(self, series: Series, row: _Row) -> float:
         if row.z:
             return _millimetres(self.path, row)
@@ -61,7 +67,8 @@ class LevelsTable:
 def read_levels_table(path: str) -> LevelsTable:
     """The positions in a CSV file; in tables of results, those of the measured levels.
 
-    Raises InputError for missing columns, invalid numbers, and a level that a series has twice.
+    Raises InputError for missing columns, invalid numbers, a level that a series has twice, and a
+    table without positions.
     """
     table = read_table(path)
     if not {'series', 'level'} <= {*table.header} or not {'z_mm', 'file'} & {*table.header}:
@@ -83,6 +90,8 @@ def read_levels_table(path: str) -> LevelsTable:
                 f'{path}: rows {first.number} and {number} are both of {level} in the series '
                 f'{series}; keep one'
             )
+    if not rows:
+        raise InputError(f'{path}: no row has a position; write it in z_mm, or a slice in file')
     return LevelsTable(path, list(dict.fromkeys(level for _, level in rows)), rows)
 
 

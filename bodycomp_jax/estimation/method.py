@@ -97,16 +97,7 @@ class Method(NamedTuple):
         if not self.levels:
             return None
         given = self.table.positions(series) if self.table is not None else {}
-        levels = self.levels
-        if self.selector is None:
-            levels = [level for level in levels if level in given]
-            if not levels:
-                raise NotMeasured(
-                    'no_level',
-                    f'{self.config.levels_table}: no level of the series {series.name}; add a row, '
-                    'or give --slice_selection',
-                )
-        return at_levels(series, self.selector, levels, given, self.config.slab_mm)
+        return at_levels(series, self.selector, self.levels, given, self.config.slab_mm)
 
 
 def method_of(config: EstimationConfig, *, alone: bool) -> Method:

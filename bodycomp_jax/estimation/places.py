@@ -45,22 +45,27 @@ def at_levels(
 
     Args:
       series: the series.
-      selector: finds the levels whose position is not given.
+      selector: finds the levels that it knows and whose position is not given.
       levels: their names.
       given: {level: z in mm} that overrule the network.
       slab_mm: thickness of the slab around each level whose slices are measured too.
 
     Raises InputError if a slice cannot be read.
     """
-    sought = [level for level in levels if level not in given]
+    known = selector.config.levels if selector is not None else ()
+    sought = [level for level in levels if level not in given and level in known]
     curves: dict[str, Curve] = {}
-    missing: dict[str, Missing] = {}
+    missing = {
+        level: Missing('no_level', f'neither a network nor a table says where {level} is')
+        for level in levels
+        if level not in given and level not in known
+    }
     if sought and len(series) < MIN_SLICES:
         reason = (
             f'levels are looked for in at least {MIN_SLICES} slices, not in {len(series)}; '
             '--single_slices measures each as it is'
         )
-        missing = dict.fromkeys(sought, Missing('too_few_slices', reason))
+        missing |= dict.fromkeys(sought, Missing('too_few_slices', reason))
     elif sought and selector is not None:
         curves = find_levels(selector, series, sought)
     slices: list[tuple[str, int]] = []

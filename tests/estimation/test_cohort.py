@@ -1,8 +1,8 @@
 """A folder of scans to tables."""
 
-import dataclasses
 import json
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -114,7 +114,7 @@ def test_a_killed_run_continues_to_the_same_bits(run, networks, monkeypatch):
                 raise Killed
             return method.rows(series)
 
-        return dataclasses.make_dataclass('Dying', ['rows'])(rows_of)
+        return types.SimpleNamespace(rows=rows_of, table=None)
 
     monkeypatch.setattr(cohort, 'method_of', dies_at_the_third)
     monkeypatch.setattr('bodycomp_jax.data.batches.BATCHES_AHEAD', 1)
@@ -175,14 +175,15 @@ def test_single_slices_are_measured_as_they_are(run, scans):
     assert float(found[0]['slice_muscle_area_cm2']) == 81
 
 
-def test_a_table_of_levels_overrules_the_network(run, tmp_path):
+def test_a_table_of_levels_overrules_the_network(run, tmp_path, capsys):
     path = tmp_path / 'levels.csv'
-    path.write_text('series,level,z_mm,file\n1.2.11,L3,450,\n1.2.21,L3,,b/3.dcm\n')
+    path.write_text('series,level,z_mm,file\n1.2.11,L3,450,\n1.2.21,L3,,b/3.dcm\nother,L3,1,\n')
     found = rows(run(levels_table=str(path), levels=('L3',)))
     assert [(row['status'], row['z_mm']) for row in found[:2]] == [
         ('measured', '450'), ('measured', '590'),
     ]  # fmt: skip
     assert found[0]['level_z_mm'] == ''
+    assert 'has no series other; name them as in results.csv' in capsys.readouterr().out
     path.write_text('series,level,z_mm\n1.2.11,L1,450\n')
     alone = rows(run('alone', levels_table=str(path), slice_selection=None))
     assert [row['status'] for row in alone] == ['measured', 'no_level', 'no_level']

@@ -32,6 +32,7 @@ def test_only_measured_levels_of_results_are_taken(tmp_path):
     [
         (('series,z_mm', 'S1,1'), 'name them series and level'),
         (('series,level', 'S1,L3'), 'name them series and level'),
+        (('series,level,z_mm', 'S1,L3,'), 'no row has a position'),
         (('series,level,z_mm', 'S1,L3,low'), "row 0, column z_mm: 'low' is not a position"),
         (('series,level,z_mm', 'S1,L3,inf'), "'inf' is not a position"),
         (('series,level,z_mm', 'S1,L3,1_0'), "'1_0' is not a position"),

@@ -51,6 +51,13 @@ def test_a_level_in_a_gap_has_no_slice():
     assert 'more than 10 mm away' in found.missing['L3'].reason
 
 
+def test_a_level_of_which_nothing_says_where_it_is_has_no_slice():
+    found = places(levels=('L3', 'L1', 'T12'), given={'L1': 10.0}, L3=0.0)
+    assert found.slices == [('L3', 20), ('L1', 22)]
+    assert found.missing['T12'].status == 'no_level'
+    assert places(given={'T12': 10.0}).missing['L3'].status == 'no_level'
+
+
 def test_a_network_needs_some_slices():
     found = places(z=Z[:4], L3=-95.0)
     assert found.missing['L3'].status == 'too_few_slices'
