@@ -43,7 +43,7 @@ def estimate_cohort(config: EstimationConfig) -> None:
     part, parts = config.part
     todo = [each for each in found.series[part - 1 :: parts] if each.name not in rows]
     if todo:
-        rows |= _measure(config, todo, terminal, alone=len(found.series) == 1)
+        rows |= _measure(config, todo, found.series, terminal)
     if parts > 1:
         terminal.line(
             f'{config.output_dir}: part {config.shard} is done; after all parts, the same command '
@@ -56,23 +56,31 @@ def estimate_cohort(config: EstimationConfig) -> None:
 
 
 def _measure(
-    config: EstimationConfig, todo: Sequence[Series], terminal: Terminal, *, alone: bool
+    config: EstimationConfig,
+    todo: Sequence[Series],
+    series: Sequence[Series],
+    terminal: Terminal,
 ) -> dict[str, list[Row]]:
-    """The rows of these series; each is on disk when it is done.
+    """The rows of the series that are to do, among all; each is on disk when it is done.
 
     Two threads measure: while the device is busy with a series, another is read.
     """
-    method = method_of(config, alone=alone)
+    method = method_of(config, alone=len(series) == 1)
+    if method.table is not None and (names := method.table.names_without(series)):
+        terminal.warn(
+            f'{method.table.path}: {config.scans} has no series {listed(names)}; name them as in '
+            'results.csv'
+        )
     part = '{}-of-{}'.format(*config.part)
     rows = {}
     with journal.appending(config.output_dir, part, config.of_rows) as note:
         measured = zip(todo, ReadAhead(method.rows, todo), strict=True)
-        for series, of_series in terminal.track(measured, len(todo), config.scans):
-            note(series.name, of_series)
-            rows[series.name] = of_series
+        for each, of_series in terminal.track(measured, len(todo), config.scans):
+            note(each.name, of_series)
+            rows[each.name] = of_series
             for row in of_series:
                 if row['status'] == FAILED:
-                    terminal.warn(f'series {series.name}: {row["reason"]}')
+                    terminal.warn(f'series {each.name}: {row["reason"]}')
     return rows
 
 

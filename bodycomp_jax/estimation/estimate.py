@@ -42,6 +42,7 @@ def estimate(
     positions: Mapping[str, float] | None = None,
     hu_limits: str = 'alberta',
     size: int = SIDE,
+    slab_mm: float = 0.0,
     height_m: float | None = None,
 ) -> Estimate:
     """Measures the tissues in a series at vertebral levels, or in each of its slices.
@@ -54,6 +55,7 @@ def estimate(
       positions: {level: z in mm} that overrule the network.
       hu_limits: one of `HU_LIMITS`.
       size: rows and columns of the squares that the segmentation network was trained on.
+      slab_mm: thickness of the slab around each level whose slices are measured too.
       height_m: of the patient, by default that in the files.
 
     Returns:
@@ -70,7 +72,7 @@ def estimate(
     if slice_selection is None and not given:
         places = every_slice(series)
     else:
-        places = at_levels(series, slice_selection, sought, given)
+        places = at_levels(series, slice_selection, sought, given, slab_mm)
     if height_m is None:
         height_m = height_of(series.metadata).m
     labelling = by_network(segmentation, segmentation.members(), size)
@@ -122,26 +124,35 @@ def measure_places(
     height_m: float | None,
 ) -> Estimate:
     """Measures these slices of a series. Raises InputError for one that cannot be measured."""
+    measured, slab = (
+        _measured(series, slices, labelling, limits, height_m)
+        for slices in (places.slices, places.slab)
+    )
+    status, reason = (MEASURED, '') if measured else next(iter(places.missing.values()))
+    return Estimate(
+        series, status, reason, measured, places.curves, series.metadata, places.missing, slab
+    )
+
+
+def _measured(
+    series: Series,
+    places: Sequence[tuple[str, int]],
+    labelling: Labelling,
+    limits: HULimits,
+    height_m: float | None,
+) -> list[Measured]:
+    """What each (level, index) of a slice measures; batches bound the memory."""
     measured = []
-    for start in range(0, len(places.slices), MAX_BATCH):
-        batch = places.slices[start : start + MAX_BATCH]
+    for start in range(0, len(places), MAX_BATCH):
+        batch = places[start : start + MAX_BATCH]
         indices = [i for _, i in batch]
         slices = list(series.read(indices))
         found = labelling.label(indices, slices)
-        for (level, i), hu, segmented in zip(batch, slices, found, strict=True):
+        for (level, i), hu, (labels, agreement) in zip(batch, slices, found, strict=True):
             of = series.slices[i]
             with naming(of.path):
                 numbers = measure(
-                    segmented.labels,
-                    hu,
-                    of.grid,
-                    limits,
-                    tissues=labelling.tissues,
-                    height_m=height_m,
+                    labels, hu, of.grid, limits, tissues=labelling.tissues, height_m=height_m
                 )
-            numbers |= segmented.agreement
-            measured.append(Measured(level, i, segmented.labels, hu, numbers))
-    status, reason = (MEASURED, '') if measured else next(iter(places.missing.values()))
-    return Estimate(
-        series, status, reason, measured, places.curves, series.metadata, places.missing
-    )
+            measured.append(Measured(level, i, labels, hu, numbers | agreement))
+    return measured

@@ -4,6 +4,7 @@ A killed run, and each part of a job that shares the work, leaves what it has do
 """
 
 import contextlib
+import glob
 import json
 import os
 import shutil
@@ -13,8 +14,9 @@ from typing import Any
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.estimation.rows import FAILED, Row
 from bodycomp_jax.runtime.files import explained, open_regular_file, replacing
+from bodycomp_jax.runtime.folders import locked
 
-FOLDER = 'journal'
+FOLDER, FILE = 'journal', 'rows.jsonl'
 
 Rows = Mapping[str, list[Row]]  # by the name of the series
 
@@ -34,12 +36,9 @@ def read_done(output_dir: str, options: Mapping[str, Any]) -> dict[str, list[Row
 
     Raises InputError if other options have decided them, and for files that cannot be read.
     """
-    folder = os.path.join(output_dir, FOLDER)
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     done: dict[str, list[Row]] = {}
-    for name in names:
-        if name.endswith('.jsonl'):
-            done |= _read(os.path.join(folder, name), options)
+    for path in sorted(glob.glob(os.path.join(glob.escape(output_dir), FOLDER, '*', FILE))):
+        done |= _read(path, options)
     return done
 
 
@@ -51,24 +50,27 @@ def appending(
 
     Args:
       output_dir: of the run.
-      part: of the job, which names the file.
+      part: of the job, which names the folder of the file.
       options: that decide the rows.
+
+    Raises InputError if another process does the same part, and as `read_done`.
     """
-    folder = os.path.join(output_dir, FOLDER)
-    os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, f'{part}.jsonl')
-    done = _read(path, options) if os.path.exists(path) else {}
-    with replacing(path) as file:  # without a line that a killed run left unfinished
-        file.write(_line({'options': dict(options)}))
-        file.writelines(_line({'series': name, 'rows': rows}) for name, rows in done.items())
-    with open(path, 'a') as file:
+    os.makedirs(os.path.join(output_dir, FOLDER), exist_ok=True)
+    folder = os.path.join(output_dir, FOLDER, part)
+    path = os.path.join(folder, FILE)
+    with locked(folder, output_dir):
+        done = _read(path, options) if os.path.exists(path) else {}
+        with replacing(path) as file:  # without a line that a killed run left unfinished
+            file.write(_line({'options': dict(options)}))
+            file.writelines(_line({'series': name, 'rows': rows}) for name, rows in done.items())
+        with open(path, 'a') as file:
 
-        def note(name: str, rows: list[Row]) -> None:
-            file.write(_line({'series': name, 'rows': rows}))
-            file.flush()
-            os.fsync(file.fileno())
+            def note(name: str, rows: list[Row]) -> None:
+                file.write(_line({'series': name, 'rows': rows}))
+                file.flush()
+                os.fsync(file.fileno())
 
-        yield note
+            yield note
 
 
 def _line(content: Mapping[str, Any]) -> str:

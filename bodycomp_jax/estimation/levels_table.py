@@ -3,10 +3,12 @@
 import dataclasses
 import math
 import os
+from collections.abc import Iterable
 
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.data.table import read_table
 from bodycomp_jax.errors import InputError, listed
+from bodycomp_jax.estimation.result import MEASURED
 
 WANTED = 'name them series and level, and z_mm (mm, towards the head) or file (of a slice)'
 MAX_MM = 1e5  # of a position; scanners count from somewhere near the patient
@@ -44,6 +46,11 @@ class LevelsTable:
             if name in (series.name, series.uid)
         }
 
+    def names_without(self, series: Iterable[Series]) -> list[str]:
+        """The names in the table that none of these series has."""
+        known = {name for each in series for name in (each.name, each.uid)}
+        return [name for name in dict.fromkeys(name for name, _ in self.rows) if name not in known]
+
     def _position(self, series: Series, row: _Row) -> float:
         if row.z:
             return _millimetres(self.path, row)
@@ -58,20 +65,21 @@ class LevelsTable:
 
 
 def read_levels_table(path: str) -> LevelsTable:
-    """The positions in a CSV file; rows without one, as in tables of results, are left out.
+    """The positions in a CSV file; in tables of results, those of the measured levels.
 
-    Raises InputError for missing columns, invalid numbers, and a level that a series has twice.
+    Raises InputError for missing columns, invalid numbers, a level that a series has twice, and a
+    table without positions.
     """
     table = read_table(path)
     if not {'series', 'level'} <= {*table.header} or not {'z_mm', 'file'} & {*table.header}:
         raise InputError(f'{path}: the columns are {listed(map(repr, table.header))}; {WANTED}')
     rows: dict[tuple[str, str], _Row] = {}
     for number, values in zip(table.numbers, table.rows, strict=True):
-        series, level, z, file = (
+        status, series, level, z, file = (
             values[table.position(name)].strip() if name in table.header else ''
-            for name in ('series', 'level', 'z_mm', 'file')
+            for name in ('status', 'series', 'level', 'z_mm', 'file')
         )
-        if not level or not (z or file):
+        if status not in ('', MEASURED) or not (z or file):
             continue
         row = _Row(number, z, file)
         if z:
@@ -82,6 +90,8 @@ def read_levels_table(path: str) -> LevelsTable:
                 f'{path}: rows {first.number} and {number} are both of {level} in the series '
                 f'{series}; keep one'
             )
+    if not rows:
+        raise InputError(f'{path}: no row has a position; write it in z_mm, or a slice in file')
     return LevelsTable(path, list(dict.fromkeys(level for _, level in rows)), rows)
 
 

@@ -3,7 +3,7 @@
 from typing import NamedTuple, TypeVar
 
 from bodycomp_jax.config import as_flag
-from bodycomp_jax.data.masks.labels import LabelMap
+from bodycomp_jax.data.masks.labels import LabelMap, UnexplainedLabelError
 from bodycomp_jax.data.masks.mask import open_mask
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.errors import InputError
@@ -61,10 +61,15 @@ class Method(NamedTuple):
         return measure_places(series, places, labelling, self.config.limits, height.m), height
 
     def rows(self, series: Series) -> list[Row]:
-        """The rows of a series; one that says why, if it cannot be measured."""
+        """The rows of a series; one that says why, if it cannot be measured.
+
+        Raises UnexplainedLabelError: other masks have labels that no flag explains, too.
+        """
         reference = self.selector.config.reference if self.selector is not None else ''
         try:
             found, height = self.estimate(series)
+        except UnexplainedLabelError:
+            raise
         except NotMeasured as error:
             return [{**about(series), 'status': error.status, 'reason': str(error)}]
         except InputError as error:
@@ -92,16 +97,7 @@ class Method(NamedTuple):
         if not self.levels:
             return None
         given = self.table.positions(series) if self.table is not None else {}
-        levels = self.levels
-        if self.selector is None:
-            levels = [level for level in levels if level in given]
-            if not levels:
-                raise NotMeasured(
-                    'no_level',
-                    f'{self.config.levels_table}: no level of the series {series.name}; add a row, '
-                    'or give --slice_selection',
-                )
-        return at_levels(series, self.selector, levels, given)
+        return at_levels(series, self.selector, self.levels, given, self.config.slab_mm)
 
 
 def method_of(config: EstimationConfig, *, alone: bool) -> Method:

@@ -12,6 +12,7 @@ from bodycomp_jax.estimation.estimate import SIDE
 from bodycomp_jax.estimation.measuring import HU_LIMITS
 
 MAX_SIDE = 4096  # pixels
+MAX_SLAB_MM = 500.0
 FILES, LEVELS, MEASURING = 'Input and output', 'Networks and levels', 'Measuring'
 NOT_OF_ROWS = ('output_dir', 'shard', 'overwrite')  # which do not decide what is in a row
 
@@ -96,6 +97,12 @@ class EstimationConfig(MaskOptions):
     size: int = option(
         SIDE, 'rows and columns of the slices that the network was trained on', group=MEASURING
     )
+    slab_mm: float = option(
+        0.0,
+        'measure all slices within a slab of this thickness around each level as well: a row for '
+        'each, and one for their mean',
+        group=MEASURING,
+    )
     patients: str | None = option(
         None,
         'a table (CSV) with the columns patient_id, and height_m or height_cm; it goes before '
@@ -107,6 +114,8 @@ class EstimationConfig(MaskOptions):
     def __post_init__(self) -> None:
         if not 0 < self.size <= MAX_SIDE:
             raise InputError(f'invalid --size={self.size}: use a number in 1..{MAX_SIDE}')
+        if not 0 <= self.slab_mm <= MAX_SLAB_MM:
+            raise InputError(f'invalid --slab_mm={self.slab_mm:g}: use mm in 0..{MAX_SLAB_MM:g}')
         if len({*self.levels}) != len(self.levels):
             raise InputError(f'invalid {as_flag("levels", self.levels)}: name each level once')
         if (self.segmentation is None) == (self.masks is None):

@@ -25,11 +25,13 @@ class Places(NamedTuple):
       slices: (level, index) of each.
       curves: {level: curve} of the levels that a network looked for.
       missing: {level: why no slice shows it}.
+      slab: (level, index) of the other slices around each level.
     """
 
     slices: list[tuple[str, int]]
     curves: dict[str, Curve]
     missing: dict[str, Missing]
+    slab: Sequence[tuple[str, int]] = ()
 
 
 def at_levels(
@@ -37,29 +39,37 @@ def at_levels(
     selector: SliceSelector | None,
     levels: Sequence[str],
     given: Mapping[str, float],
+    slab_mm: float = 0.0,
 ) -> Places:
     """The slice nearest to each level.
 
     Args:
       series: the series.
-      selector: finds the levels whose position is not given.
+      selector: finds the levels that it knows and whose position is not given.
       levels: their names.
       given: {level: z in mm} that overrule the network.
+      slab_mm: thickness of the slab around each level whose slices are measured too.
 
     Raises InputError if a slice cannot be read.
     """
-    sought = [level for level in levels if level not in given]
+    known = selector.config.levels if selector is not None else ()
+    sought = [level for level in levels if level not in given and level in known]
     curves: dict[str, Curve] = {}
-    missing: dict[str, Missing] = {}
+    missing = {
+        level: Missing('no_level', f'neither a network nor a table says where {level} is')
+        for level in levels
+        if level not in given and level not in known
+    }
     if sought and len(series) < MIN_SLICES:
         reason = (
             f'levels are looked for in at least {MIN_SLICES} slices, not in {len(series)}; '
             '--single_slices measures each as it is'
         )
-        missing = dict.fromkeys(sought, Missing('too_few_slices', reason))
+        missing |= dict.fromkeys(sought, Missing('too_few_slices', reason))
     elif sought and selector is not None:
         curves = find_levels(selector, series, sought)
-    slices = []
+    slices: list[tuple[str, int]] = []
+    slab: list[tuple[str, int]] = []
     for level in levels:
         if level in missing:
             continue
@@ -68,8 +78,12 @@ def at_levels(
         if why:
             missing[level] = why
         else:
-            slices.append((level, int(np.abs(series.z - z).argmin())))
-    return Places(slices, curves, missing)
+            distances = np.abs(series.z - z)
+            nearest = int(distances.argmin())
+            slices.append((level, nearest))
+            inside = np.flatnonzero(distances <= slab_mm / 2)
+            slab += [(level, int(i)) for i in inside if i != nearest]
+    return Places(slices, curves, missing, slab)
 
 
 def every_slice(series: Series) -> Places:

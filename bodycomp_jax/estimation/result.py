@@ -75,6 +75,7 @@ class Estimate:
       curve: {level: curve} of the levels that a network looked for.
       metadata: of the series, '' where unknown.
       missing: {level: why it is not measured}.
+      slab: the other slices around the levels, from the feet to the head.
     """
 
     series: Series
@@ -84,3 +85,4 @@ class Estimate:
     curve: dict[str, Curve]
     metadata: dict[str, str]
     missing: dict[str, Missing] = dataclasses.field(default_factory=dict)
+    slab: list[Measured] = dataclasses.field(default_factory=list)

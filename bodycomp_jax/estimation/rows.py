@@ -10,16 +10,21 @@ from bodycomp_jax.data.scans.metadata import COLUMNS as METADATA
 from bodycomp_jax.estimation.level import confidence
 from bodycomp_jax.estimation.measuring import OF_SLICE, OF_TISSUES, Column
 from bodycomp_jax.estimation.native import AGREEMENT
-from bodycomp_jax.estimation.result import MEASURED, Curve, Estimate, Measured
+from bodycomp_jax.estimation.result import MEASURED, Curve, Estimate, Measured, Numbers
 
 Row = dict[str, str | float | None]
 
 FAILED = 'failed'  # a status; such a series is tried again
+IN_SLAB, SLAB_MEAN = 'in_slab', 'slab_mean'
 MIN_CONFIDENCE = 0.8
 MAX_CUT = 5.0  # percent of the outline of the body
 MIN_DICE = 0.9  # between the networks of an ensemble
 LEADING = {
-    'status': Column('', f'{MEASURED}, or in a word why it is not'),
+    'status': Column(
+        '',
+        f'{MEASURED}; {IN_SLAB}, a slice around the level; {SLAB_MEAN}, the mean of both; else why '
+        'nothing is',
+    ),
     'reason': Column('', 'of the status, in a sentence'),
     'series': Column('', 'name of the series, without identifiers of the patient'),
     'level': Column('', 'vertebral level; slice: measured as it is'),
@@ -65,14 +70,16 @@ def rows_of(
         of_series[f'{tissue}_hu_limits'] = '{}..{}'.format(*getattr(limits, tissue))
     rows = []
     for measured in estimate.measured:
-        curve = estimate.curve.get(measured.level)
-        rows.append({
-            'status': MEASURED,
-            **of_series,
-            **_of_curve(curve, reference),
-            **_of_slice(estimate.series, measured),
-            'flags': ';'.join(_flags(measured, curve, estimate.series.prone, flag)),
-        })  # fmt: skip
+        level, curve = measured.level, estimate.curve.get(measured.level)
+        of_level = {**of_series, **_of_curve(curve, reference)}
+        slab = [each for each in estimate.slab if each.level == level]
+        for each, status in [(measured, MEASURED), *((other, IN_SLAB) for other in slab)]:
+            flags = ';'.join(_flags(each, curve, estimate.series.prone, flag))
+            of_slice = _of_slice(estimate.series, each)
+            rows.append({'status': status, **of_level, **of_slice, 'flags': flags})
+        if slab:
+            mean = _named(level, _mean([measured.numbers, *(each.numbers for each in slab)]))
+            rows.append({'status': SLAB_MEAN, **of_level, 'level': level, **mean})
     for level, (status, reason) in estimate.missing.items():
         of_curve = _of_curve(estimate.curve.get(level), reference)
         why: Row = {'status': status, 'reason': reason, 'level': level}
@@ -103,19 +110,28 @@ def _of_curve(curve: Curve | None, reference: str) -> Row:
 
 def _of_slice(series: Series, measured: Measured) -> Row:
     of = series.slices[measured.index]
-    prefix = f'{measured.level}_'
-    numbers = {
-        name if name in OF_SLICE else prefix + name: value
-        for name, value in measured.numbers.items()
-    }
     return {
         'level': measured.level,
         'slice': measured.index,
         'z_mm': of.z,
         'file': of.path,
         'sop_instance_uid': of.sop_instance_uid,
-        **numbers,
+        **_named(measured.level, measured.numbers),
     }
+
+
+def _named(level: str, numbers: Numbers) -> Row:
+    """The numbers by column."""
+    return {
+        name if name in OF_SLICE else f'{level}_{name}': value for name, value in numbers.items()
+    }
+
+
+def _mean(slices: Sequence[Numbers]) -> Numbers:
+    """The mean of each number over the slices where it is known."""
+    known = {name: [each[name] for each in slices] for name in slices[0]}
+    means = {name: [x for x in values if x is not None] for name, values in known.items()}
+    return {name: sum(xs) / len(xs) if xs else None for name, xs in means.items()}
 
 
 def _flags(
@@ -123,6 +139,8 @@ def _flags(
 ) -> Iterator[str]:
     if curve is not None and confidence(curve.position) < MIN_CONFIDENCE:
         yield 'level_uncertain'
+    if measured.numbers['muscle_area_cm2'] == 0:
+        yield 'no_muscle'
     if (measured.numbers['field_of_view_cut_percent'] or 0) > MAX_CUT:
         yield 'field_of_view_cut'
     dice = [measured.numbers[name] for name in AGREEMENT]

@@ -24,7 +24,7 @@ def main(argv: list[str]) -> None:
     if config.slice_selection is None:
         flags.refuse_without_effect(given & {'all_series'}, '--slice_selection')
         if config.levels_table is None:
-            flags.refuse_without_effect(given & {'levels'}, '--slice_selection')
+            flags.refuse_without_effect(given & {'levels', 'slab_mm'}, '--slice_selection')
     estimate_cohort(config)
 
 

@@ -29,7 +29,7 @@ def new_folder(path: str) -> Iterator[str]:
         raise InputError(f'{path}: this folder holds files; remove it, or choose another one')
     os.makedirs(parent, exist_ok=True)
     aside = os.path.join(parent, f'.{name}.new')
-    with _locked(aside, path):
+    with locked(aside, path):
         try:
             for left in os.scandir(aside):
                 shutil.rmtree(left) if left.is_dir(follow_symlinks=False) else os.remove(left)
@@ -41,13 +41,20 @@ def new_folder(path: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _locked(aside: str, path: str) -> Iterator[None]:
-    """The folder `aside` exists and is this process's alone; the kernel unlocks it at the end."""
+def locked(folder: str, path: str) -> Iterator[None]:
+    """A folder exists and is this process's alone; the kernel unlocks it at the end.
+
+    Args:
+      folder: in a folder that exists.
+      path: what the process writes, for messages.
+
+    Raises InputError if another process has it.
+    """
     with contextlib.suppress(FileExistsError):
-        os.mkdir(aside)
-    fd = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        os.mkdir(folder)
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        if not _lock(fd) or not os.path.lexists(aside):  # the other process has finished it
+        if not _lock(fd) or not os.path.lexists(folder):  # the other process has finished it
             raise InputError(
                 f'{path}: another process writes this folder; wait for it, or choose another one'
             )

@@ -1,14 +1,15 @@
 """A folder of scans to tables."""
 
-import dataclasses
 import json
 import shutil
+import types
 
 import numpy as np
 import pytest
 import scan_files
 from helpers import read_rows
 
+from bodycomp_jax.data.masks.labels import UnexplainedLabelError
 from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.estimation import cohort
 from bodycomp_jax.estimation.cohort import estimate_cohort
@@ -113,7 +114,7 @@ def test_a_killed_run_continues_to_the_same_bits(run, networks, monkeypatch):
                 raise Killed
             return method.rows(series)
 
-        return dataclasses.make_dataclass('Dying', ['rows'])(rows_of)
+        return types.SimpleNamespace(rows=rows_of, table=None)
 
     monkeypatch.setattr(cohort, 'method_of', dies_at_the_third)
     monkeypatch.setattr('bodycomp_jax.data.batches.BATCHES_AHEAD', 1)
@@ -174,14 +175,15 @@ def test_single_slices_are_measured_as_they_are(run, scans):
     assert float(found[0]['slice_muscle_area_cm2']) == 81
 
 
-def test_a_table_of_levels_overrules_the_network(run, tmp_path):
+def test_a_table_of_levels_overrules_the_network(run, tmp_path, capsys):
     path = tmp_path / 'levels.csv'
-    path.write_text('series,level,z_mm,file\n1.2.11,L3,450,\n1.2.21,L3,,b/3.dcm\n')
+    path.write_text('series,level,z_mm,file\n1.2.11,L3,450,\n1.2.21,L3,,b/3.dcm\nother,L3,1,\n')
     found = rows(run(levels_table=str(path), levels=('L3',)))
     assert [(row['status'], row['z_mm']) for row in found[:2]] == [
         ('measured', '450'), ('measured', '590'),
     ]  # fmt: skip
     assert found[0]['level_z_mm'] == ''
+    assert 'has no series other; name them as in results.csv' in capsys.readouterr().out
     path.write_text('series,level,z_mm\n1.2.11,L1,450\n')
     alone = rows(run('alone', levels_table=str(path), slice_selection=None))
     assert [row['status'] for row in alone] == ['measured', 'no_level', 'no_level']
@@ -204,8 +206,35 @@ def test_masks_are_measured_instead(run, tmp_path):
     assert [row['status'] for row in found] == ['measured', 'no_mask', 'no_mask']
     assert (found[0]['level'], found[0]['slice']) == ('slice', '10')
     assert float(found[0]['slice_muscle_area_cm2']) == 64
+    with pytest.raises(UnexplainedLabelError, match='nothing says what the label 1 means'):
+        run('unexplained', masks=str(masks.parent))
     at_level = rows(run('level', slice_selection='levels', levels=('L3',), **flags))
     assert float(at_level[0]['L3_muscle_area_cm2']) == 64
+
+
+def test_a_slab_has_a_row_for_each_slice_and_one_for_their_mean(run, scans):
+    for name in 'bc':
+        shutil.rmtree(scans / name)
+    wider = np.full((24, 32), -1000, np.int16)
+    wider[:, :11], wider[0, 0] = 60, 510
+    path = scans / 'a' / '11.dcm'
+    header = scan_files.pydicom.dcmread(path)
+    header.PixelData = (wider + 24).tobytes()
+    header.save_as(path)
+    out = run(levels=('L3',), slab_mm=20.0)
+    found = rows(out)
+    assert [(row['status'], row['slice']) for row in found] == [
+        ('measured', '10'), ('in_slab', '9'), ('in_slab', '11'), ('slab_mean', ''),
+    ]  # fmt: skip
+    areas = [float(row['L3_muscle_area_cm2']) for row in found]
+    assert areas[:3] == [81, 81, 264]
+    assert areas[3] == pytest.approx(142)
+    again = run(
+        'again',
+        levels=('L3',),
+        levels_table=str(run.__closure__ and scans.parent / 'out' / 'results.csv'),
+    )
+    assert rows(again)[0]['slice'] == '10'
 
 
 def test_heights_of_a_table_go_before_those_in_files(run, tmp_path):

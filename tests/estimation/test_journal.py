@@ -35,7 +35,7 @@ def test_parts_of_a_job_have_files_of_their_own(tmp_path):
 @pytest.mark.parametrize('left', range(1, 40))
 def test_a_line_that_is_not_finished_is_not_done(tmp_path, left):
     write(tmp_path, ROWS)
-    path = tmp_path / 'journal' / '1-of-1.jsonl'
+    path = tmp_path / 'journal' / '1-of-1' / 'rows.jsonl'
     path.write_bytes(path.read_bytes()[:-left])
     assert read_done(str(tmp_path), OPTIONS) == {'S1': ROWS['S1']}
     write(tmp_path, {'S2': ROWS['S2']})
@@ -49,6 +49,13 @@ def test_what_failed_is_tried_again(tmp_path):
     assert read_done(str(tmp_path), OPTIONS) == {**ROWS, 'S3': [{'status': 'measured'}]}
 
 
+def test_two_processes_do_not_do_the_same_part(tmp_path):
+    with appending(str(tmp_path), '1-of-2', OPTIONS):
+        write(tmp_path, ROWS, '2-of-2')
+        with pytest.raises(InputError, match='another process writes this folder'):
+            write(tmp_path, ROWS, '1-of-2')
+
+
 def test_other_options_are_refused(tmp_path):
     write(tmp_path, ROWS)
     with pytest.raises(InputError, match=r'was begun with size=512, not 256; .*--overwrite'):
@@ -57,7 +64,8 @@ def test_other_options_are_refused(tmp_path):
 
 @pytest.mark.parametrize('content', ['{}\n', '[]\n', 'x\n', '{"options": 1}\n', '\x00\n', '1\n2\n'])
 def test_other_files_are_refused(tmp_path, content):
-    (tmp_path / 'journal').mkdir()
-    (tmp_path / 'journal' / '1-of-1.jsonl').write_text(content)
+    folder = tmp_path / 'journal' / '1-of-1'
+    folder.mkdir(parents=True)
+    (folder / 'rows.jsonl').write_text(content)
     with pytest.raises(InputError, match='not what this program wrote'):
         read_done(str(tmp_path), OPTIONS)

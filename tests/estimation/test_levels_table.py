@@ -22,8 +22,8 @@ def test_positions_are_in_mm_or_those_of_a_file(tmp_path):
     assert found.positions(fake_scans.series([0.0], name='S2')) == {}
 
 
-def test_rows_without_a_position_are_left_out(tmp_path):
-    rows = 'status,series,level,z_mm', 'measured,S1,L3,10', 'failed,S1,T12,', 'not_taken,,,'
+def test_only_measured_levels_of_results_are_taken(tmp_path):
+    rows = 'status,series,level,z_mm', 'measured,S1,L3,10', 'in_slab,S1,L3,15', 'failed,S1,T12,'
     assert table(tmp_path, *rows).positions(SERIES) == {'L3': 10.0}
 
 
@@ -32,6 +32,7 @@ def test_rows_without_a_position_are_left_out(tmp_path):
     [
         (('series,z_mm', 'S1,1'), 'name them series and level'),
         (('series,level', 'S1,L3'), 'name them series and level'),
+        (('series,level,z_mm', 'S1,L3,'), 'no row has a position'),
         (('series,level,z_mm', 'S1,L3,low'), "row 0, column z_mm: 'low' is not a position"),
         (('series,level,z_mm', 'S1,L3,inf'), "'inf' is not a position"),
         (('series,level,z_mm', 'S1,L3,1_0'), "'1_0' is not a position"),

@@ -51,6 +51,13 @@ def test_a_level_in_a_gap_has_no_slice():
     assert 'more than 10 mm away' in found.missing['L3'].reason
 
 
+def test_a_level_of_which_nothing_says_where_it_is_has_no_slice():
+    found = places(levels=('L3', 'L1', 'T12'), given={'L1': 10.0}, L3=0.0)
+    assert found.slices == [('L3', 20), ('L1', 22)]
+    assert found.missing['T12'].status == 'no_level'
+    assert places(given={'T12': 10.0}).missing['L3'].status == 'no_level'
+
+
 def test_a_network_needs_some_slices():
     found = places(z=Z[:4], L3=-95.0)
     assert found.missing['L3'].status == 'too_few_slices'
@@ -69,6 +76,15 @@ def test_positions_overrule_the_network_and_need_no_other_slices():
 def test_positions_must_be_near_a_slice(z, status):
     missing = places(given={'L3': z}).missing
     assert (missing['L3'].status if missing else None) == status
+
+
+@pytest.mark.parametrize(
+    ('mm', 'others'), [(0, []), (9, []), (10, [19, 21]), (25, [18, 19, 21, 22])]
+)
+def test_a_slab_has_the_slices_around_a_level(mm, others):
+    found = at_levels(fake_scans.series(Z), None, ['L3'], {'L3': 0.0}, slab_mm=mm)
+    assert found.slices == [('L3', 20)]
+    assert list(found.slab) == [('L3', i) for i in others]
 
 
 def test_slices_are_measured_as_they_are():

@@ -57,6 +57,7 @@ def test_measured_levels_come_before_missing_ones():
     [
         ({}, ''),
         ({'misfit': 0.11}, 'level_uncertain'),
+        ({'muscle_area_cm2': 0.0}, 'no_muscle'),
         ({'field_of_view_cut_percent': 6.0}, 'field_of_view_cut'),
         ({'muscle_members_dice': 0.8, 'visceral_fat_members_dice': 1.0}, 'members_disagree'),
         ({'muscle_members_dice': 0.95}, ''),
