@@ -56,7 +56,7 @@ def find_levels(
             for low, high in _intervals(curve):
                 wanted[_around(z, low, high)] = True
     pixel = series.slices[0].grid.spacing[1] * _step(series)
-    return curves, SeenSlices(np.stack([views[i] for i in np.flatnonzero(seen)]), z[seen], pixel)
+    return curves, SeenSlices(np.stack([views[i] for i in sorted(views)]), z[seen], pixel)
 
 
 def confidence(position: LevelPosition) -> float:

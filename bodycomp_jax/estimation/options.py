@@ -14,7 +14,7 @@ from bodycomp_jax.estimation.measuring import HU_LIMITS
 MAX_SIDE = 4096  # pixels
 MAX_SLAB_MM = 500.0
 FILES, LEVELS, MEASURING = 'Input and output', 'Networks and levels', 'Measuring'
-NOT_OF_ROWS = ('output_dir', 'shard', 'overwrite')  # which do not decide what is in a row
+NOT_OF_ROWS = ('output_dir', 'shard', 'overwrite', 'exclude')  # applied to rows, if at all
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,17 @@ class EstimationConfig(MaskOptions):
         'measure a part of the series, such as 1/8, for jobs that share the work; after the last '
         'one, the same command without --shard writes the tables of all',
         group=FILES,
+    )
+    nifti: bool = option(False, 'write the labels as NIfTI files as well', group=FILES)
+    png: bool = option(False, 'write the labels as PNG files as well', group=FILES)
+    sr: bool = option(
+        False, 'write the numbers as DICOM structured reports (TID 1500) as well', group=FILES
+    )
+    exclude: str | None = option(
+        None,
+        'ratings (CSV) that the page report.html saved: slices that are rated bad have no numbers',
+        group=FILES,
+        path=True,
     )
     segmentation: str | None = option(
         None,
