@@ -13,7 +13,7 @@ from bodycomp_jax.errors import InputError, RunError, listed
 from bodycomp_jax.estimation import choose, journal
 from bodycomp_jax.estimation.method import method_of
 from bodycomp_jax.estimation.options import EstimationConfig
-from bodycomp_jax.estimation.ratings import excluded, read_bad
+from bodycomp_jax.estimation.ratings import EXCLUDED, excluded, read_bad
 from bodycomp_jax.estimation.report import write_report
 from bodycomp_jax.estimation.result import MEASURED
 from bodycomp_jax.estimation.rows import (
@@ -179,6 +179,6 @@ def _report(config: EstimationConfig, table: Sequence[Row], terminal: Terminal) 
     results, page = (
         os.path.join(config.output_dir, name) for name in ('results.csv', 'report.html')
     )
-    if not counts[MEASURED]:
+    if not (counts[MEASURED] or counts[EXCLUDED]):
         raise RunError(f'nothing could be measured; {results} says why')
     terminal.line(f'written: {results}, {page}')

@@ -5,7 +5,6 @@ from typing import NamedTuple, TypeVar
 
 from bodycomp_jax.config import as_flag
 from bodycomp_jax.data.masks.labels import LabelMap, UnexplainedLabelError
-from bodycomp_jax.data.masks.mask import open_mask
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.estimation.estimate import (
@@ -17,7 +16,7 @@ from bodycomp_jax.estimation.estimate import (
 )
 from bodycomp_jax.estimation.heights import Height, height_of, read_heights
 from bodycomp_jax.estimation.levels_table import LevelsTable, read_levels_table
-from bodycomp_jax.estimation.masks import mask_path
+from bodycomp_jax.estimation.masks import open_masks
 from bodycomp_jax.estimation.options import EstimationConfig
 from bodycomp_jax.estimation.outputs import write_outputs
 from bodycomp_jax.estimation.places import Places, at_levels, every_slice, labelled_slices
@@ -101,8 +100,13 @@ class Method(NamedTuple):
         if self.segmenter is not None:
             labelling = by_network(self.segmenter, self.members, config.size)
             return labelling, self._places(series) or every_slice(series)
-        path = mask_path(str(config.masks), series, alone=self.alone)
-        mask = open_mask(path, series, self.meaning, resample=config.resample_masks)
+        mask = open_masks(
+            str(config.masks),
+            series,
+            self.meaning,
+            alone=self.alone,
+            resample=config.resample_masks,
+        )
         places = self._places(series) or labelled_slices(series, mask)
         return by_mask(mask, self.meaning), places
 

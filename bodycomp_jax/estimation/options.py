@@ -1,6 +1,7 @@
 """Options of the program that measures scans."""
 
 import dataclasses
+import os
 import re
 
 from bodycomp_jax.config import as_flag, option, to_values
@@ -142,6 +143,11 @@ class EstimationConfig(MaskOptions):
                 'nothing says which slices are measured; give --slice_selection, --levels_table or '
                 '--single_slices'
             )
+        if self.masks is not None and _is_within(self.masks, self.output_dir):
+            raise InputError(
+                f'--masks={self.masks}: files in the output folder {self.output_dir} are written '
+                'by this run; choose another output folder'
+            )
         self._refuse_invalid_shard()
 
     @property
@@ -185,3 +191,8 @@ class EstimationConfig(MaskOptions):
         found = re.fullmatch(r'([1-9]\d{0,5})/([1-9]\d{0,5})', self.shard, re.ASCII)
         if found is None or int(found[1]) > int(found[2]):
             raise InputError(f'invalid --shard={self.shard}: use I/N with I in 1..N, such as 1/8')
+
+
+def _is_within(path: str, folder: str) -> bool:
+    path, folder = map(os.path.realpath, (path, folder))
+    return os.path.commonpath([path, folder]) == folder

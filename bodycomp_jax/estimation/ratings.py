@@ -8,7 +8,7 @@ from bodycomp_jax.estimation.report import IDENTITY
 from bodycomp_jax.estimation.result import MEASURED
 from bodycomp_jax.estimation.rows import IN_SLAB, SLAB_MEAN, Row, without_numbers
 
-BAD = 'bad'
+BAD, EXCLUDED = 'bad', 'excluded'  # a rating; a status
 RATINGS = ('good', BAD, 'other', '')
 Identity = tuple[str, ...]
 
@@ -58,7 +58,7 @@ def excluded(rows: Iterable[Row], bad: Collection[Identity], path: str) -> list[
         if row['status'] == MEASURED:
             of_bad = identity(row) in bad
         if row['status'] in (MEASURED, IN_SLAB, SLAB_MEAN) and (of_bad or identity(row) in bad):
-            row = {**without_numbers(row), 'status': 'excluded', 'reason': f'rated bad in {path}'}
+            row = {**without_numbers(row), 'status': EXCLUDED, 'reason': f'rated bad in {path}'}
         kept.append(row)
     return kept
 
