@@ -13,7 +13,7 @@ from bodycomp_jax.errors import InputError, RunError, listed
 from bodycomp_jax.estimation import choose, journal
 from bodycomp_jax.estimation.method import method_of
 from bodycomp_jax.estimation.options import EstimationConfig
-from bodycomp_jax.estimation.ratings import EXCLUDED, excluded, read_bad
+from bodycomp_jax.estimation.ratings import EXCLUDED, excluded, identity, read_bad
 from bodycomp_jax.estimation.report import write_report
 from bodycomp_jax.estimation.result import MEASURED
 from bodycomp_jax.estimation.rows import (
@@ -68,6 +68,9 @@ def estimate_cohort(config: EstimationConfig) -> None:
         return
     table = [row for each in found.series for row in rows[each.name]] + _left_out(found.skipped)
     if config.exclude is not None:
+        if missing := bad - {identity(row) for row in table}:
+            names = listed(' '.join(each) for each in sorted(missing))
+            terminal.warn(f'{config.exclude}: no row of the results is of {names}')
         table = excluded(table, bad, config.exclude)
     _write_tables(config, table)
     _write_page(config, table)

@@ -15,7 +15,7 @@ from bodycomp_jax.estimation import cohort
 from bodycomp_jax.estimation.cohort import estimate_cohort
 from bodycomp_jax.estimation.options import EstimationConfig
 
-TABLES = ('results.csv', 'results.json', 'columns.json')
+RESULTS = ('results.csv', 'results.json', 'columns.json', 'report.html')
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_killed_run_continues_to_the_same_bits(run, networks, monkeypatch):
     networks.tissues.seen = 0
     out = run('killed')
     assert networks.tissues.seen == 0  # only the damaged series was left
-    for name in TABLES:
+    for name in RESULTS:
         assert (out / name).read_bytes() == (expected / name).read_bytes()
 
 
@@ -149,7 +149,7 @@ def test_parts_of_a_job_are_merged_to_the_same_bits(run, networks, scans):
     networks.count = 0
     run('parts')
     assert networks.count == 0
-    for name in TABLES:
+    for name in RESULTS:
         assert (out / name).read_bytes() == (expected / name).read_bytes()
 
 
@@ -284,6 +284,10 @@ def test_files_of_each_slice_are_named_in_its_row(run, networks, scans):
     assert found[3]['preview'] == 'previews/1.2.21_L3.jpg'
     page = (out / 'report.html').read_text()
     assert all(row['series'] in page for row in found)
+    assert not any(row['patient_id'] in name for row in found[:4] for name in files)
+    made = scan_files.pydicom.dcmread(out / 'segmentations' / '1.2.11_L3.dcm')
+    algorithm = made.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
+    assert algorithm.AlgorithmParameters == 'model=tissues'
     assert page.count('id="picture-') == 4
     again = rows(run('again', masks=str(out / 'segmentations')))
     assert [row['slice'] for row in again[:3]] == ['10', '19', '3']
@@ -292,7 +296,7 @@ def test_files_of_each_slice_are_named_in_its_row(run, networks, scans):
         run(masks=str(out / 'segmentations'))
 
 
-def test_slices_that_are_rated_bad_have_no_numbers(run, networks, tmp_path):
+def test_slices_that_are_rated_bad_have_no_numbers(run, networks, tmp_path, capsys):
     flags = {'levels': ('L3',), 'slab_mm': 20.0}
     out = run(**flags)
     ratings = tmp_path / 'ratings.csv'
@@ -306,8 +310,10 @@ def test_slices_that_are_rated_bad_have_no_numbers(run, networks, tmp_path):
     assert found[0]['L3_muscle_area_cm2'] == ''
     assert rows(run(**flags))[0]['status'] == 'measured'
     assert (out / 'segmentations' / '1.2.11_L3_9.dcm').exists()
-    ratings.write_text('series,level,slice,rating\n1.2.11,L3,11,bad\n')
+    ratings.write_text('series,level,slice,rating\n1.2.11,L3,11,bad\n1.2.99,L3,1,bad\n')
+    capsys.readouterr()
     found = rows(run(exclude=str(ratings), **flags))
     assert [row['status'] for row in found[:4]] == [
         'measured', 'in_slab', 'excluded', 'slab_mean',
     ]  # fmt: skip
+    assert 'no row of the results is of 1.2.99 L3 1' in capsys.readouterr().out
