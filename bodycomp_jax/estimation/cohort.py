@@ -13,15 +13,30 @@ from bodycomp_jax.errors import InputError, RunError, listed
 from bodycomp_jax.estimation import choose, journal
 from bodycomp_jax.estimation.method import method_of
 from bodycomp_jax.estimation.options import EstimationConfig
+from bodycomp_jax.estimation.ratings import EXCLUDED, excluded, identity, read_bad
+from bodycomp_jax.estimation.report import write_report
 from bodycomp_jax.estimation.result import MEASURED
-from bodycomp_jax.estimation.rows import FAILED, Row, about, as_text, columns
+from bodycomp_jax.estimation.rows import (
+    FAILED,
+    Row,
+    about,
+    as_text,
+    columns,
+    columns_of_page,
+    on_page,
+)
 from bodycomp_jax.runtime.files import refuse_unwritable, replacing
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.runtime.versions import PACKAGES, SCAN_PACKAGES, versions
 
+SHOWN = (  # in the table on the page
+    'status', 'series', 'level', 'slice', 'flags', 'muscle_area_cm2', 'subcutaneous_fat_area_cm2',
+    'visceral_fat_area_cm2', 'muscle_mean_hu', 'smi_cm2_m2',
+)  # fmt: skip
+
 
 def estimate_cohort(config: EstimationConfig) -> None:
-    """Measures the series in a folder and writes the tables of results.
+    """Measures the series in a folder and writes the results.
 
     What is done is kept: a run that was killed continues where it was.
 
@@ -32,6 +47,7 @@ def estimate_cohort(config: EstimationConfig) -> None:
     refuse_unwritable(config.output_dir)
     if config.overwrite:
         journal.forget(config.output_dir)
+    bad = read_bad(config.exclude) if config.exclude is not None else set()
     rows = journal.read_done(config.output_dir, config.of_rows)
     found = find_series(config.scans, progress=terminal.track)
     if not found.series:
@@ -51,7 +67,13 @@ def estimate_cohort(config: EstimationConfig) -> None:
         )
         return
     table = [row for each in found.series for row in rows[each.name]] + _left_out(found.skipped)
+    if config.exclude is not None:
+        if missing := bad - {identity(row) for row in table}:
+            names = listed(' '.join(each) for each in sorted(missing))
+            terminal.warn(f'{config.exclude}: no row of the results is of {names}')
+        table = excluded(table, bad, config.exclude)
     _write_tables(config, table)
+    _write_page(config, table)
     _report(config, table, terminal)
 
 
@@ -142,10 +164,24 @@ def _write_tables(config: EstimationConfig, table: Sequence[Row]) -> None:
             json.dump(content, file, indent=2, allow_nan=False)
 
 
+def _write_page(config: EstimationConfig, table: Sequence[Row]) -> None:
+    """Writes report.html."""
+    paths = [os.path.join(config.output_dir, str(row.get('preview') or '')) for row in table]
+    write_report(
+        os.path.join(config.output_dir, 'report.html'),
+        [on_page(row) for row in table],
+        {name: column.unit for name, column in columns_of_page().items()},
+        shown=SHOWN,
+        pictures=[path if os.path.isfile(path) else None for path in paths],
+    )
+
+
 def _report(config: EstimationConfig, table: Sequence[Row], terminal: Terminal) -> None:
     counts = collections.Counter(str(row['status']) for row in table)
     terminal.table(('status', 'rows'), [(status, str(n)) for status, n in counts.most_common()])
-    results = os.path.join(config.output_dir, 'results.csv')
-    if not counts[MEASURED]:
+    results, page = (
+        os.path.join(config.output_dir, name) for name in ('results.csv', 'report.html')
+    )
+    if not (counts[MEASURED] or counts[EXCLUDED]):
         raise RunError(f'nothing could be measured; {results} says why')
-    terminal.line(f'written: {results}')
+    terminal.line(f'written: {results}, {page}')

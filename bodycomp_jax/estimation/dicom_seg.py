@@ -61,6 +61,7 @@ def segmentation(
         software_versions=VERSION,
         device_serial_number=VERSION,
         content_label='BODY_COMPOSITION',
+        omit_empty_frames=bool(labels.any()),
         series_description=f'Body composition, {level}',
     )
     source.complete(made)

@@ -130,7 +130,15 @@ def measure_places(
     )
     status, reason = (MEASURED, '') if measured else next(iter(places.missing.values()))
     return Estimate(
-        series, status, reason, measured, places.curves, series.metadata, places.missing, slab
+        series,
+        status,
+        reason,
+        measured,
+        places.curves,
+        series.metadata,
+        places.missing,
+        slab,
+        places.seen,
     )
 
 

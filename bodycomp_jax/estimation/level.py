@@ -5,16 +5,20 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from bodycomp_jax import ct
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.data.squares import AIR, padded
-from bodycomp_jax.estimation.result import Curve
+from bodycomp_jax.estimation.result import Curve, SeenSlices
 from bodycomp_jax.inference.predictors import MAX_BATCH, SliceSelector
 from bodycomp_jax.vertebrae import REACH, LevelPosition, find_level
 
 COARSE_MM = 15.0  # between the slices that are seen first
+VIEW_SIDE = 256  # pixels of a slice in views of the series; at most
 
 
-def find_levels(selector: SliceSelector, series: Series, levels: Sequence[str]) -> dict[str, Curve]:
+def find_levels(
+    selector: SliceSelector, series: Series, levels: Sequence[str]
+) -> tuple[dict[str, Curve], SeenSlices]:
     """Finds levels in a series.
 
     The network sees a slice every 15 mm, then all on which a position depends: those around each
@@ -27,7 +31,8 @@ def find_levels(selector: SliceSelector, series: Series, levels: Sequence[str]) 
       levels: the names of these levels.
 
     Returns:
-      {level: the curve of the slices that were seen, and the position}.
+      ({level: the curve of the slices that were seen, and the position};
+       these slices, for views of the series).
 
     Raises InputError if a slice cannot be read.
     """
@@ -36,9 +41,12 @@ def find_levels(selector: SliceSelector, series: Series, levels: Sequence[str]) 
     order = np.argsort(series.z, kind='stable')
     z = series.z[order]
     offsets = np.zeros((len(z), len(levels)), np.float32)
+    views: dict[int, np.ndarray] = {}
     seen, wanted = np.zeros(len(z), bool), _coarse(z)
     while (new := np.flatnonzero(wanted & ~seen)).size:
-        offsets[new] = _offsets(selector, series, order[new])[:, columns]
+        found, views_of_new = _offsets_and_views(selector, series, order[new])
+        offsets[new] = found[:, columns]
+        views |= zip(new.tolist(), views_of_new, strict=True)
         seen[new] = True
         curves = {
             level: Curve(z[seen], of_level, find_level(z[seen], of_level, threshold))
@@ -47,7 +55,8 @@ def find_levels(selector: SliceSelector, series: Series, levels: Sequence[str]) 
         for curve in curves.values():
             for low, high in _intervals(curve):
                 wanted[_around(z, low, high)] = True
-    return curves
+    pixel = series.slices[0].grid.spacing[1] * _step(series)
+    return curves, SeenSlices(np.stack([views[i] for i in sorted(views)]), z[seen], pixel)
 
 
 def confidence(position: LevelPosition) -> float:
@@ -91,12 +100,22 @@ def _around(z: np.ndarray, low: float, high: float) -> slice:
     return slice(max(0, first), last + 1)
 
 
-def _offsets(selector: SliceSelector, series: Series, indices: np.ndarray) -> np.ndarray:
-    """`[N, L]` mm of these slices; few of them are in memory at once."""
-    starts = range(0, len(indices), MAX_BATCH)
-    batches = [indices[start : start + MAX_BATCH].tolist() for start in starts]
-    found = [
-        selector(np.stack([padded(hu, AIR) for hu in series.read(batch)]), check_values=False)
-        for batch in batches
-    ]
-    return np.concatenate(found)
+def _offsets_and_views(
+    selector: SliceSelector, series: Series, indices: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """`[N, L]` mm of these slices, and views of them; few slices are in memory at once."""
+    step = _step(series)
+    offsets, views = [], []
+    for start in range(0, len(indices), MAX_BATCH):
+        batch = indices[start : start + MAX_BATCH].tolist()
+        squares = np.stack([padded(hu, AIR) for hu in series.read(batch)])
+        offsets.append(selector(squares, check_values=False))
+        small = squares[:, ::step, ::step].astype(np.float32)
+        views += list(ct.window(small).astype(np.uint8))
+    return np.concatenate(offsets), views
+
+
+def _step(series: Series) -> int:
+    """Every how many pixels views of the slices have one."""
+    grid = series.slices[0].grid
+    return -(-max(grid.rows, grid.columns) // VIEW_SIDE)

@@ -1,10 +1,10 @@
 """How the series of a cohort are measured, by the flags of the program."""
 
+import pathlib
 from typing import NamedTuple, TypeVar
 
 from bodycomp_jax.config import as_flag
 from bodycomp_jax.data.masks.labels import LabelMap, UnexplainedLabelError
-from bodycomp_jax.data.masks.mask import open_mask
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.estimation.estimate import (
@@ -16,8 +16,9 @@ from bodycomp_jax.estimation.estimate import (
 )
 from bodycomp_jax.estimation.heights import Height, height_of, read_heights
 from bodycomp_jax.estimation.levels_table import LevelsTable, read_levels_table
-from bodycomp_jax.estimation.masks import mask_path
+from bodycomp_jax.estimation.masks import open_masks
 from bodycomp_jax.estimation.options import EstimationConfig
+from bodycomp_jax.estimation.outputs import write_outputs
 from bodycomp_jax.estimation.places import Places, at_levels, every_slice, labelled_slices
 from bodycomp_jax.estimation.result import Estimate, NotMeasured
 from bodycomp_jax.estimation.rows import FAILED, Row, about, rows_of
@@ -61,9 +62,11 @@ class Method(NamedTuple):
         return measure_places(series, places, labelling, self.config.limits, height.m), height
 
     def rows(self, series: Series) -> list[Row]:
-        """The rows of a series; one that says why, if it cannot be measured.
+        """Writes the files of a series and returns its rows; one that says why, if it cannot be
+        measured.
 
-        Raises UnexplainedLabelError: other masks have labels that no flag explains, too.
+        Raises UnexplainedLabelError: other masks have labels that no flag explains, too; OSError
+        if a file cannot be written.
         """
         reference = self.selector.config.reference if self.selector is not None else ''
         try:
@@ -74,21 +77,36 @@ class Method(NamedTuple):
             return [{**about(series), 'status': error.status, 'reason': str(error)}]
         except InputError as error:
             return [{**about(series), 'status': FAILED, 'reason': str(error)}]
+        threshold = self.selector.config.threshold if self.selector is not None else 1.0
+        files = write_outputs(self.config, found, model=self.model, threshold=threshold)
         return rows_of(
             found,
             self.config.limits,
+            files,
             reference=reference,
             height_m=height.m,
             flag=height.flag,
         )
+
+    @property
+    def model(self) -> str | None:
+        """The runs of the segmentation networks, without the folders in which they lie."""
+        if self.config.segmentation is None:
+            return None
+        return ','.join(pathlib.Path(each).name for each in self.config.segmentation.split(','))
 
     def _labelling(self, series: Series) -> tuple[Labelling, Places]:
         config = self.config
         if self.segmenter is not None:
             labelling = by_network(self.segmenter, self.members, config.size)
             return labelling, self._places(series) or every_slice(series)
-        path = mask_path(str(config.masks), series, alone=self.alone)
-        mask = open_mask(path, series, self.meaning, resample=config.resample_masks)
+        mask = open_masks(
+            str(config.masks),
+            series,
+            self.meaning,
+            alone=self.alone,
+            resample=config.resample_masks,
+        )
         places = self._places(series) or labelled_slices(series, mask)
         return by_mask(mask, self.meaning), places
 

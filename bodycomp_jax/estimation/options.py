@@ -1,6 +1,7 @@
 """Options of the program that measures scans."""
 
 import dataclasses
+import os
 import re
 
 from bodycomp_jax.config import as_flag, option, to_values
@@ -14,7 +15,7 @@ from bodycomp_jax.estimation.measuring import HU_LIMITS
 MAX_SIDE = 4096  # pixels
 MAX_SLAB_MM = 500.0
 FILES, LEVELS, MEASURING = 'Input and output', 'Networks and levels', 'Measuring'
-NOT_OF_ROWS = ('output_dir', 'shard', 'overwrite')  # which do not decide what is in a row
+NOT_OF_ROWS = ('output_dir', 'shard', 'overwrite', 'exclude')  # applied to rows, if at all
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,17 @@ class EstimationConfig(MaskOptions):
         'measure a part of the series, such as 1/8, for jobs that share the work; after the last '
         'one, the same command without --shard writes the tables of all',
         group=FILES,
+    )
+    nifti: bool = option(False, 'write the labels as NIfTI files as well', group=FILES)
+    png: bool = option(False, 'write the labels as PNG files as well', group=FILES)
+    sr: bool = option(
+        False, 'write the numbers as DICOM structured reports (TID 1500) as well', group=FILES
+    )
+    exclude: str | None = option(
+        None,
+        'ratings (CSV) that the page report.html saved: slices that are rated bad have no numbers',
+        group=FILES,
+        path=True,
     )
     segmentation: str | None = option(
         None,
@@ -131,6 +143,11 @@ class EstimationConfig(MaskOptions):
                 'nothing says which slices are measured; give --slice_selection, --levels_table or '
                 '--single_slices'
             )
+        if self.masks is not None and _is_within(self.masks, self.output_dir):
+            raise InputError(
+                f'--masks={self.masks}: files in the output folder {self.output_dir} are written '
+                'by this run; choose another output folder'
+            )
         self._refuse_invalid_shard()
 
     @property
@@ -174,3 +191,8 @@ class EstimationConfig(MaskOptions):
         found = re.fullmatch(r'([1-9]\d{0,5})/([1-9]\d{0,5})', self.shard, re.ASCII)
         if found is None or int(found[1]) > int(found[2]):
             raise InputError(f'invalid --shard={self.shard}: use I/N with I in 1..N, such as 1/8')
+
+
+def _is_within(path: str, folder: str) -> bool:
+    path, folder = map(os.path.realpath, (path, folder))
+    return os.path.commonpath([path, folder]) == folder

@@ -10,7 +10,7 @@ from bodycomp_jax.data.masks.mask import Mask
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.estimation.level import confidence, find_levels
-from bodycomp_jax.estimation.result import SINGLE_SLICE, Curve, Missing
+from bodycomp_jax.estimation.result import SINGLE_SLICE, Curve, Missing, SeenSlices
 from bodycomp_jax.inference.predictors import SliceSelector
 
 MIN_SLICES = 5  # in which a network looks for a level
@@ -26,12 +26,14 @@ class Places(NamedTuple):
       curves: {level: curve} of the levels that a network looked for.
       missing: {level: why no slice shows it}.
       slab: (level, index) of the other slices around each level.
+      seen: slices in which a network looked for levels.
     """
 
     slices: list[tuple[str, int]]
     curves: dict[str, Curve]
     missing: dict[str, Missing]
     slab: Sequence[tuple[str, int]] = ()
+    seen: SeenSlices | None = None
 
 
 def at_levels(
@@ -55,6 +57,7 @@ def at_levels(
     known = selector.config.levels if selector is not None else ()
     sought = [level for level in levels if level not in given and level in known]
     curves: dict[str, Curve] = {}
+    seen = None
     missing = {
         level: Missing('no_level', f'neither a network nor a table says where {level} is')
         for level in levels
@@ -67,7 +70,7 @@ def at_levels(
         )
         missing |= dict.fromkeys(sought, Missing('too_few_slices', reason))
     elif sought and selector is not None:
-        curves = find_levels(selector, series, sought)
+        curves, seen = find_levels(selector, series, sought)
     slices: list[tuple[str, int]] = []
     slab: list[tuple[str, int]] = []
     for level in levels:
@@ -83,7 +86,7 @@ def at_levels(
             slices.append((level, nearest))
             inside = np.flatnonzero(distances <= slab_mm / 2)
             slab += [(level, int(i)) for i in inside if i != nearest]
-    return Places(slices, curves, missing, slab)
+    return Places(slices, curves, missing, slab, seen)
 
 
 def every_slice(series: Series) -> Places:

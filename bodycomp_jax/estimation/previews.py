@@ -1,14 +1,13 @@
 """Pictures of what was measured and where, without names of patients."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from bodycomp_jax import ct
 from bodycomp_jax.data.scans import Series
-from bodycomp_jax.estimation.result import Curve, Measured
+from bodycomp_jax.estimation.result import Curve, Measured, SeenSlices
 from bodycomp_jax.metrics.figures import COLOURS, label_colours, level_curve, tinted
 from bodycomp_jax.metrics.views import series_views
 from bodycomp_jax.runtime.files import replacing
@@ -16,20 +15,6 @@ from bodycomp_jax.runtime.files import replacing
 TILE, MIN_HEIGHT = 480, 240  # pixels of a slice; at least of the row below
 FONT_SIZE, LINE = 15, 24  # pixels
 QUALITY = 85  # of JPEG
-
-
-class SeenSlices(NamedTuple):
-    """Slices of a series as the slice-selection network sees them.
-
-    Attributes:
-      grey: `[N, S, S]` uint8.
-      z: `[N]` mm of the slices, in any order.
-      pixel: mm of a pixel.
-    """
-
-    grey: np.ndarray
-    z: np.ndarray
-    pixel: float
 
 
 def draw_preview(

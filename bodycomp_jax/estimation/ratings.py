@@ -1,12 +1,14 @@
 """Ratings that people gave to cases on the page of a cohort."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from bodycomp_jax.data.table import read_table
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.estimation.report import IDENTITY
+from bodycomp_jax.estimation.result import MEASURED
+from bodycomp_jax.estimation.rows import IN_SLAB, SLAB_MEAN, Row, without_numbers
 
-BAD = 'bad'
+BAD, EXCLUDED = 'bad', 'excluded'  # a rating; a status
 RATINGS = ('good', BAD, 'other', '')
 Identity = tuple[str, ...]
 
@@ -41,6 +43,24 @@ def read_bad(path: str) -> set[Identity]:
         for row in table.rows
         if row[rating].strip() == BAD
     }
+
+
+def excluded(rows: Iterable[Row], bad: Collection[Identity], path: str) -> list[Row]:
+    """The rows; those of slices that are rated bad, and of the slabs around them, without numbers.
+
+    Args:
+      rows: of results, each slab after the slice at its level.
+      bad: identities of `read_bad`.
+      path: of its file.
+    """
+    kept, of_bad = [], False
+    for row in rows:
+        if row['status'] == MEASURED:
+            of_bad = identity(row) in bad
+        if row['status'] in (MEASURED, IN_SLAB, SLAB_MEAN) and (of_bad or identity(row) in bad):
+            row = {**without_numbers(row), 'status': EXCLUDED, 'reason': f'rated bad in {path}'}
+        kept.append(row)
+    return kept
 
 
 def _text(value: object) -> str:

@@ -18,6 +18,7 @@ IDENTITY = ('series', 'level', 'slice')  # columns by which a rating finds its r
 MAX_PICTURE_BYTES = 200_000_000  # that are put into the page; more are linked
 BINS = 20
 FENCE = 1.5  # interquartile ranges beyond the quartiles, from where on values are outliers
+ROUNDING = 1e-9  # relative differences up to which values are the same
 MIN_VALUES = 5  # of which quartiles are taken
 PAGE, PICTURES, DATA = 'report.html', '<!-- PICTURES -->', '<!-- DATA -->'
 PARTS = {'<!-- STYLE -->': 'report.css', '<!-- SCRIPT -->': 'report.js'}  # of the page
@@ -118,7 +119,7 @@ def histograms(column: str, values: Sequence[Value], levels: Sequence[str]) -> l
     made = []
     for level, rows in rows_of.items():
         known = np.array([values[i] for i in rows], float)
-        if known.min() < known.max():
+        if np.ptp(known) > ROUNDING * np.abs(known).max():
             counts, edges = np.histogram(known, BINS)
             outliers = [rows[i] for i in _outliers(known)]
             title = column if len(rows_of) == 1 else f'{column}, {level}'

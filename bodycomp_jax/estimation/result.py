@@ -37,6 +37,20 @@ class Curve(NamedTuple):
     position: LevelPosition
 
 
+class SeenSlices(NamedTuple):
+    """Slices of a series that a network has seen, for views of the series.
+
+    Attributes:
+      grey: `[N, S, S]` uint8.
+      z: `[N]` mm of the slices, in any order.
+      pixel: mm of a pixel.
+    """
+
+    grey: np.ndarray
+    z: np.ndarray
+    pixel: float
+
+
 @dataclasses.dataclass(frozen=True)
 class Measured:
     """A slice of a series and what it measures.
@@ -76,6 +90,7 @@ class Estimate:
       metadata: of the series, '' where unknown.
       missing: {level: why it is not measured}.
       slab: the other slices around the levels, from the feet to the head.
+      seen: slices in which a network looked for levels; None if none did.
     """
 
     series: Series
@@ -86,3 +101,4 @@ class Estimate:
     metadata: dict[str, str]
     missing: dict[str, Missing] = dataclasses.field(default_factory=dict)
     slab: list[Measured] = dataclasses.field(default_factory=list)
+    seen: SeenSlices | None = None

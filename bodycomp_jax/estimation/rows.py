@@ -38,6 +38,9 @@ LEADING = {
     'file': Column('', 'of the measured slice, else of the first slice'),
     'sop_instance_uid': Column('', 'of the measured slice'),
     'height_m': Column('m', 'height of the patient'),
+    'segmentation': Column('', 'file with the labels, in the output folder'),
+    'not_dicom_reason': Column('', 'why this file is not a DICOM segmentation'),
+    'preview': Column('', 'picture, in the output folder'),
 }
 LIMITS = {f'{tissue}_hu_limits': Column('HU', f'of limited_{tissue}') for tissue in TISSUES}
 
@@ -53,14 +56,38 @@ def columns(levels: Sequence[str]) -> dict[str, Column]:
     return {**LEADING, **metadata, **LIMITS, **OF_SLICE, **of_levels}
 
 
+def columns_of_page() -> dict[str, Column]:
+    """{name of each column of the page: its unit and what it is}, the same at each level."""
+    return {**columns(()), **OF_TISSUES, **AGREEMENT}
+
+
+def on_page(row: Row) -> Row:
+    """A row with the columns of the page."""
+    level = f'{row.get("level")}_'
+    return {name.removeprefix(level): value for name, value in row.items()}
+
+
+def without_numbers(row: Row) -> Row:
+    """What a row says of the slice, not of the tissues in it."""
+    return {name: value for name, value in row.items() if name in (*LEADING, *METADATA)}
+
+
 def rows_of(
-    estimate: Estimate, limits: HULimits, *, reference: str, height_m: float | None, flag: str
+    estimate: Estimate,
+    limits: HULimits,
+    files: Mapping[tuple[str, int | None], Row],
+    *,
+    reference: str,
+    height_m: float | None,
+    flag: str,
 ) -> list[Row]:
     """The rows of a series, a level after the other.
 
     Args:
       estimate: of the series.
       limits: within which its tissues were measured.
+      files: {(level, index): files of this slice by their columns}; the index is None where the
+        level is missing.
       reference: point of the vertebra that the network finds.
       height_m: of the patient.
       flag: what is odd about the height; ''.
@@ -76,14 +103,15 @@ def rows_of(
         for each, status in [(measured, MEASURED), *((other, IN_SLAB) for other in slab)]:
             flags = ';'.join(_flags(each, curve, estimate.series.prone, flag))
             of_slice = _of_slice(estimate.series, each)
-            rows.append({'status': status, **of_level, **of_slice, 'flags': flags})
+            of_files = files.get((level, each.index), {})
+            rows.append({'status': status, **of_level, **of_slice, 'flags': flags, **of_files})
         if slab:
             mean = _named(level, _mean([measured.numbers, *(each.numbers for each in slab)]))
             rows.append({'status': SLAB_MEAN, **of_level, 'level': level, **mean})
     for level, (status, reason) in estimate.missing.items():
         of_curve = _of_curve(estimate.curve.get(level), reference)
         why: Row = {'status': status, 'reason': reason, 'level': level}
-        rows.append({**of_series, **of_curve, **why})
+        rows.append({**of_series, **of_curve, **why, **files.get((level, None), {})})
     return rows
 
 

@@ -15,7 +15,7 @@ from bodycomp_jax.estimation import cohort
 from bodycomp_jax.estimation.cohort import estimate_cohort
 from bodycomp_jax.estimation.options import EstimationConfig
 
-TABLES = ('results.csv', 'results.json', 'columns.json')
+RESULTS = ('results.csv', 'results.json', 'columns.json', 'report.html')
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_a_killed_run_continues_to_the_same_bits(run, networks, monkeypatch):
     networks.tissues.seen = 0
     out = run('killed')
     assert networks.tissues.seen == 0  # only the damaged series was left
-    for name in TABLES:
+    for name in RESULTS:
         assert (out / name).read_bytes() == (expected / name).read_bytes()
 
 
@@ -149,7 +149,7 @@ def test_parts_of_a_job_are_merged_to_the_same_bits(run, networks, scans):
     networks.count = 0
     run('parts')
     assert networks.count == 0
-    for name in TABLES:
+    for name in RESULTS:
         assert (out / name).read_bytes() == (expected / name).read_bytes()
 
 
@@ -263,3 +263,57 @@ def test_what_cannot_be_measured_at_all(run, scans, tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(InputError, match=r'empty: no axial CT series \(no files\)'):
         run('other', scans=str(tmp_path / 'empty'))
+
+
+def test_files_of_each_slice_are_named_in_its_row(run, networks, scans):
+    out = run(nifti=True, png=True, sr=True)
+    files = {path.relative_to(out).as_posix() for path in out.glob('*/*') if path.is_file()}
+    measured = ('1.2.11_L3', '1.2.11_T12', '1.2.21_T12')
+    assert files == {
+        *(f'segmentations/{name}.dcm' for name in measured),
+        *(f'nifti/{name}.nii.gz' for name in measured),
+        *(f'png/{name}.png' for name in measured),
+        *(f'sr/{name}.dcm' for name in measured),
+        *(f'previews/{name}.jpg' for name in (*measured, '1.2.21_L3')),
+    }
+    found = rows(out)
+    assert [row['segmentation'] for row in found] == [
+        'segmentations/1.2.11_L3.dcm', 'segmentations/1.2.11_T12.dcm',
+        'segmentations/1.2.21_T12.dcm', '', '',
+    ]  # fmt: skip
+    assert found[3]['preview'] == 'previews/1.2.21_L3.jpg'
+    page = (out / 'report.html').read_text()
+    assert all(row['series'] in page for row in found)
+    assert not any(row['patient_id'] in name for row in found[:4] for name in files)
+    made = scan_files.pydicom.dcmread(out / 'segmentations' / '1.2.11_L3.dcm')
+    algorithm = made.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
+    assert algorithm.AlgorithmParameters == 'model=tissues'
+    assert page.count('id="picture-') == 4
+    again = rows(run('again', masks=str(out / 'segmentations')))
+    assert [row['slice'] for row in again[:3]] == ['10', '19', '3']
+    assert {row['slice_muscle_area_cm2'] for row in again[:3]} == {'81'}
+    with pytest.raises(InputError, match=r'files in the output folder .* are written by this run'):
+        run(masks=str(out / 'segmentations'))
+
+
+def test_slices_that_are_rated_bad_have_no_numbers(run, networks, tmp_path, capsys):
+    flags = {'levels': ('L3',), 'slab_mm': 20.0}
+    out = run(**flags)
+    ratings = tmp_path / 'ratings.csv'
+    ratings.write_text('series,level,slice,rating\n1.2.11,L3,10,bad\n')
+    networks.tissues.seen = 0
+    found = rows(run(exclude=str(ratings), **flags))
+    assert networks.tissues.seen == 0
+    assert [row['status'] for row in found[:4]] == ['excluded'] * 4
+    assert found[0]['reason'] == f'rated bad in {ratings}'
+    assert found[0]['preview'] == 'previews/1.2.11_L3.jpg'
+    assert found[0]['L3_muscle_area_cm2'] == ''
+    assert rows(run(**flags))[0]['status'] == 'measured'
+    assert (out / 'segmentations' / '1.2.11_L3_9.dcm').exists()
+    ratings.write_text('series,level,slice,rating\n1.2.11,L3,11,bad\n1.2.99,L3,1,bad\n')
+    capsys.readouterr()
+    found = rows(run(exclude=str(ratings), **flags))
+    assert [row['status'] for row in found[:4]] == [
+        'measured', 'in_slab', 'excluded', 'slab_mean',
+    ]  # fmt: skip
+    assert 'no row of the results is of 1.2.99 L3 1' in capsys.readouterr().out

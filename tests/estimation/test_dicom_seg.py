@@ -133,11 +133,12 @@ def test_the_same_labels_of_the_same_slice_have_the_same_identifiers(tmp_path):
     assert len({uid(labels, 'a'), *others}) == 4
 
 
-def test_labels_that_people_made_and_empty_ones_are_written(tmp_path, path):
+def test_labels_that_people_made_and_empty_ones_are_written(tmp_path, path, caplog):
     write_slice(tmp_path / 'in' / 'a.dcm')
     (series,) = find_series(tmp_path / 'in').series
     none = np.zeros(HU.shape, np.uint8)
     write_dicom(path, segmentation(read_source(series.slices[0]), none, level='slice', model=None))
+    assert not caplog.records
     found = highdicom.seg.segread(path)
     assert found.get_segment_description(1).algorithm_type.value == 'MANUAL'
     assert not open_mask(path, series, label_map()).labels(0).any()

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from fake_networks import FakeSelector
 
+from bodycomp_jax import ct
 from bodycomp_jax.estimation.level import confidence, find_levels
 from bodycomp_jax.vertebrae import LevelPosition, find_level
 
@@ -32,7 +33,7 @@ def full_scan(selector, z, level):
 def test_the_answer_is_that_of_all_slices(name, at, noise):
     z = POSITIONS[name]
     selector = FakeSelector({'T12': at + 90, 'L3': at}, noise=noise)
-    curves = find_levels(selector, fake_scans.series(z), ['L3', 'T12'])
+    curves, _ = find_levels(selector, fake_scans.series(z), ['L3', 'T12'])
     for level in ('L3', 'T12'):
         position, wanted = curves[level].position, full_scan(selector, z, level)
         assert position.z == pytest.approx(wanted.z, abs=1e-6)
@@ -44,7 +45,8 @@ def test_the_answer_is_that_of_all_slices(name, at, noise):
 def test_it_sees_a_fraction_of_the_slices(name, share):
     selector = FakeSelector({'L3': -20.0})
     z = POSITIONS[name]
-    curve = find_levels(selector, fake_scans.series(z), ['L3'])['L3']
+    curves, _ = find_levels(selector, fake_scans.series(z), ['L3'])
+    curve = curves['L3']
     assert selector.seen < share * len(z)
     assert len(curve.z) == len(curve.offsets) == selector.seen
     np.testing.assert_allclose(curve.offsets, curve.z + 20)
@@ -53,12 +55,26 @@ def test_it_sees_a_fraction_of_the_slices(name, share):
 def test_slices_that_are_not_square_are_padded():
     selector = FakeSelector({'L3': 12.0})
     series = fake_scans.series(POSITIONS['5 mm'], shape=(6, 9))
-    assert find_levels(selector, series, ['L3'])['L3'].position.z == pytest.approx(12, abs=0.1)
+    curves, _ = find_levels(selector, series, ['L3'])
+    assert curves['L3'].position.z == pytest.approx(12, abs=0.1)
+
+
+def test_slices_that_were_seen_are_kept_in_small():
+    def hu(i):
+        return np.full((300, 520), i, np.int16)
+
+    series = fake_scans.series(np.arange(0, 150, 5), hu=hu, shape=(300, 520))
+    curves, seen = find_levels(FakeSelector({'L3': 12.0}), series, ['L3'])
+    assert seen.grey.shape == (len(curves['L3'].z), 174, 174)
+    assert seen.pixel == 30
+    np.testing.assert_array_equal(seen.z, curves['L3'].z)
+    np.testing.assert_allclose(seen.grey.max((1, 2)), ct.window(seen.z / 5), atol=1)
 
 
 def test_offsets_that_are_not_finite_put_the_level_nowhere():
     selector = FakeSelector({'L3': np.nan})
-    position = find_levels(selector, fake_scans.series(POSITIONS['5 mm']), ['L3'])['L3'].position
+    curves, _ = find_levels(selector, fake_scans.series(POSITIONS['5 mm']), ['L3'])
+    position = curves['L3'].position
     assert position.outside
     assert np.isnan(position.z)
     assert confidence(position) == 0

@@ -8,7 +8,7 @@ from mask_files import series_of
 from PIL import Image
 
 from bodycomp_jax.estimation import previews
-from bodycomp_jax.estimation.result import Curve, Measured
+from bodycomp_jax.estimation.result import Curve, Measured, SeenSlices
 from bodycomp_jax.metrics.figures import COLOURS, PREDICTED, TINT, TRUE
 from bodycomp_jax.vertebrae import LevelPosition, find_level
 
@@ -18,7 +18,7 @@ SERIES = series_of(SHAPE, SPACING)
 LABELS = np.zeros(SHAPE[1:], np.uint8)
 LABELS[:, 20:] = 1
 MEASURED = Measured('L3', 2, LABELS, np.full(SHAPE[1:], -160, np.int16), {'muscle_area_cm2': 12.5})
-SEEN = previews.SeenSlices(np.full((4, 32, 32), 200, np.uint8), SERIES.z[[5, 0, 1, 2]], 2.0)
+SEEN = SeenSlices(np.full((4, 32, 32), 200, np.uint8), SERIES.z[[5, 0, 1, 2]], 2.0)
 CURVE = Curve(SERIES.z, SERIES.z - SERIES.z[3], find_level(SERIES.z, SERIES.z - SERIES.z[3], 5.0))
 
 
@@ -66,5 +66,5 @@ def test_a_curve_without_a_position_is_not_drawn(tmp_path):
 
 def test_long_series_are_not_higher_than_a_slice(tmp_path):
     z = np.arange(4) * 700.0
-    picture = drawn(tmp_path, seen=previews.SeenSlices(SEEN.grey, z, 2.0))
+    picture = drawn(tmp_path, seen=SeenSlices(SEEN.grey, z, 2.0))
     assert len(picture) <= TILE

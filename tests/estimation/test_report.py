@@ -168,6 +168,10 @@ def test_histograms_count_each_level_apart():
     assert l3.outliers == [11]
 
 
+def test_values_that_differ_by_rounding_have_no_histogram():
+    assert report.histograms('area', [0.1 + 0.2, 0.3], ['L3'] * 2) == []
+
+
 def test_outliers_are_beyond_the_fences_the_farthest_first():
     values = [0.0, 10, 10, 11, 11, 12, 12, 13, 18, 40]  # quartiles 10.25 and 12.75
     (found,) = report.histograms('area', values, ['L3'] * 10)

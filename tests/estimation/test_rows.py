@@ -30,7 +30,7 @@ def estimate(misfit=0.0, position='HFS', **numbers):
 
 
 def rows(found, flag=''):
-    return rows_of(found, HULimits(), reference='inferior', height_m=None, flag=flag)
+    return rows_of(found, HULimits(), {}, reference='inferior', height_m=None, flag=flag)
 
 
 def test_each_value_has_a_column():

@@ -46,8 +46,16 @@ def test_masks_of_another_program_give_its_areas(tmp_path):
     folder = SHARED_DATA / 'l3_other_patient'
     tissues = ('--muscle=1', '--subcutaneous_fat=2', '--visceral_fat=3', '--intermuscular_fat=4')
     masks = f'--masks={folder / "labels.npy"}'
-    estimate.main(['x', str(folder / 'slice.dcm'), str(tmp_path), masks, *tissues])
-    (row,) = read_rows(tmp_path / 'results.csv')
+    first, again = tmp_path / 'first', tmp_path / 'again'
+    scan = str(folder / 'slice.dcm')
+    estimate.main(['x', scan, str(first), masks, *tissues, '--sr', '--nifti', '--png'])
+    (row,) = read_rows(first / 'results.csv')
     names = 'muscle', 'subcutaneous_fat', 'visceral_fat', 'intermuscular_fat'
     areas = [float(row[f'slice_{name}_area_cm2']) for name in names]
     np.testing.assert_allclose(areas, [170.3, 117.5, 277.7, 10.2], atol=0.05)
+    folders = {path.parent.name for path in first.glob(f'*/{row["series"]}_slice_0.*')}
+    assert folders == {'segmentations', 'previews', 'sr', 'nifti', 'png'}
+    assert row['series'] in (first / 'report.html').read_text()
+    estimate.main(['x', scan, str(again), f'--masks={first / "segmentations"}'])
+    (row,) = read_rows(again / 'results.csv')
+    assert [float(row[f'slice_{name}_area_cm2']) for name in names[:3]] == areas[:3]

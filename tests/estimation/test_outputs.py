@@ -1,0 +1,51 @@
+"""The files of a series."""
+
+import dataclasses
+
+import fake_scans
+import numpy as np
+import pytest
+
+from bodycomp_jax.estimation.options import EstimationConfig
+from bodycomp_jax.estimation.outputs import write_outputs
+from bodycomp_jax.estimation.result import Estimate, Measured
+
+HU = np.full((8, 8), 40, np.int16)
+LABELS = (HU > 0).astype(np.uint8)
+
+
+@pytest.fixture
+def written(tmp_path):
+    """The rows and the files of slices of a NIfTI file at these levels."""
+    config = EstimationConfig(
+        scans='scans', output_dir=str(tmp_path), segmentation='a', single_slices=True
+    )
+    series = fake_scans.series([0.0, 5.0], name='S1')
+    slices = tuple(dataclasses.replace(each, path='a.nii') for each in series.slices)
+    series = dataclasses.replace(series, slices=slices)
+
+    def write(level):
+        measured = [Measured(level, i, LABELS, HU, {}) for i in range(2)]
+        found = Estimate(series, 'measured', '', measured, {}, {})
+        rows = write_outputs(config, found, model='a', threshold=10.0)
+        return rows, {each.relative_to(tmp_path).as_posix() for each in tmp_path.glob('*/*')}
+
+    return write
+
+
+def test_slices_of_nifti_files_are_written_as_nifti(written):
+    rows, files = written('slice')
+    row = rows['slice', 1]
+    assert row['segmentation'] == 'segmentations/S1_slice_1.nii.gz'
+    assert row['preview'] == 'previews/S1_slice_1.jpg'
+    assert row['not_dicom_reason'].startswith('a.nii: a NIfTI file has no patient')
+    assert {row['segmentation'], row['preview']} < files
+    assert len(files) == 4
+
+
+@pytest.mark.parametrize('level', ['../../L3', 'L3' * 200, 'L3\n'])
+def test_levels_become_names_of_files(written, level):
+    _, files = written(level)
+    assert {folder for folder, _ in (file.split('/') for file in files)} == {
+        'segmentations', 'previews',
+    }  # fmt: skip
