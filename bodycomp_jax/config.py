@@ -344,7 +344,7 @@ class AugmentationConfig:
     augmentation: str | None = option(
         None,
         'how strongly training slices are changed at random; light: rotation and shift only; '
-        'strong: all, as between patients, scanners and protocols; docs/training.md lists the '
+        'strong: all, as between patients, scanners and protocols; docs/defaults.md lists the '
         'strengths, each of which has a flag (default: strong; reference: light)',
         group='Augmentation',
         choices=('none', 'light', 'strong'),

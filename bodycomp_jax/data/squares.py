@@ -3,7 +3,16 @@
 import numpy as np
 from PIL import Image
 
+from bodycomp_jax.errors import InputError
+
 AIR = -1024  # HU
+MAX_SIDE = 4096  # pixels
+
+
+def refuse_invalid_size(side: int) -> None:
+    """Raises InputError for a --size that no square can have."""
+    if not 0 < side <= MAX_SIDE:
+        raise InputError(f'invalid --size={side}: use a number in 1..{MAX_SIDE}')
 
 
 def padded(image: np.ndarray, value: int) -> np.ndarray:

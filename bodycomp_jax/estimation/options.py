@@ -8,11 +8,11 @@ from bodycomp_jax.config import as_flag, option, to_values
 from bodycomp_jax.data.masks.labels import PRESETS, HULimits, LabelMap, label_map
 from bodycomp_jax.data.masks.options import GROUP as LABELS
 from bodycomp_jax.data.masks.options import MaskOptions
+from bodycomp_jax.data.squares import refuse_invalid_size
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.estimation.estimate import SIDE
 from bodycomp_jax.estimation.measuring import HU_LIMITS
 
-MAX_SIDE = 4096  # pixels
 MAX_SLAB_MM = 500.0
 FILES, LEVELS, MEASURING = 'Input and output', 'Networks and levels', 'Measuring'
 NOT_OF_ROWS = ('output_dir', 'shard', 'overwrite', 'exclude')  # applied to rows, if at all
@@ -124,8 +124,7 @@ class EstimationConfig(MaskOptions):
     )
 
     def __post_init__(self) -> None:
-        if not 0 < self.size <= MAX_SIDE:
-            raise InputError(f'invalid --size={self.size}: use a number in 1..{MAX_SIDE}')
+        refuse_invalid_size(self.size)
         if not 0 <= self.slab_mm <= MAX_SLAB_MM:
             raise InputError(f'invalid --slab_mm={self.slab_mm:g}: use mm in 0..{MAX_SLAB_MM:g}')
         if len({*self.levels}) != len(self.levels):

@@ -86,7 +86,7 @@ def _from_mask(
         series,
         levels,
         level_map(config.vertebra_numbers),
-        'inferior' if config.reference == 'inferior' else 'middle',
+        config.reference,
     )
     if found.rejected:
         raise InputError('; '.join(found.rejected.values()))

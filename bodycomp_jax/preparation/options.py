@@ -7,10 +7,10 @@ from bodycomp_jax.data.masks.labels import HULimits
 from bodycomp_jax.data.masks.options import GROUP as LABELS
 from bodycomp_jax.data.masks.options import MaskOptions
 from bodycomp_jax.data.masks.vertebrae import LEVELS, NUMBERS
+from bodycomp_jax.data.squares import refuse_invalid_size
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.vertebrae import REFERENCES
 
-MAX_SIDE = 4096  # pixels
 WHICH = 'Cases and splits'
 
 
@@ -110,8 +110,7 @@ class SegmentationPreparation(MaskOptions, PreparationConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.size <= MAX_SIDE:
-            raise InputError(f'invalid --size={self.size}: use a number in 1..{MAX_SIDE}')
+        refuse_invalid_size(self.size)
         limits = self.visceral_fat_limits
         if len(limits) != 2 or limits[0] >= limits[1]:
             raise InputError(

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import os
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -14,8 +14,6 @@ from bodycomp_jax.data.masks.mask import open_planes
 from bodycomp_jax.data.masks.planes import LabelPlanes, refuse_other_image
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.errors import InputError, listed
-
-Reference = Literal['middle', 'inferior']
 
 LEVELS = (  # from the head down
     *(f'C{i}' for i in range(1, 8)),
@@ -91,7 +89,7 @@ def read_vertebrae(
     series: Series,
     levels: Sequence[str],
     label_map: LabelMap,
-    reference: Reference = 'middle',
+    reference: str = 'middle',
 ) -> Vertebrae:
     """The positions of levels, from a mask on any grid.
 
@@ -105,7 +103,8 @@ def read_vertebrae(
       series: the scan.
       levels: names, such as 'L3'.
       label_map: of `level_map`.
-      reference: the mean of the voxels of the vertebra, or the lower end of its body.
+      reference: one of `vertebrae.REFERENCES`: the mean of the voxels of the vertebra, or the lower
+        end of its body.
 
     Raises InputError if the mask cannot be read, or is of another image.
     """
