@@ -3,21 +3,14 @@
 import numpy as np
 
 from bodycomp_jax.data.phantom.canvas import Canvas
-from bodycomp_jax.data.phantom.subject import ANGLES, Cut, profile
-from bodycomp_jax.data.phantom.tissue import (
-    CARTILAGE,
-    CORD,
-    CORTICAL,
-    DISC,
-    ENDPLATE,
-    FLUID,
-    OTHER_FAT,
-    SOFT,
-)
+from bodycomp_jax.data.phantom.curves import ANGLES, profile
+from bodycomp_jax.data.phantom.cut import Cut
+from bodycomp_jax.data.phantom.tissue import CARTILAGE, CORD, DISC, FLUID, METAL, SOFT
 
 BODY_SHARE = 0.76  # of the height of a vertebra and its disc
+LEVEL_OF_LAST_RIB = 5
 RIB_DROPS = {5: 1.7, 6: 3.1, 7: 4.1, 8: 4.5, 9: 4.7, 10: 4.9, 11: 5.0}  # rib 12 starts at T12
-RIB_ENDS = {5: 0.3, 6: 0.55}  # the floating ribs stop on the way to the front
+RIB_ENDS = {6: 0.55}  # where the eleventh stops on the way to the front; the twelfth differs
 
 
 def paint_sacrum(canvas: Canvas, cut: Cut) -> None:
@@ -26,15 +19,15 @@ def paint_sacrum(canvas: Canvas, cut: Cut) -> None:
         return
     a = profile(t, {-4.5: 8, -3.5: 20, -2: 38, -1: 50}) * s
     b = profile(t, {-4.5: 6, -3.5: 8, -2: 13, -1: 19}) * s
-    canvas.pair(0.55 * a, y + 8 * s, 0.5 * a, 0.95 * b, CORTICAL, turn=0.3)
-    canvas.ellipse(0, y, 0.62 * a, b, CORTICAL)
-    canvas.pair(0.55 * a, y + 8 * s, 0.5 * a - 2.5, 0.95 * b - 2.5, cut.subject.spongy, turn=0.3)
-    canvas.ellipse(0, y, 0.62 * a - 2.5, b - 2.5, cut.subject.spongy)
+    canvas.pair(0.55 * a, y + 8 * s, 0.5 * a, 0.95 * b, cut.tissues.cortical, turn=0.3)
+    canvas.ellipse(0, y, 0.62 * a, b, cut.tissues.cortical)
+    canvas.pair(0.55 * a, y + 8 * s, 0.5 * a - 2.5, 0.95 * b - 2.5, cut.tissues.spongy, turn=0.3)
+    canvas.ellipse(0, y, 0.62 * a - 2.5, b - 2.5, cut.tissues.spongy)
     canal = profile(t, {-4: 0, -3: 0.4, -1: 1}) * s
-    canvas.ellipse(0, y + b + 9 * s, 17 * canal, 10 * canal, CORTICAL)
+    canvas.ellipse(0, y + b + 9 * s, 17 * canal, 10 * canal, cut.tissues.cortical)
     canvas.ellipse(0, y + b + 7 * s, 11 * canal, 6 * canal, FLUID)
     if abs((t + 0.5) % 1 - 0.5) > 0.25:
-        canvas.pair(20 * s * a / (50 * s), y + 5 * s, 4.5 * canal, 5 * canal, OTHER_FAT)
+        canvas.pair(20 * s * a / (50 * s), y + 5 * s, 4.5 * canal, 5 * canal, cut.tissues.other_fat)
 
 
 def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
@@ -48,33 +41,57 @@ def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
     edge = up / (BODY_SHARE / 2)
     arch_y = y + b + 6 * s
     back, spinous_mm = y + b + 22 * s, 20 if level < 5 else 15
-    canvas.ellipse(0, arch_y, 17 * s, 11 * s, OTHER_FAT)
+    canvas.ellipse(0, arch_y, 17 * s, 11 * s, cut.tissues.other_fat)
     if -0.4 < up < 0.2:
-        canvas.ellipse(0, back + 8 * s, 4 * s, spinous_mm * s, CORTICAL, within=canvas.in_wall)
+        canvas.ellipse(0, back + 8 * s, 4 * s, spinous_mm * s, cut.tissues.cortical, within=canvas.in_wall)
     if -0.4 < up < 0.36:
-        canvas.ellipse(0, arch_y + 3 * s, 17 * s, 13 * s, CORTICAL)
-        canvas.ellipse(0, arch_y, 12.5 * s, 10 * s, OTHER_FAT)
+        canvas.ellipse(0, arch_y + 3 * s, 17 * s, 13 * s, cut.tissues.cortical)
+        canvas.ellipse(0, arch_y, 12.5 * s, 10 * s, cut.tissues.other_fat)
     if -0.05 < up < 0.36:
-        canvas.pair(15.5 * s, y + b + 1 * s, 5 * s, 10 * s, CORTICAL)
+        canvas.pair(15.5 * s, y + b + 1 * s, 5 * s, 10 * s, cut.tissues.cortical)
         reach = profile(level, {0: 40, 1: 41, 2: 48, 3: 42, 4: 36, 5: 24, 6: 30, 8: 32}) * s
         length = reach * np.cos(0.6 * np.pi * (up - 0.15))
         root, rise = 17 * s, (6 if level < 5 else 16) * s
         for side in (-1, 1):
             process = np.array([[side * root, arch_y + 2 * s], [side * length, arch_y + rise]])
-            canvas.stroke(process, 4 * s, CORTICAL)
+            canvas.stroke(process, 4 * s, cut.tissues.cortical)
     if abs(up) > 0.3:
-        canvas.pair(21 * s, arch_y + 7 * s, 6 * s, 8.5 * s, CORTICAL, turn=0.5)
-        canvas.pair(15 * s, arch_y + 12 * s, 5 * s, 8 * s, CORTICAL, turn=0.5)
+        canvas.pair(21 * s, arch_y + 7 * s, 6 * s, 8.5 * s, cut.tissues.cortical, turn=0.5)
+        canvas.pair(15 * s, arch_y + 12 * s, 5 * s, 8 * s, cut.tissues.cortical, turn=0.5)
         joint = np.array([[14 * s, arch_y + 5 * s], [21 * s, arch_y + 14 * s]])
         canvas.stroke(joint, 0.8, SOFT)
         canvas.stroke(joint * [-1, 1], 0.8, SOFT)
     if abs(edge) < 1:
         a, b = (r * (0.93 + 0.07 * edge**2) for r in (a, b))
-        canvas.ellipse(0, y, a, b, CORTICAL)
-        canvas.ellipse(0, y, a - 2.5, b - 2.5, cut.subject.spongy if abs(edge) < 0.88 else ENDPLATE)
+        canvas.ellipse(0, y, a, b, cut.tissues.cortical)
+        canvas.ellipse(0, y, a - 2.5, b - 2.5, cut.tissues.spongy if abs(edge) < 0.88 else cut.tissues.endplate)
     else:
         canvas.ellipse(0, y, a, b, DISC)
+    _paint_osteophytes(canvas, cut, level, a, b)
     canvas.ellipse(0, arch_y, 9 * s, 7.5 * s, CORD)
+
+
+def _paint_osteophytes(canvas: Canvas, cut: Cut, level: int, a: float, b: float) -> None:
+    """Spurs of the endplates, beside and in front of the disc."""
+    length = cut.person.osteophytes
+    if not length or not 0.25 < abs(cut.t - level) < 0.48:
+        return
+    for i in range(3):
+        where = cut.subject.osteophyte_sides[(3 * level + i) % len(cut.subject.osteophyte_sides)]
+        angle = np.pi * (1 + where)  # from the left, around the front, to the right
+        x, y = a * np.cos(angle), cut.spine_y + b * np.sin(angle)
+        canvas.ellipse(x, y, 3 + length, 4, cut.tissues.cortical, turn=angle)
+
+
+def paint_screws(canvas: Canvas, cut: Cut) -> None:
+    """Through the pedicles of two neighbouring vertebrae."""
+    if not cut.person.screws or round(cut.t) - cut.subject.screw_level not in (0, 1):
+        return
+    if abs(cut.t - round(cut.t) - 0.1) < 0.09:
+        s, y = cut.size, cut.spine_y
+        for side in (-1, 1):
+            screw = np.array([[side * 10 * s, y - 5 * s], [side * 26 * s, y + 46 * s]])
+            canvas.stroke(screw, 3, METAL)
 
 
 def paint_ribs(canvas: Canvas, cut: Cut) -> None:
@@ -83,9 +100,9 @@ def paint_ribs(canvas: Canvas, cut: Cut) -> None:
     v = np.linspace(-0.15, 1, 70)
     course = np.interp(v, [0, 0.3, 0.75, 1], [0, 0.52, 1, 0.75])
     for level, drop in RIB_DROPS.items():
-        end = RIB_ENDS.get(level, 1.0)
-        fall = course if end == 1.0 else v.clip(0) / end
-        height = level + 0.15 + cut.subject.rib_shift - drop * fall
+        end = cut.person.last_rib if level == LEVEL_OF_LAST_RIB else RIB_ENDS.get(level, 1.0)
+        fall = course if end == 1.0 else v.clip(0) / max(end, 0.05)
+        height = level + 0.15 + cut.person.ribs - drop * fall
         met = np.flatnonzero((np.abs(height - cut.t) < 0.2) & (v <= end))
         for run in np.split(met, np.flatnonzero(np.diff(met) > 1) + 1):
             if len(run) > 1:
@@ -104,7 +121,7 @@ def _paint_rib(canvas: Canvas, cut: Cut, v: np.ndarray) -> None:
         )
         path = (path + inwards * (root - path)) * [side, 1]
         if v.mean() < 0.8:
-            canvas.stroke(path, 4.0, CORTICAL)
-            canvas.stroke(path, 1.7, cut.subject.spongy)
+            canvas.stroke(path, 4.0, cut.tissues.cortical)
+            canvas.stroke(path, 1.7, cut.tissues.spongy)
         else:
             canvas.stroke(path, 4.0, CARTILAGE)

@@ -3,98 +3,124 @@
 import numpy as np
 
 from bodycomp_jax.data.phantom.canvas import Canvas
-from bodycomp_jax.data.phantom.subject import Cut, Ellipsoid, profile
-from bodycomp_jax.data.phantom.tissue import (
-    COUCH_FOAM,
-    COUCH_SHELL,
-    LUNG,
-    MUSCLE,
-    OTHER_FAT,
-    SKIN,
-    SOFT,
-    SUBCUTANEOUS_FAT,
-    VISCERAL_FAT,
-)
+from bodycomp_jax.data.phantom.curves import Ellipsoid, profile
+from bodycomp_jax.data.phantom.cut import Cut
+from bodycomp_jax.data.phantom.tissue import FASCIA, FLUID, LUNG, SKIN, SOFT, Tissue
 
 CHEST = 4.7  # t where it begins
-
-
-def paint_couch(canvas: Canvas, cut: Cut) -> None:
-    """A curved top of two thin shells around foam."""
-    below = canvas.y - (cut.couch_y + 1.5) + canvas.x**2 / 1500
-    on_couch = np.abs(canvas.x) < 200
-    for middle, half, tissue in (
-        (8.0, 8.0, COUCH_FOAM),
-        (1.2, 1.2, COUCH_SHELL),
-        (15.0, 1.2, COUCH_SHELL),
-    ):
-        canvas.fill(canvas.cover(half - np.abs(below - middle)) * on_couch, tissue)
 
 
 def paint_layers(canvas: Canvas, cut: Cut) -> None:
     """Skin, subcutaneous fat, the muscular wall, and the fat of abdomen and chest."""
     canvas.fill(canvas.in_skin, SKIN)
-    canvas.fill(canvas.in_fat, SUBCUTANEOUS_FAT)
-    canvas.fill(canvas.in_wall, MUSCLE)
-    canvas.fill(canvas.in_cavity, VISCERAL_FAT)
-    if cut.t > CHEST:
-        right, left = (canvas.outside(dome) for dome in cut.subject.domes)
-        canvas.fill(canvas.in_cavity * right * left, OTHER_FAT)
+    canvas.fill(canvas.in_fat, cut.tissues.subcutaneous_fat)
+    canvas.fill(canvas.in_wall, cut.tissues.other_fat)
+    canvas.bands([(cut.wall, cut.wall - 1), (cut.cavity + 1, cut.cavity)], FASCIA)
+    canvas.bands(cut.bands, cut.tissues.muscle)
+    canvas.fill(canvas.in_cavity, cut.tissues.visceral_fat)
 
 
 def paint_bowel(canvas: Canvas, cut: Cut) -> None:
-    for loop in cut.subject.bowel:
+    for loop, wall in cut.subject.bowel:
         if abs(cut.t - loop.t) < loop.h:
-            canvas.hollow(loop, SOFT, 2.5, within=canvas.in_cavity)
+            canvas.hollow(loop, cut.tissues.bowel_wall, wall, within=canvas.in_cavity)
+
+
+def paint_masses(canvas: Canvas, cut: Cut) -> None:
+    for mass in cut.subject.masses:
+        if abs(cut.t - mass.t) < mass.h:
+            canvas.hollow(mass, mass.tissue, 1.0, within=canvas.in_cavity)
 
 
 def paint_organs(canvas: Canvas, cut: Cut) -> None:
-    subject, inside = cut.subject, canvas.in_cavity
-    for organ in subject.organs:
+    abdomen, tissues, inside = cut.subject.abdomen, cut.tissues, canvas.in_cavity
+    for organ in (abdomen.pancreas, *abdomen.liver, abdomen.gall_bladder, abdomen.spleen):
         canvas.ellipsoid(organ, within=inside)
-    canvas.hollow(subject.stomach, SOFT, 4, within=inside)
-    for kidney in subject.kidneys:
-        canvas.ellipsoid(kidney, within=inside)
-        sinus = kidney._replace(
-            x=kidney.x * 0.8, y=kidney.y - 5, a=kidney.a * 0.6, b=kidney.b * 0.35, h=1.0
+    canvas.hollow(abdomen.stomach, tissues.bowel_wall, 4, within=inside)
+    for kidney in abdomen.kidneys:
+        _paint_kidney(canvas, cut, kidney)
+    for cyst in abdomen.cysts:
+        canvas.ellipsoid(cyst, within=inside)
+    canvas.hollow(abdomen.bladder, SOFT, 3, within=inside)
+
+
+def _paint_kidney(canvas: Canvas, cut: Cut, kidney: Ellipsoid) -> None:
+    """Renal fascia around fat, cortex, medulla, and the sinus with its pelvis."""
+    tissues, inside = cut.tissues, canvas.in_cavity
+    if cut.person.renal_fascia:
+        around = kidney._replace(a=kidney.a + 14, b=kidney.b + 16, h=1.25 * kidney.h)
+        canvas.ellipsoid(around, Tissue(-30), within=inside)
+        canvas.ellipsoid(
+            around, tissues.visceral_fat, shrink=cut.person.renal_fascia, within=inside
         )
-        canvas.ellipsoid(sinus, VISCERAL_FAT, within=inside)
-    canvas.hollow(subject.bladder, SOFT, 3, within=inside)
+    canvas.ellipsoid(kidney, within=inside)
+    canvas.ellipsoid(kidney, tissues.renal_medulla, shrink=7, within=inside)
+    share = cut.subject.abdomen.sinus
+    sinus = kidney._replace(
+        x=kidney.x * 0.82, y=kidney.y - 5, a=kidney.a * (share + 0.2), b=kidney.b * share, h=1.0
+    )
+    canvas.ellipsoid(sinus, tissues.visceral_fat, within=inside)
+    canvas.ellipsoid(sinus, tissues.urine, shrink=0.45 * sinus.b, within=inside)
+
+
+def paint_fluid(canvas: Canvas, cut: Cut) -> None:
+    """Ascites: along the wall of the abdomen, deeper at the back, where it sinks to."""
+    depth = cut.person.ascites
+    if depth and cut.t < 7:
+        deeper = 1 + 0.6 * np.sin(np.linspace(-np.pi, np.pi, len(cut.cavity)))
+        inner = canvas.inside(cut.cavity - depth * deeper.clip(0.3))
+        behind = canvas.y > cut.spine_y - 20 * cut.size  # the retroperitoneum stays dry
+        beside = np.abs(canvas.x) < 75 * cut.size
+        share = canvas.in_cavity * (1 - inner) * ~(behind & beside)
+        canvas.fill(share, FLUID)
 
 
 def paint_vessels(canvas: Canvas, cut: Cut) -> None:
     """Aorta and vena cava, and the iliac vessels below the fork."""
-    t, s, y, subject = cut.t, cut.size, cut.spine_y, cut.subject
-    below = subject.bifurcation - t
+    t, s, y = cut.t, cut.size, cut.spine_y
+    blood, venous = cut.tissues.blood, cut.tissues.venous_blood
+    below = cut.subject.bifurcation - t
     if below < 0:
-        x = profile(t, {1: 3, 4: 7, 7: 15})
-        forward = profile(t, {1: 28, 5: 29, 7: 24})
-        r = profile(t, {1: 8.5, 6: 11})
-        canvas.ellipse(x * s, y - forward * s, r * s, r * s, subject.blood)
+        x = profile(t, {1: 3, 4: 7, 7: 15}) * s
+        aorta_y = y - profile(t, {1: 28, 5: 29, 7: 24}) * s
+        r = profile(t, {1: 8.5, 6: 11}) * s
+        canvas.ellipse(x, aorta_y, r + 1, r + 1, SOFT)
+        canvas.ellipse(x, aorta_y, r, r, blood)
+        _paint_calcification(canvas, cut, x, aorta_y, r)
     else:
         x = 7 + 17 * below
         forward = profile(t, {-4: 75, -2: 48, 0: 30, 1: 28})
-        canvas.pair(x * s, y - forward * s, 6.5 * s, 6.5 * s, subject.blood)
+        canvas.pair(x * s, y - forward * s, 6.5 * s, 6.5 * s, blood)
+        _paint_calcification(canvas, cut, x * s, y - forward * s, 6.5 * s)
     below -= 0.45
     if below < 0:
         forward = profile(t, {1: 25, 4: 28, 6: 36, 8: 52})
-        canvas.ellipse(-17 * s, y - forward * s, 12 * s, 9 * s, subject.venous_blood)
+        canvas.ellipse(-17 * s, y - forward * s, 12 * s, 9 * s, venous)
     else:
         x = 14 + 16 * below
         forward = profile(t, {-4: 62, -2: 36, 0: 25, 1: 25})
-        canvas.pair(x * s, y - forward * s, 7.5 * s, 6 * s, subject.venous_blood)
+        canvas.pair(x * s, y - forward * s, 7.5 * s, 6 * s, venous)
+
+
+def _paint_calcification(canvas: Canvas, cut: Cut, x: float, y: float, r: float) -> None:
+    """Arcs of the wall of a vessel."""
+    for start in cut.subject.calcified[: round(8 * cut.person.calcification)]:
+        if np.sin(5 * start + 4 * cut.t) > 0.3:
+            angles = start + np.linspace(0, 0.8, 4)
+            arc = np.stack([x + r * np.cos(angles), y + r * np.sin(angles)], 1)
+            canvas.stroke(arc, 0.9, Tissue(700))
 
 
 def paint_chest(canvas: Canvas, cut: Cut) -> None:
     """Lungs outside the domes of the diaphragm, and the heart between them."""
     if cut.t < CHEST:
         return
-    subject = cut.subject
-    mediastinum = Ellipsoid(2, cut.spine_y - 35, cut.t, 24 * cut.size, 48, 1.0, OTHER_FAT)
-    outside = [canvas.outside(e) for e in (*subject.domes, subject.pericardium, mediastinum)]
+    chest = cut.subject.chest
+    mediastinum = Ellipsoid(2, cut.spine_y - 35, cut.t, 24 * cut.size, 48, 1.0, FASCIA)
+    outside = [canvas.outside(e) for e in (*chest.domes, chest.pericardium, mediastinum)]
     lungs = canvas.in_cavity * np.prod(outside, axis=0)
     canvas.fill(lungs, LUNG)
-    for vessel in subject.lung_vessels:
+    for vessel in chest.vessels:
         if abs(cut.t - vessel.t) < vessel.h:
             canvas.ellipsoid(vessel, within=lungs)
-    canvas.ellipsoid(subject.heart, within=canvas.in_cavity)
+    canvas.ellipsoid(chest.heart, within=canvas.in_cavity)

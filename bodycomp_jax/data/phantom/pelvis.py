@@ -3,8 +3,9 @@
 import numpy as np
 
 from bodycomp_jax.data.phantom.canvas import Canvas
-from bodycomp_jax.data.phantom.subject import Cut, Ellipsoid, profile
-from bodycomp_jax.data.phantom.tissue import CORTICAL, DISC, MUSCLE, OTHER_FAT, Tissue
+from bodycomp_jax.data.phantom.curves import Ellipsoid, profile
+from bodycomp_jax.data.phantom.cut import Cut
+from bodycomp_jax.data.phantom.tissue import DISC, METAL, Tissue
 
 
 def paint_buttocks(canvas: Canvas, cut: Cut) -> None:
@@ -14,18 +15,18 @@ def paint_buttocks(canvas: Canvas, cut: Cut) -> None:
     if wing is not None:
         for side in ([-1, 1], [1, 1]):
             outside = (wing + 14) * side
-            canvas.stroke(outside, 16 * cut.size, OTHER_FAT, within=canvas.in_cavity)
+            canvas.stroke(outside, 16 * cut.size, cut.tissues.other_fat, within=canvas.in_cavity)
     thick = profile(t, {-5: 1.0, -2.5: 1.0, -0.8: 0.5, 0.1: 0})
     canvas.pair(
-        0.5 * w, 0.86 * d, 0.46 * w * thick, 0.3 * d * thick, MUSCLE, turn=-0.25, within=wall
+        0.5 * w, 0.86 * d, 0.46 * w * thick, 0.3 * d * thick, cut.tissues.muscle, turn=-0.25, within=wall
     )
     thick = profile(t, {-5: 1.0, -2: 1.0, -0.5: 0.7, 0.3: 0})
     canvas.pair(
-        0.86 * w, 0.25 * d, 0.17 * w * thick, 0.55 * d * thick, MUSCLE, turn=0.2, within=wall
+        0.86 * w, 0.25 * d, 0.17 * w * thick, 0.55 * d * thick, cut.tissues.muscle, turn=0.2, within=wall
     )
     thick = profile(t, {-5: 1.0, -3.6: 0.8, -2.8: 0})
-    canvas.pair(0.72 * w, -0.45 * d, 0.2 * w * thick, 0.3 * d * thick, MUSCLE, within=wall)
-    canvas.pair(0.42 * w, 0.12 * d, 0.07 * w * thick, 0.5 * d * thick, MUSCLE, within=wall)
+    canvas.pair(0.72 * w, -0.45 * d, 0.2 * w * thick, 0.3 * d * thick, cut.tissues.muscle, within=wall)
+    canvas.pair(0.42 * w, 0.12 * d, 0.07 * w * thick, 0.5 * d * thick, cut.tissues.muscle, within=wall)
 
 
 def paint_wings(canvas: Canvas, cut: Cut) -> None:
@@ -33,37 +34,39 @@ def paint_wings(canvas: Canvas, cut: Cut) -> None:
     wing, s = _wing(cut), cut.size
     if wing is None:
         return
-    thick = min(1.0, 0.5 + cut.subject.crest - cut.t) * s
+    thick = min(1.0, 0.5 + cut.person.crest - cut.t) * s
     for side in ([-1, 1], [1, 1]):
-        canvas.stroke((wing[1:] - [9 * s, 5 * s]) * side, 8 * thick, MUSCLE)
-        canvas.stroke(wing * side, 5.5 * thick, CORTICAL)
-        canvas.stroke(wing * side, 3 * thick, cut.subject.spongy)
+        canvas.stroke((wing[1:] - [9 * s, 5 * s]) * side, 8 * thick, cut.tissues.muscle)
+        canvas.stroke(wing * side, 5.5 * thick, cut.tissues.cortical)
+        canvas.stroke(wing * side, 3 * thick, cut.tissues.spongy)
 
 
 def paint_hips(canvas: Canvas, cut: Cut) -> None:
     """The sockets, the heads in them with a layer of cartilage, and the trochanters."""
-    w, d, s, t, spongy = cut.width, cut.depth, cut.size, cut.subject.hip, cut.subject.spongy
+    w, d, s, t, spongy = cut.width, cut.depth, cut.size, cut.subject.hip, cut.tissues.spongy
     x, y = 0.7 * w, -0.02 * d
-    socket = Ellipsoid(x - 8 * s, y + 2, t, 30 * s, 32 * s, 1.3, CORTICAL)
+    socket = Ellipsoid(x - 8 * s, y + 2, t, 30 * s, 32 * s, 1.3, cut.tissues.cortical)
     head = Ellipsoid(x, y, t, 26 * s, 26 * s, 0.8, DISC)
-    trochanter = Ellipsoid(1.0 * w, 0.2 * d, t - 0.5, 15 * s, 20 * s, 0.7, CORTICAL)
+    trochanter = Ellipsoid(1.0 * w, 0.2 * d, t - 0.5, 15 * s, 20 * s, 0.7, cut.tissues.cortical)
     for bone, tissue, shrink in (
-        (socket, CORTICAL, 0),
+        (socket, cut.tissues.cortical, 0),
         (socket, spongy, 3),
         (head, DISC, 0),
-        (head, CORTICAL, 2),
+        (head, cut.tissues.cortical, 2),
         (head, Tissue(1.3 * spongy.hu), 4),
-        (trochanter, CORTICAL, 0),
+        (trochanter, cut.tissues.cortical, 0),
         (trochanter, spongy, 2.5),
     ):
         canvas.ellipsoid(bone, tissue, shrink=shrink)
         canvas.ellipsoid(bone._replace(x=-bone.x), tissue, shrink=shrink)
+    if cut.person.prosthesis:
+        canvas.ellipsoid(head, METAL, shrink=3)
 
 
 def _wing(cut: Cut) -> np.ndarray | None:
     """The right wing from back to front, `[9, 2]` mm; None above its crest and at the hip."""
     t, w, s = cut.t, cut.width, cut.size
-    below = cut.subject.crest - t
+    below = cut.person.crest - t
     if below < 0 or t < -4:
         return None
     flare = profile(t, {-4: 0.66, -2: 0.78, 0: 0.92})

@@ -1,8 +1,9 @@
 """HU and segmentation label of each tissue of a phantom."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from bodycomp_jax import ct
+from bodycomp_jax.data.phantom.population import Person
 
 BACKGROUND = 0
 
@@ -14,14 +15,58 @@ class Tissue(NamedTuple):
     label: int = BACKGROUND
 
 
-FAT_HU = -102
-
-MUSCLE = Tissue(55, 1 + ct.TISSUES.index('muscle'))
-SUBCUTANEOUS_FAT = Tissue(FAT_HU, 1 + ct.TISSUES.index('subcutaneous_fat'))
-VISCERAL_FAT = Tissue(FAT_HU, 1 + ct.TISSUES.index('visceral_fat'))
-OTHER_FAT = Tissue(FAT_HU)  # between muscles, around the spinal cord, in the chest
+MUSCLE_LABEL, SUBCUTANEOUS_LABEL, VISCERAL_LABEL = (
+    1 + ct.TISSUES.index(name) for name in ('muscle', 'subcutaneous_fat', 'visceral_fat')
+)
 
 AIR, GAS, LUNG = Tissue(-1000), Tissue(-850), Tissue(-850)
 SKIN, SOFT, FLUID, CORD = Tissue(30), Tissue(40), Tissue(10), Tissue(25)
-CORTICAL, ENDPLATE, DISC, CARTILAGE = Tissue(400), Tissue(320), Tissue(80), Tissue(120)
+FASCIA, CARTILAGE, DISC = Tissue(5), Tissue(120), Tissue(80)
+METAL, CLOTH, PLASTIC = Tissue(3000), Tissue(-600), Tissue(250)
 COUCH_FOAM, COUCH_SHELL = Tissue(-880), Tissue(-120)
+
+
+class Tissues(NamedTuple):
+    """Those whose HU differ from subject to subject."""
+
+    muscle: Tissue
+    subcutaneous_fat: Tissue
+    visceral_fat: Tissue
+    other_fat: Tissue  # between muscles, around the spinal cord, in the arms
+    unlabelled_muscle: Tissue  # of the arms
+    blood: Tissue
+    venous_blood: Tissue
+    bowel_wall: Tissue
+    liver: Tissue
+    spleen: Tissue
+    renal_cortex: Tissue
+    renal_medulla: Tissue
+    urine: Tissue
+    spongy: Tissue
+    cortical: Tissue
+    endplate: Tissue
+
+    @classmethod
+    def of(cls, person: Person) -> Self:
+        """Contrast agent fills the arteries, then the cortex of the kidneys, veins, and urine."""
+        agent, late = person.enhancement, person.phase
+        early = 1 - late
+        visceral_hu = person.fat_hu + 65 * person.soaked
+        return cls(
+            muscle=Tissue(person.muscle_hu, MUSCLE_LABEL),
+            subcutaneous_fat=Tissue(person.fat_hu + 20 * person.oedema, SUBCUTANEOUS_LABEL),
+            visceral_fat=Tissue(visceral_hu, VISCERAL_LABEL),
+            other_fat=Tissue(person.fat_hu + 10),
+            unlabelled_muscle=Tissue(person.muscle_hu),
+            blood=Tissue(42 + agent * (110 + 230 * early)),
+            venous_blood=Tissue(42 + agent * (20 + 130 * min(1.0, 1.5 * late))),
+            bowel_wall=Tissue(40 + 65 * agent),
+            liver=Tissue(52 + 60 * agent * late),
+            spleen=Tissue(48 + 80 * agent),
+            renal_cortex=Tissue(34 + 170 * agent),
+            renal_medulla=Tissue(32 + 150 * agent * late),
+            urine=Tissue(8 + (600 * agent if late > 0.8 else 0)),
+            spongy=Tissue(person.spongy_hu),
+            cortical=Tissue(person.cortical_hu + 0.5 * person.spongy_hu),
+            endplate=Tissue(0.6 * person.cortical_hu + 0.5 * person.spongy_hu),
+        )

@@ -4,15 +4,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bodycomp_jax.data.phantom import bones, muscles, organs, pelvis
+from bodycomp_jax.data.phantom import bones, muscles, organs, pelvis, surroundings, within
 from bodycomp_jax.data.phantom.canvas import Canvas
-from bodycomp_jax.data.phantom.subject import LEVELS, Cut, Subject
+from bodycomp_jax.data.phantom.cut import Cut
+from bodycomp_jax.data.phantom.subject import LEVELS, Subject
 
 PAINTERS = (  # from the outside in
-    organs.paint_couch,
+    surroundings.paint_couch,
+    surroundings.paint_arms,
+    surroundings.paint_clothes,
     organs.paint_layers,
     organs.paint_bowel,
     organs.paint_organs,
+    organs.paint_masses,
+    organs.paint_fluid,
     organs.paint_vessels,
     organs.paint_chest,
     muscles.paint_crura,
@@ -24,7 +29,12 @@ PAINTERS = (  # from the outside in
     bones.paint_sacrum,
     bones.paint_vertebra,
     bones.paint_ribs,
+    within.paint_within_muscle,
+    within.paint_within_subcutaneous_fat,
+    within.paint_within_visceral_fat,
+    bones.paint_screws,
 )
+FIELD_OF_VIEW = 420.0  # mm, the side of a slice
 LUMBAR = (LEVELS.index('L5'), LEVELS.index('L1'))
 
 
@@ -70,12 +80,12 @@ def heights(subject: Subject, spacing: float) -> tuple[np.ndarray, dict[str, flo
 
 def _draw_at(subject: Subject, z: float, side: int) -> tuple[np.ndarray, np.ndarray]:
     cut = Cut(subject, subject.t(z))
-    canvas = Canvas(side, cut)
+    canvas = Canvas(side, FIELD_OF_VIEW, cut)
     for paint in PAINTERS:
         paint(canvas, cut)
     # Seeded by the height, so that a slice does not depend on which others are drawn.
     rng = np.random.default_rng((subject.noise_seed, round(1000 * z)))
-    hu = canvas.hu + _noise(rng, side, subject.noise)
+    hu = canvas.hu + _noise(rng, side, 12)
     return hu.round().clip(-1024, 3071).astype(np.int16), canvas.labels
 
 
