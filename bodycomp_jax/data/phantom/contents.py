@@ -20,7 +20,8 @@ class Abdomen:
         organ = self._organ
         self.liver = (
             organ(
-                -0.55, -0.1, 6.2, 0.52 * w, 0.95 * d, rng.uniform(2.7, 4.6), tissues.liver,
+                -0.6, -0.1, 6.2, rng.uniform(0.45, 0.68) * w, rng.uniform(0.85, 1.2) * d,
+                rng.uniform(2.7, 4.8), tissues.liver,
                 turn=0.25, slant=-1.5,
             ),
             organ(0.0, -0.62, 6.4, 0.5 * w, 0.45 * d, rng.uniform(1.2, 2.4), tissues.liver,
@@ -29,7 +30,8 @@ class Abdomen:
         self.pancreas = organ(0.1, -0.05, 4.2, 0.3 * w, 11, 0.6, SOFT, turn=-0.3)
         self.gall_bladder = organ(-0.42, -0.5, 3.7, 15, 20, 0.9, FLUID)
         self.spleen = organ(
-            0.76, 0.25, 6.1, 0.2 * w, 0.5 * d, rng.uniform(1.5, 3.0), tissues.spleen, turn=-0.3
+            0.8, 0.25, 6.1, rng.uniform(0.18, 0.36) * w, rng.uniform(0.4, 0.85) * d,
+            rng.uniform(1.5, 3.2), tissues.spleen, turn=-0.3,
         )
         self.stomach = organ(
             0.42, -0.3, 6.0, 0.34 * w, 0.5 * d, 2.5, Tissue(rng.uniform(-10, 60)), turn=0.4,

@@ -24,9 +24,9 @@ def paint_back(canvas: Canvas, cut: Cut) -> None:
     wide = profile(cut.t, {-2: 0.7, 0: 0.9, 2: 1.0, 5: 0.95, 8: 0.8})
     x = 40 * s * wide
     a, b = 0.5 * 38 * thin * wide, 30 * thin
-    around = 1.05 * (a + 0.5 * 38 * thick * wide) + seam, 34 * thick + 4
+    around = a + 0.5 * 38 * thick * wide + seam, 32 * thick + seam
     canvas.ellipse(0, y + 62 * s, 24 * s, 34 * s, fat, square=True, within=wall)
-    canvas.pair(x, y + 48 * s, *around, fat, turn=-0.12, square=True, within=wall)
+    canvas.pair(x, y + 45 * s, *around, fat, turn=-0.12, square=True, within=wall)
     canvas.pair(x + a - 3, y + 39 * s, a + 2 - seam / 2, b - 2, muscle, turn=-0.2, square=True,
                 within=wall)
     canvas.pair(x - a + 2, y + 43 * s, a + 2 - seam / 2, b, muscle, turn=-0.05, square=True,

@@ -5,7 +5,7 @@ import numpy as np
 from bodycomp_jax.data.phantom.canvas import Canvas
 from bodycomp_jax.data.phantom.curves import Ellipsoid, profile
 from bodycomp_jax.data.phantom.cut import Cut
-from bodycomp_jax.data.phantom.tissue import FASCIA, FLUID, LUNG, SKIN, SOFT, Tissue
+from bodycomp_jax.data.phantom.tissue import FLUID, LUNG, SKIN, SOFT, Tissue
 
 CHEST = 4.7  # t where it begins
 
@@ -15,7 +15,7 @@ def paint_layers(canvas: Canvas, cut: Cut) -> None:
     canvas.fill(canvas.in_skin, SKIN)
     canvas.fill(canvas.in_fat, cut.tissues.subcutaneous_fat)
     canvas.fill(canvas.in_wall, cut.tissues.other_fat)
-    canvas.bands([(cut.wall, cut.wall - 1), (cut.cavity + 1, cut.cavity)], FASCIA)
+    canvas.bands([(cut.wall, cut.wall - 1), (cut.cavity + 1, cut.cavity)], cut.tissues.fascia)
     canvas.bands(cut.bands, cut.tissues.muscle)
     canvas.fill(canvas.in_cavity, cut.tissues.visceral_fat)
 
@@ -116,7 +116,7 @@ def paint_chest(canvas: Canvas, cut: Cut) -> None:
     if cut.t < CHEST:
         return
     chest = cut.subject.chest
-    mediastinum = Ellipsoid(2, cut.spine_y - 35, cut.t, 24 * cut.size, 48, 1.0, FASCIA)
+    mediastinum = Ellipsoid(2, cut.spine_y - 35, cut.t, 24 * cut.size, 48, 1.0, SOFT)
     outside = [canvas.outside(e) for e in (*chest.domes, chest.pericardium, mediastinum)]
     lungs = canvas.in_cavity * np.prod(outside, axis=0)
     canvas.fill(lungs, LUNG)

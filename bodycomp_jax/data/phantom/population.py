@@ -77,6 +77,7 @@ class Person:
     wall: float = log(0.55, 1.6, 'thickness of the abdominal wall besides')
     planes: float = log(0.1, 4.0, 'fat between the layers of the wall, mm')
     diastasis: float = log(2, 45, 'width of the linea alba, mm')
+    fascia_hu: float = uniform(-50, 45, 'HU of the fascia inside and outside the wall')
     seams: float = log(0.3, 4.5, 'fat between the muscles of the back, mm')
     infiltration: float = uniform(0.0, 1.0, 'fat within the muscles', share=0.75)
     # Contents of the abdomen

@@ -21,7 +21,7 @@ MUSCLE_LABEL, SUBCUTANEOUS_LABEL, VISCERAL_LABEL = (
 
 AIR, GAS, LUNG = Tissue(-1000), Tissue(-850), Tissue(-850)
 SKIN, SOFT, FLUID, CORD = Tissue(30), Tissue(40), Tissue(10), Tissue(25)
-FASCIA, CARTILAGE, DISC = Tissue(5), Tissue(120), Tissue(80)
+CARTILAGE, DISC = Tissue(120), Tissue(80)
 METAL, CLOTH, PLASTIC = Tissue(3000), Tissue(-600), Tissue(250)
 COUCH_FOAM, COUCH_SHELL = Tissue(-880), Tissue(-120)
 
@@ -32,6 +32,7 @@ class Tissues(NamedTuple):
     muscle: Tissue
     subcutaneous_fat: Tissue
     visceral_fat: Tissue
+    fascia: Tissue
     other_fat: Tissue  # between muscles, around the spinal cord, in the arms
     unlabelled_muscle: Tissue  # of the arms
     blood: Tissue
@@ -56,6 +57,7 @@ class Tissues(NamedTuple):
             muscle=Tissue(person.muscle_hu, MUSCLE_LABEL),
             subcutaneous_fat=Tissue(person.fat_hu + 20 * person.oedema, SUBCUTANEOUS_LABEL),
             visceral_fat=Tissue(visceral_hu, VISCERAL_LABEL),
+            fascia=Tissue(person.fascia_hu),
             other_fat=Tissue(person.fat_hu + 10),
             unlabelled_muscle=Tissue(person.muscle_hu),
             blood=Tissue(42 + agent * (110 + 230 * early)),

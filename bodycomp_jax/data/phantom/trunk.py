@@ -35,7 +35,7 @@ PAINTERS = (  # from the outside in
     bones.paint_screws,
 )
 FIELD_OF_VIEW = 420.0  # mm, the side of a slice
-LUMBAR = (LEVELS.index('L5'), LEVELS.index('L1'))
+LABELLED = (-0.8, 6.5)  # t between which `draw_slice` draws
 
 
 class Trunk(NamedTuple):
@@ -69,7 +69,7 @@ def draw_slice(seed: int, side: int) -> tuple[np.ndarray, np.ndarray]:
     """
     rng = np.random.default_rng(seed)
     subject = Subject(rng)
-    return _draw_at(subject, subject.z(rng.uniform(*LUMBAR)), side)
+    return _draw_at(subject, subject.z(rng.uniform(*LABELLED)), side)
 
 
 def heights(subject: Subject, spacing: float) -> tuple[np.ndarray, dict[str, float]]:
