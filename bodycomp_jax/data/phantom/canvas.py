@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from bodycomp_jax.data.phantom.subject import ANGLES, FIELD_OF_VIEW, SKIN_MM, Cut, Ellipsoid
+from bodycomp_jax.data.phantom.subject import ANGLES, SKIN_MM, Cut, Ellipsoid
 from bodycomp_jax.data.phantom.tissue import AIR, GAS, Tissue
 
 WHOLE = (slice(None), slice(None))
@@ -13,15 +13,22 @@ WHOLE = (slice(None), slice(None))
 class Canvas:
     """A slice of air, and which share of each pixel is inside the outlines of a `Cut`.
 
+    Its side is `field_of_view` mm, and its middle is at `middle`, mm to the right and downwards.
     Tissues are painted from the outside in. Pixels on a border hold a mixture of HU, as in real
     CT, and the label of the tissue that fills at least half of them.
     """
 
-    def __init__(self, side: int, cut: Cut) -> None:
+    def __init__(
+        self,
+        side: int,
+        cut: Cut,
+        field_of_view: float,
+        middle: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
         self.t = cut.t
-        self.pixel = FIELD_OF_VIEW / side
-        positions = (np.arange(side, dtype=np.float32) + 0.5) * self.pixel - FIELD_OF_VIEW / 2
-        x0, y0 = cut.centre
+        self.pixel = field_of_view / side
+        positions = (np.arange(side, dtype=np.float32) + 0.5) * self.pixel - field_of_view / 2
+        x0, y0 = (body - view for body, view in zip(cut.centre, middle, strict=True))
         self.x, self.y = positions[None] - x0, positions[:, None] - y0
         self.hu = np.full((side, side), AIR.hu, np.float32)
         self.labels = np.full((side, side), AIR.label, np.uint8)
