@@ -14,10 +14,11 @@ from bodycomp_jax import ct
 from bodycomp_jax.data import phantom
 
 SIDE, SPACING = 64, 20.0  # pixels, mm between slices
-PIXEL = phantom.FIELD_OF_VIEW / SIDE
+FIELD_OF_VIEW = phantom.Scanner().field_of_view
+PIXEL = FIELD_OF_VIEW / SIDE
 BODY_MM = 28.0  # of a vertebra along z
 TOTALSEGMENTATOR = {'L5': 27, 'L4': 28, 'L3': 29, 'L2': 30, 'L1': 31, 'T12': 32}
-ORIGIN = -phantom.FIELD_OF_VIEW / 2 + PIXEL / 2  # mm, of the first row and column
+ORIGIN = -FIELD_OF_VIEW / 2 + PIXEL / 2  # mm, of the first row and column
 
 
 def draw(seed, spacing=SPACING):

@@ -50,6 +50,9 @@ HOMES = {
     },
     'scipy': {
         'bodycomp_jax/data/masks/vertebrae.py',
+        'bodycomp_jax/data/phantom/acquisition.py',
+        'bodycomp_jax/data/phantom/grids.py',
+        'bodycomp_jax/data/phantom/projections.py',
         'bodycomp_jax/data/scans/field_of_view.py',
     },
     'psutil': {'bodycomp_jax/runtime/host_memory.py'},

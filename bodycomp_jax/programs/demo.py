@@ -81,7 +81,7 @@ def _measure(segmenter: Any, selector: Any, folder: pathlib.Path) -> None:
     subjects = f'of {NEW} new synthetic subjects'
     print(f'\nL3 {subjects}, mm above the lowest slice, predicted (true): {_pairs(found, true, 0)}')
     print(f'cm2 at L3 {subjects}, predicted (true):')
-    pixel = (phantom.FIELD_OF_VIEW / SIDE,) * 2
+    pixel = (trunks[0].pixel_mm,) * 2
     for label, tissue in enumerate(segmenter.config.tissues, start=1):
         predicted_cm2, true_cm2 = (ct.area_cm2(x, label, pixel) for x in (labels, true_masks))
         print(f'  {tissue.replace("_", " "):<18}{_pairs(predicted_cm2, true_cm2, 1)}')

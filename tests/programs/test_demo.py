@@ -110,7 +110,7 @@ def test_it_prints_what_is_predicted_at_the_level_found_and_what_is_true(small, 
     trunks = [phantom.draw(3 + i, SIDE, demo.NEW_SPACING) for i in range(3)]
     found = [trunk.hu[np.abs(trunk.z - SliceSelector.z).argmin()] for trunk in trunks]
     true = [trunk.labels[np.abs(trunk.z - trunk.levels['L3']).argmin()] for trunk in trunks]
-    pixel = (phantom.FIELD_OF_VIEW / SIDE) ** 2 / 100
+    pixel = trunks[0].pixel_mm ** 2 / 100
     predicted = [((hu > 20) & (hu < 90)).sum() * pixel for hu in found]
 
     def pairs(values, truth, digits):

@@ -1,13 +1,18 @@
-"""Synthetic CT of the trunk with exact tissue labels and vertebral levels, for demos and tests."""
+"""Synthetic CT of the trunk with exact tissue labels and vertebral levels."""
 
+from bodycomp_jax.data.phantom.scanner import Scanner
 from bodycomp_jax.data.phantom.subject import LEVELS
-from bodycomp_jax.data.phantom.trunk import FIELD_OF_VIEW, Trunk, draw, draw_slice
+from bodycomp_jax.data.phantom.trunk import Trunk, draw, draw_slice
+from bodycomp_jax.data.phantom.variety import PLAIN, WIDE, Variety
 from bodycomp_jax.data.phantom.write import write_segmentation_set, write_slice_selection_set
 
 __all__ = [
-    'FIELD_OF_VIEW',
     'LEVELS',
+    'PLAIN',
+    'WIDE',
+    'Scanner',
     'Trunk',
+    'Variety',
     'draw',
     'draw_slice',
     'write_segmentation_set',

@@ -17,6 +17,7 @@ WHOLE = (slice(None), slice(None))
 class Canvas:
     """A slice of air, and which share of each pixel is inside the outlines of a `Cut`.
 
+    Its side is `field_of_view` mm, and its middle is at `middle`, mm to the right and downwards.
     Tissues are painted from the outside in. Pixels on a border hold a mixture of HU, as in real
     CT, and the label of the tissue that fills at least half of them.
 
@@ -25,11 +26,17 @@ class Canvas:
       x, y: the same for each pixel, displaced by the smooth fields that bend the body.
     """
 
-    def __init__(self, side: int, field_of_view: float, cut: Cut) -> None:
+    def __init__(
+        self,
+        side: int,
+        cut: Cut,
+        field_of_view: float,
+        middle: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
         self.t = cut.t
         self.pixel = field_of_view / side
         positions = (np.arange(side, dtype=np.float32) + 0.5) * self.pixel - field_of_view / 2
-        x0, y0 = cut.centre
+        x0, y0 = (body - view for body, view in zip(cut.centre, middle, strict=True))
         self.columns, self.rows = positions - np.float32(x0), positions - np.float32(y0)
         self.x, self.y = cut.bent(self.columns, self.rows)
         self._reach = self.pixel + cut.displacement

@@ -13,7 +13,7 @@ import numpy as np
 from bodycomp_jax.data.phantom.tissue import Tissue
 
 ANGLES = np.linspace(-np.pi, np.pi, 1025)  # 0 is the right of the picture, pi/2 the back
-RIGHT, FRONT, BACK = 512, 256, 768  # their indices
+LEFT, FRONT, RIGHT, BACK = 0, 256, 512, 768  # their indices
 FROM_FRONT = np.abs((ANGLES + 1.5 * np.pi) % (2 * np.pi) - np.pi)  # 0 front, pi back, both sides
 
 

@@ -22,8 +22,8 @@ class Subject:
       bends: [x and y, waves, (frequencies along x and y per mm, their phases)].
     """
 
-    def __init__(self, rng: np.random.Generator, person: Person | None = None) -> None:
-        self.person = Person.draw(rng) if person is None else person
+    def __init__(self, rng: np.random.Generator, person: Person) -> None:
+        self.person = person
         self.tissues = Tissues.of(self.person)
         self._draw_spine(rng)
         self.size = (self.person.vertebra / 33) ** 0.6 * self.person.build

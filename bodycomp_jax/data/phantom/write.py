@@ -7,12 +7,19 @@ import numpy as np
 
 from bodycomp_jax import ct
 from bodycomp_jax.data import segmentation, slice_selection
+from bodycomp_jax.data.phantom.scanner import DrawScanner, plain_scanner
 from bodycomp_jax.data.phantom.subject import Subject
 from bodycomp_jax.data.phantom.trunk import draw, draw_slice, heights
 
 
 def write_segmentation_set(
-    data_dir: str | os.PathLike[str], *, train: int, val: int, side: int, seed: int = 0
+    data_dir: str | os.PathLike[str],
+    *,
+    train: int,
+    val: int,
+    side: int,
+    seed: int = 0,
+    draw_scanner: DrawScanner = plain_scanner,
 ) -> None:
     """Writes lumbar slices with their labels, one per subject; no subject is in both splits.
 
@@ -21,9 +28,12 @@ def write_segmentation_set(
       train, val: subjects in each split.
       side: of a slice, in pixels.
       seed: of the first subject; the following subjects have the following seeds.
+      draw_scanner: the scanner of a subject.
     """
     for split, seeds in _splits(train, val, seed):
-        segmentation.write_split(data_dir, split, (draw_slice(s, side) for s in seeds))
+        segmentation.write_split(
+            data_dir, split, (draw_slice(s, side, draw_scanner) for s in seeds)
+        )
 
 
 def write_slice_selection_set(
@@ -35,6 +45,7 @@ def write_slice_selection_set(
     spacing: float,
     levels: Sequence[str] = ('L3',),
     seed: int = 0,
+    draw_scanner: DrawScanner = plain_scanner,
 ) -> None:
     """Writes whole trunks, a series per subject; no subject is in both splits.
 
@@ -45,6 +56,7 @@ def write_slice_selection_set(
       spacing: mm between slices.
       levels: a subset of `LEVELS`.
       seed: of the first subject; the following subjects have the following seeds.
+      draw_scanner: the scanner of a subject.
     """
     for split, seeds in _splits(train, val, seed):
         names: list[str] = []
@@ -57,7 +69,7 @@ def write_slice_selection_set(
         images = (
             ct.window(hu).round().astype(np.uint8)
             for s in seeds
-            for hu in draw(s, side, spacing).hu
+            for hu in draw(s, side, spacing, draw_scanner).hu
         )
         slice_selection.write_split(data_dir, split, images, offsets, names)
 

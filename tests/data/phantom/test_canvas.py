@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from bodycomp_jax.data.phantom.canvas import Canvas
-from bodycomp_jax.data.phantom.subject import FIELD_OF_VIEW, Cut, Ellipsoid, Subject
+from bodycomp_jax.data.phantom.subject import Cut, Ellipsoid, Subject
 from bodycomp_jax.data.phantom.tissue import AIR, GAS, MUSCLE, SOFT
 
 PIXEL = 2.0
-SIDE = int(FIELD_OF_VIEW / PIXEL)
+SIDE = 210
 HEIGHT = 2.0  # t
 
 
 @pytest.fixture
 def canvas():
-    return Canvas(SIDE, Cut(Subject(np.random.default_rng(0)), HEIGHT))
+    return Canvas(SIDE, Cut(Subject(np.random.default_rng(0)), HEIGHT), PIXEL * SIDE)
 
 
 def painted_mm2(canvas, tissue):

@@ -32,7 +32,7 @@ def index_of(series, z):
 def bone_in_the_middle(image, seed):
     """Pixels of bone within 7 mm of the plane of symmetry; bright blood has at most 190 HU."""
     x = Subject(np.random.default_rng(seed)).position[0]
-    middle = round(SIDE * (0.5 + x / phantom.FIELD_OF_VIEW))
+    middle = round(SIDE * (0.5 + x / phantom.Scanner().field_of_view))
     return (image[:, middle - 1 : middle + 1] > 240).sum()
 
 
@@ -149,18 +149,16 @@ def test_the_spacing_changes_which_slices_are_cut_and_nothing_else():
     np.testing.assert_array_equal(fine.labels[::2], coarse.labels)
 
 
-def test_noise_differs_from_slice_to_slice(trunks):
-    for series in trunks:
-        air = series.hu[:, :8, :8].astype(int)
-        assert (air[1:] != air[:-1]).mean() > 0.8
+def test_noise_differs_from_slice_to_slice():
+    air = phantom.draw(0, 512, 200).hu[:, :16, :16].astype(int)
+    assert (air[1:] != air[:-1]).mean() > 0.8
 
 
 def test_the_number_of_pixels_changes_the_areas_little():
     areas = []
     for side in (64, 256):
-        pixel = (phantom.FIELD_OF_VIEW / side) ** 2
-        mask = phantom.draw(1, side, 200).labels[1]
-        areas.append([pixel * (mask == label).sum() for label in LABELS])
+        series = phantom.draw(1, side, 200)
+        areas.append([series.pixel_mm**2 * (series.labels[1] == x).sum() for x in LABELS])
     np.testing.assert_allclose(*areas, rtol=0.1)
 
 
@@ -216,3 +214,75 @@ def test_psoas_is_muscle_and_grows_from_l1_to_l4(monkeypatch):
     changed = whole.labels != without.labels
     assert changed.any()
     assert (whole.labels[changed] == MUSCLE.label).all()
+
+
+def scanner_with(**fields):
+    return lambda rng, body: phantom.Scanner(**fields)
+
+
+def test_the_scanner_of_a_subject_is_the_same_at_every_side():
+    seen = []
+
+    def draw_scanner(rng, body):
+        seen.append(phantom.any_scanner(rng, body))
+        return seen[-1]
+
+    trunks = [phantom.draw(5, side, 200, draw_scanner) for side in (32, 64)]
+    phantom.draw_slice(5, 32, draw_scanner)
+    phantom.draw(6, 32, 200, draw_scanner)
+    assert seen[0] == seen[1] == seen[2] != seen[3]
+    assert trunks[0].pixel_mm == 2 * trunks[1].pixel_mm == seen[0].field_of_view / 32
+
+
+@pytest.mark.parametrize('seed', [0, 1, 2])
+def test_slices_of_any_scanner_do_not_depend_on_which_others_are_drawn(seed):
+    fine, coarse = (phantom.draw(seed, 96, mm, phantom.any_scanner) for mm in (100, 200))
+    np.testing.assert_array_equal(fine.hu[::2], coarse.hu)
+    np.testing.assert_array_equal(fine.labels[::2], coarse.labels)
+
+
+def test_a_field_of_view_shows_a_part_of_a_larger_one():
+    small, large = (
+        phantom.draw_slice(2, side, scanner_with(field_of_view=mm, middle=(10, -5), noise=0))
+        for side, mm in ((64, 192.0), (96, 288.0))
+    )
+    inner = slice(16, -16)
+    np.testing.assert_array_equal(small[1], large[1][inner, inner])
+    core = slice(4, -4)  # the kernel joins opposite borders
+    np.testing.assert_allclose(small[0][core, core], large[0][inner, inner][core, core], atol=3)
+
+
+@pytest.mark.parametrize('side', [128, 320])  # the thirds as fine as the middle, and coarser
+def test_a_thick_slice_has_the_labels_of_its_middle_and_the_mean_of_its_thirds(side):
+    def scan(thickness, up=0.0):
+        scanner = phantom.Scanner(noise=0, thickness=thickness)
+        return trunk._scan(subject, scanner, z + up, side)
+
+    subject = Subject(np.random.default_rng(4))
+    z = subject.z(4.6)  # a disc, and ribs that fall
+    (thick, labels), *thirds = scan(8), scan(1, -8 / 3), scan(1), scan(1, 8 / 3)
+    np.testing.assert_array_equal(labels, thirds[1][1])
+    mean = np.mean([hu for hu, _ in thirds], axis=0)
+    wrong, differing = (np.abs(image - mean).mean() for image in (thick, thirds[1][0]))
+    assert wrong < (0.05 if side == 128 else 0.5) * differing
+
+
+def test_there_is_neither_image_nor_label_outside_the_circle():
+    plain, padded = (
+        phantom.draw_slice(0, 64, scanner_with(field_of_view=240.0, padding=hu))
+        for hu in (0, -2000.0)
+    )
+    outside = padded[0] == -2000
+    assert 0.15 < outside.mean() < 0.25
+    assert plain[1][outside].any()
+    assert not padded[1][outside].any()
+    np.testing.assert_array_equal(plain[1][~outside], padded[1][~outside])
+
+
+def test_a_coarse_matrix_is_repeated():
+    fine = phantom.draw_slice(1, 128, scanner_with(matrix=64.0))
+    coarse = phantom.draw_slice(1, 64)
+    for image, repeated in zip(coarse, fine, strict=True):
+        np.testing.assert_array_equal(image.repeat(2, 0).repeat(2, 1), repeated)
+    finer_than_wanted = phantom.draw_slice(1, 64, scanner_with(matrix=200.0))
+    np.testing.assert_array_equal(coarse[0], finer_than_wanted[0])

@@ -1,0 +1,83 @@
+"""Scanners are drawn from the table that stands in the docs, for the body that they show."""
+
+import numpy as np
+import pytest
+from helpers import ROOT
+
+from bodycomp_jax.data.phantom import scanner
+from bodycomp_jax.data.phantom.scanner import RANGES, Box, Choice, Range, any_scanner
+
+BODY = Box(-170, -100, 170, 130)
+
+
+@pytest.fixture(scope='module')
+def scanners():
+    return [any_scanner(np.random.default_rng(seed), BODY) for seed in range(400)]
+
+
+@pytest.mark.parametrize('log', [False, True])
+def test_a_range_is_uniform_within_its_limits_or_0(log):
+    rng = np.random.default_rng(0)
+    values = np.array([Range('', 2, 32, 0.25, log).draw(rng) for _ in range(8000)])
+    drawn = values[values != 0]
+    assert 0.2 < len(drawn) / len(values) < 0.3
+    assert 2 <= drawn.min() < 3 and 29 < drawn.max() <= 32
+    assert np.median(drawn) == pytest.approx(8 if log else 17, rel=0.15)
+
+
+def test_a_choice_is_each_of_its_values():
+    rng = np.random.default_rng(0)
+    values = [Choice('', (-1.0, -2.0, -3.0), 0.75).draw(rng) for _ in range(1000)]
+    assert {round(values.count(x) / 1000, 1) for x in (0, -1, -2, -3)} == {0.2, 0.3} or all(
+        200 < values.count(x) < 300 for x in (0, -1, -2, -3)
+    )
+
+
+def test_everything_of_a_scanner_is_in_the_table_and_drawn_from_it(scanners):
+    geometry = {'field_of_view', 'middle'}
+    names = set(scanner.Scanner._fields) - geometry
+    assert names == set(RANGES) - {'filled', 'cut', 'aside', 'low'}
+    for name in names:
+        values = np.array([getattr(s, name) for s in scanners])
+        drawn = values[values != 0]
+        assert len(drawn) / len(values) == pytest.approx(RANGES[name].chance, abs=0.07)
+        if isinstance(RANGES[name], Range):
+            assert RANGES[name].low <= drawn.min() < drawn.max() <= RANGES[name].high
+        else:
+            assert set(drawn) == set(RANGES[name].values)
+
+
+def test_fields_do_not_depend_on_each_other(monkeypatch, scanners):
+    monkeypatch.setitem(RANGES, 'thickness', Range('', 0, 0, 0.0))
+    for seed in range(5):
+        thin = any_scanner(np.random.default_rng(seed), BODY)
+        assert thin == scanners[seed]._replace(thickness=0)
+
+
+def sides_cut(s, body):
+    """How many of the four sides of a body are outside the field of view."""
+    half = s.field_of_view / 2
+    (x, y), (left, front, right, back) = s.middle, body
+    return (x - left > half) + (right - x > half) + (y - front > half) + (back - y > half)
+
+
+def test_most_bodies_fit_and_some_are_cut(scanners):
+    cut = np.mean([sides_cut(s, BODY) > 0 for s in scanners])
+    assert 0.05 < cut < 0.15
+    assert np.ptp([s.middle[0] for s in scanners]) > 50
+    assert np.ptp([s.middle[1] for s in scanners]) > 50
+
+
+@pytest.mark.parametrize('half_width', [60, 400])
+def test_pixels_keep_to_their_limits_for_bodies_of_any_size(half_width):
+    body = Box(-half_width, -90, half_width, 90)
+    for seed in range(20):
+        s = any_scanner(np.random.default_rng(seed), body)
+        assert 0.55 * 512 <= s.field_of_view <= 1.0 * 512
+        assert bool(sides_cut(s, body)) == (half_width == 400)
+
+
+def test_the_docs_hold_the_table():
+    lines = (ROOT / 'docs/data.md').read_text().splitlines()
+    for values in RANGES.values():
+        assert f'| {values.what} | {values} |' in lines
