@@ -43,7 +43,9 @@ def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
     back, spinous_mm = y + b + 22 * s, 20 if level < 5 else 15
     canvas.ellipse(0, arch_y, 17 * s, 11 * s, cut.tissues.other_fat)
     if -0.4 < up < 0.2:
-        canvas.ellipse(0, back + 8 * s, 4 * s, spinous_mm * s, cut.tissues.cortical, within=canvas.in_wall)
+        canvas.ellipse(
+            0, back + 8 * s, 4 * s, spinous_mm * s, cut.tissues.cortical, within=canvas.in_wall
+        )
     if -0.4 < up < 0.36:
         canvas.ellipse(0, arch_y + 3 * s, 17 * s, 13 * s, cut.tissues.cortical)
         canvas.ellipse(0, arch_y, 12.5 * s, 10 * s, cut.tissues.other_fat)
@@ -64,7 +66,9 @@ def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
     if abs(edge) < 1:
         a, b = (r * (0.93 + 0.07 * edge**2) for r in (a, b))
         canvas.ellipse(0, y, a, b, cut.tissues.cortical)
-        canvas.ellipse(0, y, a - 2.5, b - 2.5, cut.tissues.spongy if abs(edge) < 0.88 else cut.tissues.endplate)
+        canvas.ellipse(
+            0, y, a - 2.5, b - 2.5, cut.tissues.spongy if abs(edge) < 0.88 else cut.tissues.endplate
+        )
     else:
         canvas.ellipse(0, y, a, b, DISC)
     _paint_osteophytes(canvas, cut, level, a, b)

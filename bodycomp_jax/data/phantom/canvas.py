@@ -129,9 +129,7 @@ class Canvas:
         a, b = e.a * scale - shrink, e.b * scale - shrink
         x = e.x + e.slant * (self.t - e.t)
         mottled = e.mottled if shrink else 0.0
-        self.ellipse(
-            x, e.y, a, b, tissue or e.tissue, turn=e.turn, mottled=mottled, within=within
-        )
+        self.ellipse(x, e.y, a, b, tissue or e.tissue, turn=e.turn, mottled=mottled, within=within)
         if e.gas is not None and shrink:
             level = e.y + e.gas * e.b
             self.ellipse(x, e.y, a, b, GAS, turn=e.turn, within=within, above=level)

@@ -20,18 +20,31 @@ class Abdomen:
         organ = self._organ
         self.liver = (
             organ(
-                -0.6, -0.1, 6.2, rng.uniform(0.45, 0.68) * w, rng.uniform(0.85, 1.2) * d,
-                rng.uniform(2.7, 4.8), tissues.liver,
-                turn=0.25, slant=-1.5,
+                -0.6,
+                -0.1,
+                6.2,
+                rng.uniform(0.45, 0.68) * w,
+                rng.uniform(0.85, 1.2) * d,
+                rng.uniform(2.7, 4.8),
+                tissues.liver,
+                turn=0.25,
+                slant=-1.5,
             ),
-            organ(0.0, -0.62, 6.4, 0.5 * w, 0.45 * d, rng.uniform(1.2, 2.4), tissues.liver,
-                  turn=-0.1),
+            organ(
+                0.0, -0.62, 6.4, 0.5 * w, 0.45 * d, rng.uniform(1.2, 2.4), tissues.liver, turn=-0.1
+            ),
         )
         self.pancreas = organ(0.1, -0.05, 4.2, 0.3 * w, 11, 0.6, SOFT, turn=-0.3)
         self.gall_bladder = organ(-0.42, -0.5, 3.7, 15, 20, 0.9, FLUID)
         self.spleen = organ(
-            0.8, 0.25, 6.1, rng.uniform(0.18, 0.36) * w, rng.uniform(0.4, 0.85) * d,
-            rng.uniform(1.5, 3.2), tissues.spleen, turn=-0.3,
+            0.8,
+            0.25,
+            6.1,
+            rng.uniform(0.18, 0.36) * w,
+            rng.uniform(0.4, 0.85) * d,
+            rng.uniform(1.5, 3.2),
+            tissues.spleen,
+            turn=-0.3,
         )
         self.stomach = organ(
             0.42, -0.3, 6.0, 0.34 * w, 0.5 * d, 2.5, Tissue(rng.uniform(-10, 60)), turn=0.4,
@@ -39,14 +52,26 @@ class Abdomen:
         )  # fmt: skip
         length = rng.uniform(1.5, 2.1)
         self.kidneys = tuple(
-            organ(side * 0.56, 0.3, t, 27, 31, length, tissues.renal_cortex, turn=side * 0.5,
-                  slant=-4 * side)
+            organ(
+                side * 0.56,
+                0.3,
+                t,
+                27,
+                31,
+                length,
+                tissues.renal_cortex,
+                turn=side * 0.5,
+                slant=-4 * side,
+            )
             for side, t in ((-1, 3.7), (1, 3.95))
         )
         self.sinus = rng.uniform(0.25, 0.55)  # share of a kidney that its fat fills
         self.bladder = organ(0, -0.3, -4.0, 38, 30, 1.3, FLUID)
-        self.cysts = [self._cyst(host) for host in (*self.kidneys, self.liver[0])
-                      for _ in range(rng.integers(0, CYSTS + 1) * (rng.random() < 0.3))]
+        self.cysts = [
+            self._cyst(host)
+            for host in (*self.kidneys, self.liver[0])
+            for _ in range(rng.integers(0, CYSTS + 1) * (rng.random() < 0.3))
+        ]
 
     def _organ(self, x, y, t, a, b, h, tissue, **more) -> Ellipsoid:
         rng = self._rng
@@ -78,8 +103,10 @@ def draw_chest(rng: np.random.Generator, tissues: Tissues, cavity: np.ndarray) -
             organ(0.5, -0.2, 4.2, 0.68 * w, 1.3 * d, 4.2, fat),
         ),
         organ(0.0, -0.8, 5.0, 0.4 * w, 0.9 * d, 5.0, fat),
-        [Ellipsoid(x * w, y * d, t, a, b, h, Tissue(20), turn)
-         for x, y, t, a, b, h, turn in vessels],
+        [
+            Ellipsoid(x * w, y * d, t, a, b, h, Tissue(20), turn)
+            for x, y, t, a, b, h, turn in vessels
+        ],
     )
 
 
@@ -116,8 +143,9 @@ def draw_bowel(
         )
 
     bowel = [
-        loop(uniform(-0.7, 0.7), uniform(-0.85, 0.0), uniform(-3.5, 4.5), 8, 19,
-             long=uniform(1, 2.8))
+        loop(
+            uniform(-0.7, 0.7), uniform(-0.85, 0.0), uniform(-3.5, 4.5), 8, 19, long=uniform(1, 2.8)
+        )
         for _ in range(int(person.bowel))
     ]
     low, high = 0.65 * person.colon, 1.2 * person.colon
@@ -138,9 +166,7 @@ def draw_bowel(
     return bowel
 
 
-def draw_masses(
-    rng: np.random.Generator, person: Person, cavity: np.ndarray
-) -> list[Ellipsoid]:
+def draw_masses(rng: np.random.Generator, person: Person, cavity: np.ndarray) -> list[Ellipsoid]:
     """Lumps of any density anywhere in the abdomen."""
     masses = []
     for _ in range(int(person.masses)):

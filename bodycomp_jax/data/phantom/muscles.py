@@ -1,6 +1,5 @@
 """Painting the muscles along the spine."""
 
-import numpy as np
 
 from bodycomp_jax.data.phantom.canvas import Canvas
 from bodycomp_jax.data.phantom.curves import profile
@@ -27,15 +26,18 @@ def paint_back(canvas: Canvas, cut: Cut) -> None:
     around = a + 0.5 * 38 * thick * wide + seam, 32 * thick + seam
     canvas.ellipse(0, y + 62 * s, 24 * s, 34 * s, fat, square=True, within=wall)
     canvas.pair(x, y + 45 * s, *around, fat, turn=-0.12, square=True, within=wall)
-    canvas.pair(x + a - 3, y + 39 * s, a + 2 - seam / 2, b - 2, muscle, turn=-0.2, square=True,
-                within=wall)
-    canvas.pair(x - a + 2, y + 43 * s, a + 2 - seam / 2, b, muscle, turn=-0.05, square=True,
-                within=wall)
+    canvas.pair(
+        x + a - 3, y + 39 * s, a + 2 - seam / 2, b - 2, muscle, turn=-0.2, square=True, within=wall
+    )
+    canvas.pair(
+        x - a + 2, y + 43 * s, a + 2 - seam / 2, b, muscle, turn=-0.05, square=True, within=wall
+    )
     _paint_multifidus(canvas, cut, thin)
     thick = profile(cut.t, {0.3: 0, 1: 1, 2.5: 0.9, 4.8: 0.3, 5.2: 0}) * s * wasting
     x = profile(cut.t, {0.6: 84, 1: 78, 3: 64, 5: 48}) * s
-    canvas.pair(x, y + 14 * s, 22 * thick + seam, 9 * thick + seam, fat, turn=0.6,
-                within=canvas.in_cavity)
+    canvas.pair(
+        x, y + 14 * s, 22 * thick + seam, 9 * thick + seam, fat, turn=0.6, within=canvas.in_cavity
+    )
     canvas.pair(x, y + 14 * s, 22 * thick, 9 * thick, muscle, turn=0.6, within=wall)
 
 
@@ -44,10 +46,16 @@ def _paint_multifidus(canvas: Canvas, cut: Cut, thin: float) -> None:
     grown = profile(cut.t, {-3: 0.8, -1: 1.3, 1: 1.0, 4: 0.6, 8: 0.4}) * thin
     x, y = 15 * cut.size, cut.spine_y + 44 * cut.size
     seam = cut.person.seams
-    canvas.pair(x, y, 13 * grown + seam, 22 * grown + seam, cut.tissues.other_fat, turn=-0.15,
-                within=canvas.in_wall)
-    canvas.pair(x, y, 13 * grown, 22 * grown, cut.tissues.muscle, turn=-0.15,
-                within=canvas.in_wall)
+    canvas.pair(
+        x,
+        y,
+        13 * grown + seam,
+        22 * grown + seam,
+        cut.tissues.other_fat,
+        turn=-0.15,
+        within=canvas.in_wall,
+    )
+    canvas.pair(x, y, 13 * grown, 22 * grown, cut.tissues.muscle, turn=-0.15, within=canvas.in_wall)
 
 
 def paint_psoas(canvas: Canvas, cut: Cut) -> None:

@@ -18,15 +18,31 @@ def paint_buttocks(canvas: Canvas, cut: Cut) -> None:
             canvas.stroke(outside, 16 * cut.size, cut.tissues.other_fat, within=canvas.in_cavity)
     thick = profile(t, {-5: 1.0, -2.5: 1.0, -0.8: 0.5, 0.1: 0})
     canvas.pair(
-        0.5 * w, 0.86 * d, 0.46 * w * thick, 0.3 * d * thick, cut.tissues.muscle, turn=-0.25, within=wall
+        0.5 * w,
+        0.86 * d,
+        0.46 * w * thick,
+        0.3 * d * thick,
+        cut.tissues.muscle,
+        turn=-0.25,
+        within=wall,
     )
     thick = profile(t, {-5: 1.0, -2: 1.0, -0.5: 0.7, 0.3: 0})
     canvas.pair(
-        0.86 * w, 0.25 * d, 0.17 * w * thick, 0.55 * d * thick, cut.tissues.muscle, turn=0.2, within=wall
+        0.86 * w,
+        0.25 * d,
+        0.17 * w * thick,
+        0.55 * d * thick,
+        cut.tissues.muscle,
+        turn=0.2,
+        within=wall,
     )
     thick = profile(t, {-5: 1.0, -3.6: 0.8, -2.8: 0})
-    canvas.pair(0.72 * w, -0.45 * d, 0.2 * w * thick, 0.3 * d * thick, cut.tissues.muscle, within=wall)
-    canvas.pair(0.42 * w, 0.12 * d, 0.07 * w * thick, 0.5 * d * thick, cut.tissues.muscle, within=wall)
+    canvas.pair(
+        0.72 * w, -0.45 * d, 0.2 * w * thick, 0.3 * d * thick, cut.tissues.muscle, within=wall
+    )
+    canvas.pair(
+        0.42 * w, 0.12 * d, 0.07 * w * thick, 0.5 * d * thick, cut.tissues.muscle, within=wall
+    )
 
 
 def paint_wings(canvas: Canvas, cut: Cut) -> None:

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bodycomp_jax.data.phantom.distributions import Choice, Range
+
 NATIVE_SIDE = 512  # pixels of the matrix that scanners reconstruct
 PIXELS_MM = (0.55, 1.0)  # of this matrix
 
@@ -40,44 +42,6 @@ class Scanner(NamedTuple):
     motion: float = 0.0
     padding: float = 0.0  # 0: there are values in the corners
     matrix: float = 0.0  # 0: as many pixels as wanted
-
-
-class Range(NamedTuple):
-    """A uniform distribution, of the logarithm if `log`; with 1 - `chance` the value is 0."""
-
-    what: str
-    low: float
-    high: float
-    chance: float = 1.0
-    log: bool = False
-
-    def draw(self, rng: np.random.Generator) -> float:
-        """A value; takes two numbers from `rng` whatever comes out."""
-        chance, share = rng.random(2).tolist()
-        if chance >= self.chance:
-            return 0.0
-        if self.log:
-            return self.low * (self.high / self.low) ** share
-        return self.low + (self.high - self.low) * share
-
-    def __str__(self) -> str:
-        return f'{_sometimes(self.chance)}{self.low:g} to {self.high:g}{" (log)" * self.log}'
-
-
-class Choice(NamedTuple):
-    """One of some values, each as likely; with 1 - `chance` the value is 0."""
-
-    what: str
-    values: tuple[float, ...]
-    chance: float = 1.0
-
-    def draw(self, rng: np.random.Generator) -> float:
-        """A value; takes two numbers from `rng` whatever comes out."""
-        chance, share = rng.random(2).tolist()
-        return 0.0 if chance >= self.chance else self.values[int(share * len(self.values))]
-
-    def __str__(self) -> str:
-        return _sometimes(self.chance) + ', '.join(f'{value:g}' for value in self.values)
 
 
 # Wider than reality, so that real scanners are inside (domain randomisation).
@@ -126,7 +90,3 @@ def any_scanner(rng: np.random.Generator, body: Box) -> Scanner:
     x = (body.left + body.right) / 2 + aside * abs(side - width) / 2
     y = (body.front + body.back) / 2 + low * abs(side - depth) / 2
     return Scanner(field_of_view=side, middle=(x, y), **drawn)
-
-
-def _sometimes(chance: float) -> str:
-    return '' if chance == 1 else f'in {chance:.0%}: '

@@ -73,9 +73,7 @@ def draw(seed: int, side: int, spacing: float, variety: Variety = PLAIN) -> Trun
     return Trunk(np.stack(hu), np.stack(labels), z, levels, scanner.field_of_view / side)
 
 
-def draw_slice(
-    seed: int, side: int, variety: Variety = PLAIN
-) -> tuple[np.ndarray, np.ndarray]:
+def draw_slice(seed: int, side: int, variety: Variety = PLAIN) -> tuple[np.ndarray, np.ndarray]:
     """One slice between L5 and L1 of the subject that belongs to `seed`.
 
     Returns:

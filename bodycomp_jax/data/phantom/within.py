@@ -51,9 +51,7 @@ def paint_within_visceral_fat(canvas: Canvas, cut: Cut) -> None:
     pixels = np.flatnonzero(canvas.labels == VISCERAL_LABEL)
     person, hu = cut.person, canvas.hu.ravel()
     coarse = canvas.texture(texture.COARSE, pixels, 3)
-    fine, middle = (
-        canvas.texture(scale, pixels, 4) for scale in (texture.FINE, texture.MIDDLE)
-    )
+    fine, middle = (canvas.texture(scale, pixels, 4) for scale in (texture.FINE, texture.MIDDLE))
     hu[pixels] += 4 * coarse
     hu[pixels] += 60 * person.stranding * texture.ridges(fine, 0.25) * (coarse > -0.2)
     hu[pixels] += 25 * person.soaked * (middle + coarse)
