@@ -33,6 +33,7 @@ class Abdomen:
             organ(
                 0.0, -0.62, 6.4, 0.5 * w, 0.45 * d, rng.uniform(1.2, 2.4), tissues.liver, turn=-0.1
             ),
+            *self._along_the_wall(-1, tissues.liver),
         )
         self.pancreas = organ(0.1, -0.05, 4.2, 0.3 * w, 11, 0.6, SOFT, turn=-0.3)
         self.gall_bladder = organ(-0.42, -0.5, 3.7, 15, 20, 0.9, FLUID)
@@ -46,6 +47,7 @@ class Abdomen:
             tissues.spleen,
             turn=-0.3,
         )
+        self.spleen_tip = self._along_the_wall(1, tissues.spleen)
         self.stomach = organ(
             0.42, -0.3, 6.0, 0.34 * w, 0.5 * d, 2.5, Tissue(rng.uniform(-10, 60)), turn=0.4,
             gas=rng.uniform(-0.6, 0.3), mottled=rng.uniform(0, 250) * (rng.random() < 0.5),
@@ -78,6 +80,14 @@ class Abdomen:
         x, y = place(self._cavity, x + rng.normal(0, 0.04), y + rng.normal(0, 0.04))
         a, b, h = (a, b, h) * rng.normal(1, 0.08, 3)
         return Ellipsoid(x, y, t + rng.normal(0, 0.18), a, b, h, tissue, **more)
+
+    def _along_the_wall(self, side: int, tissue: Tissue) -> list[Ellipsoid]:
+        """The thin tip of an organ that reaches far down beside the wall, in half the subjects."""
+        rng, w, d = self._rng, self._cavity[RIGHT], self._cavity[BACK]
+        if rng.random() < 0.5:
+            return []
+        a, b, h = rng.uniform(0.1, 0.22) * w, rng.uniform(0.4, 0.9) * d, rng.uniform(1.2, 2.2)
+        return [self._organ(0.87 * side, 0.0, rng.uniform(2.0, 4.5), a, b, h, tissue)]
 
     def _cyst(self, host: Ellipsoid) -> Ellipsoid:
         rng, radius = self._rng, self._rng.uniform(4, 22)

@@ -1,6 +1,5 @@
 """Painting the muscles along the spine."""
 
-
 from bodycomp_jax.data.phantom.canvas import Canvas
 from bodycomp_jax.data.phantom.curves import profile
 from bodycomp_jax.data.phantom.cut import Cut
@@ -15,47 +14,48 @@ def paint_crura(canvas: Canvas, cut: Cut) -> None:
 
 def paint_back(canvas: Canvas, cut: Cut) -> None:
     """The muscles along the spine with fat around and between them, and quadratus lumborum."""
+    _paint_erector_spinae(canvas, cut)
+    _paint_multifidus(canvas, cut)
+    s, seam = cut.size, cut.person.seams
+    thick = profile(cut.t, {0.3: 0, 1: 1, 2.5: 0.9, 4.8: 0.3, 5.2: 0}) * s * cut.person.muscle
+    x = profile(cut.t, {0.6: 84, 1: 78, 3: 64, 5: 48}) * s
+    _paint_muscle(canvas, cut, x, 14 * s, 22 * thick, 9 * thick, seam, turn=0.6)
+
+
+def _paint_erector_spinae(canvas: Canvas, cut: Cut) -> None:
+    """Longissimus and iliocostalis reach the fascia behind them, unless they are wasted."""
     y, s, wall = cut.spine_y, cut.size, canvas.in_wall
     muscle, fat, seam = cut.tissues.muscle, cut.tissues.other_fat, cut.person.seams
-    wasting = cut.person.muscle
     thick = profile(cut.t, {-3.5: 0.0, -2: 0.45, -1: 0.75, 1: 1.0, 4: 0.95, 8: 0.7}) * s
-    thin = thick * min(1.1, wasting)
+    thin = thick * min(1.1, cut.person.muscle)
     wide = profile(cut.t, {-2: 0.7, 0: 0.9, 2: 1.0, 5: 0.95, 8: 0.8})
-    x = 40 * s * wide
-    a, b = 0.5 * 38 * thin * wide, 30 * thin
-    around = a + 0.5 * 38 * thick * wide + seam, 32 * thick + seam
+    x, a, b = 40 * s * wide, 19 * thin * wide, 30 * thin
+    around = a + 19 * thick * wide + seam, 32 * thick + seam
     canvas.ellipse(0, y + 62 * s, 24 * s, 34 * s, fat, square=True, within=wall)
     canvas.pair(x, y + 45 * s, *around, fat, turn=-0.12, square=True, within=wall)
-    canvas.pair(
-        x + a - 3, y + 39 * s, a + 2 - seam / 2, b - 2, muscle, turn=-0.2, square=True, within=wall
-    )
-    canvas.pair(
-        x - a + 2, y + 43 * s, a + 2 - seam / 2, b, muscle, turn=-0.05, square=True, within=wall
-    )
-    _paint_multifidus(canvas, cut, thin)
-    thick = profile(cut.t, {0.3: 0, 1: 1, 2.5: 0.9, 4.8: 0.3, 5.2: 0}) * s * wasting
-    x = profile(cut.t, {0.6: 84, 1: 78, 3: 64, 5: 48}) * s
-    canvas.pair(
-        x, y + 14 * s, 22 * thick + seam, 9 * thick + seam, fat, turn=0.6, within=canvas.in_cavity
-    )
-    canvas.pair(x, y + 14 * s, 22 * thick, 9 * thick, muscle, turn=0.6, within=wall)
+    for side, behind, deep, turn in ((1, 41, b + 3, -0.2), (-1, 46, b + 4, -0.05)):
+        middle = x + side * (a - 2.5)
+        width = a + 2 - seam / 2
+        canvas.pair(
+            middle, y + behind * s, width, deep, muscle, turn=turn, square=True, within=wall
+        )
 
 
-def _paint_multifidus(canvas: Canvas, cut: Cut, thin: float) -> None:
+def _paint_multifidus(canvas: Canvas, cut: Cut) -> None:
     """Beside the spinous processes: larger towards the sacrum."""
-    grown = profile(cut.t, {-3: 0.8, -1: 1.3, 1: 1.0, 4: 0.6, 8: 0.4}) * thin
-    x, y = 15 * cut.size, cut.spine_y + 44 * cut.size
-    seam = cut.person.seams
-    canvas.pair(
-        x,
-        y,
-        13 * grown + seam,
-        22 * grown + seam,
-        cut.tissues.other_fat,
-        turn=-0.15,
-        within=canvas.in_wall,
-    )
-    canvas.pair(x, y, 13 * grown, 22 * grown, cut.tissues.muscle, turn=-0.15, within=canvas.in_wall)
+    grown = profile(cut.t, {-3: 0.8, -1: 1.3, 1: 1.0, 4: 0.6, 8: 0.4}) * cut.size
+    grown *= min(1.1, cut.person.muscle)
+    s, seam = cut.size, cut.person.seams
+    _paint_muscle(canvas, cut, 15 * s, 44 * s, 13 * grown, 22 * grown, seam, turn=-0.15)
+
+
+def _paint_muscle(
+    canvas: Canvas, cut: Cut, x: float, behind: float, a: float, b: float, seam: float, turn: float
+) -> None:
+    """An ellipse on both sides, `behind` mm behind the middle of the vertebra, and fat around it."""
+    y, wall = cut.spine_y + behind, canvas.in_wall
+    canvas.pair(x, y, a + seam, b + seam, cut.tissues.other_fat, turn=turn, within=wall)
+    canvas.pair(x, y, a, b, cut.tissues.muscle, turn=turn, within=wall)
 
 
 def paint_psoas(canvas: Canvas, cut: Cut) -> None:
@@ -64,7 +64,5 @@ def paint_psoas(canvas: Canvas, cut: Cut) -> None:
     thick = profile(t, {-5: 0.8, -1: 1.0, 1: 0.95, 2: 0.76, 3: 0.55, 4: 0.34, 5: 0.0}) * muscle
     x = profile(t, {-5: 82, -3: 80, -1: 62, 0: 49, 1: 43, 2: 38, 4: 30, 5: 27}) * s
     forward = profile(t, {-5: 120, -3: 84, -1: 30, 0: 10, 1: 2, 5: 0}) * s
-    y, turn = cut.spine_y - forward, profile(t, {-2: 0.0, 0: 0.2, 2: 0.3})
-    a, b = 18 * thick * s, 25 * thick * s
-    canvas.pair(x, y, a + 1, b + 1, cut.tissues.other_fat, turn=turn, within=canvas.in_wall)
-    canvas.pair(x, y, a, b, cut.tissues.muscle, turn=turn, within=canvas.in_wall)
+    turn = profile(t, {-2: 0.0, 0: 0.2, 2: 0.3})
+    _paint_muscle(canvas, cut, x, -forward, 18 * thick * s, 25 * thick * s, 1.0, turn)

@@ -34,7 +34,13 @@ def paint_masses(canvas: Canvas, cut: Cut) -> None:
 
 def paint_organs(canvas: Canvas, cut: Cut) -> None:
     abdomen, tissues, inside = cut.subject.abdomen, cut.tissues, canvas.in_cavity
-    for organ in (abdomen.pancreas, *abdomen.liver, abdomen.gall_bladder, abdomen.spleen):
+    for organ in (
+        abdomen.pancreas,
+        *abdomen.liver,
+        abdomen.gall_bladder,
+        abdomen.spleen,
+        *abdomen.spleen_tip,
+    ):
         canvas.ellipsoid(organ, within=inside)
     canvas.hollow(abdomen.stomach, tissues.bowel_wall, 4, within=inside)
     for kidney in abdomen.kidneys:

@@ -67,7 +67,7 @@ RANGES: dict[str, Range | Choice] = {
     'motion': Range('shift of this copy, mm', 1, 7),
     'padding': Choice('HU outside the circle', (-1024.0, -2000.0, -2048.0, -3024.0), 0.5),
     'matrix': Range(
-        'pixels of a side of scans that were made coarser and finer again', 160, 352, 0.15
+        'pixels of a side of scans that were made coarser and finer again', 120, 352, 0.25
     ),
 }
 
