@@ -52,7 +52,7 @@ def _paint_multifidus(canvas: Canvas, cut: Cut) -> None:
 def _paint_muscle(
     canvas: Canvas, cut: Cut, x: float, behind: float, a: float, b: float, seam: float, turn: float
 ) -> None:
-    """An ellipse on both sides, `behind` mm behind the middle of the vertebra, and fat around it."""
+    """An ellipse and fat around it, on both sides, `behind` mm behind the middle of a vertebra."""
     y, wall = cut.spine_y + behind, canvas.in_wall
     canvas.pair(x, y, a + seam, b + seam, cut.tissues.other_fat, turn=turn, within=wall)
     canvas.pair(x, y, a, b, cut.tissues.muscle, turn=turn, within=wall)
