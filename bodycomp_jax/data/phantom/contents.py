@@ -1,4 +1,7 @@
-"""Organs, bowel and lungs of a subject, as ellipsoids."""
+"""What is in the abdomen and the chest of a subject, as ellipsoids."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -8,111 +11,127 @@ from bodycomp_jax.data.phantom.tissue import FLUID, SOFT, Tissue, Tissues
 
 CYSTS = 3  # at most, in each kidney and in the liver
 
+Number = float | tuple[float, float]  # uniform between two limits
 
-class Abdomen:
+
+class Organ(NamedTuple):
+    """Where an organ is on average, and how large; t and h in vertebrae."""
+
+    x: float  # share of the half width of the cavity
+    y: float  # share of its depth in front or behind
+    t: Number
+    a: Number  # half axes
+    b: Number
+    h: Number
+    turn: float = 0.0
+    slant: float = 0.0
+
+
+# Half axes are shares of the cavity,
+LIVER_RIGHT = Organ(-0.6, -0.1, 6.2, (0.45, 0.68), (0.85, 1.2), (2.7, 4.8), 0.25, -1.5)
+LIVER_LEFT = Organ(0.0, -0.62, 6.4, 0.5, 0.45, (1.2, 2.4), -0.1)
+LIVER_TIP = Organ(-0.87, 0.0, (2.0, 4.5), (0.1, 0.22), (0.4, 0.9), (1.2, 2.2))
+SPLEEN = Organ(0.8, 0.25, 6.1, (0.18, 0.36), (0.4, 0.85), (1.5, 3.2), -0.3)
+SPLEEN_TIP = LIVER_TIP._replace(x=0.87)
+STOMACH = Organ(0.42, -0.3, 6.0, 0.34, 0.5, 2.5, 0.4)
+HEART = Organ(0.14, -0.45, 9.3, 0.46, 0.62, 2.3, 0.4)
+DOMES = Organ(-0.48, -0.2, 4.2, 0.7, 1.3, 5.0), Organ(0.5, -0.2, 4.2, 0.68, 1.3, 4.2)
+PERICARDIUM = Organ(0.0, -0.8, 5.0, 0.4, 0.9, 5.0)
+# a share and mm,
+PANCREAS = Organ(0.1, -0.05, 4.2, 0.3, 11, 0.6, -0.3)
+# or mm.
+KIDNEYS = Organ(-0.56, 0.3, 3.7, 27, 31, 1, -0.5, 4), Organ(0.56, 0.3, 3.95, 27, 31, 1, 0.5, -4)
+GALL_BLADDER = Organ(-0.42, -0.5, 3.7, 15, 20, 0.9)
+BLADDER = Organ(0, -0.3, -4.0, 38, 30, 1.3)
+
+
+class Spread(NamedTuple):
+    """Standard deviations: of x and y, of the half axes (a factor), of t."""
+
+    place: float
+    size: float
+    t: float
+
+
+BELOW_DIAPHRAGM, ABOVE_DIAPHRAGM = Spread(0.04, 0.08, 0.18), Spread(0.02, 0.0, 0.15)
+
+
+class Abdomen(NamedTuple):
     """The organs below the diaphragm."""
 
-    def __init__(
-        self, rng: np.random.Generator, person: Person, tissues: Tissues, cavity: np.ndarray
-    ) -> None:
-        self._rng, self._cavity = rng, cavity
-        w, d = cavity[RIGHT], cavity[BACK]
-        organ = self._organ
-        self.liver = (
-            organ(
-                -0.6,
-                -0.1,
-                6.2,
-                rng.uniform(0.45, 0.68) * w,
-                rng.uniform(0.85, 1.2) * d,
-                rng.uniform(2.7, 4.8),
-                tissues.liver,
-                turn=0.25,
-                slant=-1.5,
-            ),
-            organ(
-                0.0, -0.62, 6.4, 0.5 * w, 0.45 * d, rng.uniform(1.2, 2.4), tissues.liver, turn=-0.1
-            ),
-            *self._along_the_wall(-1, tissues.liver),
-        )
-        self.pancreas = organ(0.1, -0.05, 4.2, 0.3 * w, 11, 0.6, SOFT, turn=-0.3)
-        self.gall_bladder = organ(-0.42, -0.5, 3.7, 15, 20, 0.9, FLUID)
-        self.spleen = organ(
-            0.8,
-            0.25,
-            6.1,
-            rng.uniform(0.18, 0.36) * w,
-            rng.uniform(0.4, 0.85) * d,
-            rng.uniform(1.5, 3.2),
-            tissues.spleen,
-            turn=-0.3,
-        )
-        self.spleen_tip = self._along_the_wall(1, tissues.spleen)
-        self.stomach = organ(
-            0.42, -0.3, 6.0, 0.34 * w, 0.5 * d, 2.5, Tissue(rng.uniform(-10, 60)), turn=0.4,
-            gas=rng.uniform(-0.6, 0.3), mottled=rng.uniform(0, 250) * (rng.random() < 0.5),
-        )  # fmt: skip
-        length = rng.uniform(1.5, 2.1)
-        self.kidneys = tuple(
-            organ(
-                side * 0.56,
-                0.3,
-                t,
-                27,
-                31,
-                length,
-                tissues.renal_cortex,
-                turn=side * 0.5,
-                slant=-4 * side,
-            )
-            for side, t in ((-1, 3.7), (1, 3.95))
-        )
-        self.sinus = rng.uniform(0.25, 0.55)  # share of a kidney that its fat fills
-        self.bladder = organ(0, -0.3, -4.0, 38, 30, 1.3, FLUID)
-        self.cysts = [
-            self._cyst(host)
-            for host in (*self.kidneys, self.liver[0])
-            for _ in range(rng.integers(0, CYSTS + 1) * (rng.random() < 0.3))
-        ]
-
-    def _organ(self, x, y, t, a, b, h, tissue, **more) -> Ellipsoid:
-        rng = self._rng
-        x, y = place(self._cavity, x + rng.normal(0, 0.04), y + rng.normal(0, 0.04))
-        a, b, h = (a, b, h) * rng.normal(1, 0.08, 3)
-        return Ellipsoid(x, y, t + rng.normal(0, 0.18), a, b, h, tissue, **more)
-
-    def _along_the_wall(self, side: int, tissue: Tissue) -> list[Ellipsoid]:
-        """The thin tip of an organ that reaches far down beside the wall, in half the subjects."""
-        rng, w, d = self._rng, self._cavity[RIGHT], self._cavity[BACK]
-        if rng.random() < 0.5:
-            return []
-        a, b, h = rng.uniform(0.1, 0.22) * w, rng.uniform(0.4, 0.9) * d, rng.uniform(1.2, 2.2)
-        return [self._organ(0.87 * side, 0.0, rng.uniform(2.0, 4.5), a, b, h, tissue)]
-
-    def _cyst(self, host: Ellipsoid) -> Ellipsoid:
-        rng, radius = self._rng, self._rng.uniform(4, 22)
-        x, y = (host.x, host.y) + rng.uniform(-1, 1, 2) * (host.a, host.b)
-        t = host.t + rng.uniform(-0.8, 0.8) * host.h
-        return Ellipsoid(x, y, t, radius, radius * rng.uniform(0.8, 1.2), radius / 33, FLUID)
+    liver: list[Ellipsoid]
+    pancreas: Ellipsoid
+    gall_bladder: Ellipsoid
+    spleen: list[Ellipsoid]
+    stomach: Ellipsoid
+    kidneys: list[Ellipsoid]
+    sinus: float  # share of a kidney that its fat fills
+    bladder: Ellipsoid
+    cysts: list[Ellipsoid]
 
 
-def draw_chest(rng: np.random.Generator, tissues: Tissues, cavity: np.ndarray) -> 'Chest':
-    """The heart, the vessels of the lungs, and the domes of the diaphragm below them."""
+class Chest(NamedTuple):
+    """What is above the diaphragm, and its domes."""
+
+    heart: Ellipsoid
+    domes: list[Ellipsoid]
+    pericardium: Ellipsoid
+    vessels: list[Ellipsoid]
+
+
+class Loop(NamedTuple):
+    """A piece of bowel with its wall."""
+
+    lumen: Ellipsoid
+    wall: float  # mm
+
+
+def draw_abdomen(rng: np.random.Generator, tissues: Tissues, cavity: np.ndarray) -> Abdomen:
+    """The organs for a cavity, given by its radii at `ANGLES`."""
     w, d = cavity[RIGHT], cavity[BACK]
 
-    def organ(x, y, t, a, b, h, tissue, **more):
-        x, y = place(cavity, x + rng.normal(0, 0.02), y + rng.normal(0, 0.02))
-        return Ellipsoid(x, y, t + rng.normal(0, 0.15), a, b, h, tissue, **more)
+    def organ(organ: Organ, tissue: Tissue, unit: Any = (1, 1), **more: float) -> Ellipsoid:
+        return _draw_organ(rng, cavity, organ, tissue, unit, BELOW_DIAPHRAGM, **more)
 
-    fat = tissues.visceral_fat
+    def tip(organ_tip: Organ, tissue: Tissue) -> list[Ellipsoid]:
+        """Thin, far down beside the wall, in half the subjects."""
+        return [organ(organ_tip, tissue, (w, d))] if rng.random() >= 0.5 else []
+
+    liver = [organ(lobe, tissues.liver, (w, d)) for lobe in (LIVER_RIGHT, LIVER_LEFT)]
+    liver += tip(LIVER_TIP, tissues.liver)
+    pancreas = organ(PANCREAS, SOFT, (w, 1))
+    gall_bladder = organ(GALL_BLADDER, FLUID)
+    spleen = [organ(SPLEEN, tissues.spleen, (w, d)), *tip(SPLEEN_TIP, tissues.spleen)]
+    meal, gas = Tissue(rng.uniform(-10, 60)), rng.uniform(-0.6, 0.3)
+    mottled = rng.uniform(0, 250) * (rng.random() < 0.5)
+    stomach = organ(STOMACH, meal, (w, d), gas=gas, mottled=mottled)
+    h = rng.uniform(1.5, 2.1)
+    kidneys = [organ(kidney._replace(h=h), tissues.renal_cortex) for kidney in KIDNEYS]
+    sinus = rng.uniform(0.25, 0.55)
+    bladder = organ(BLADDER, FLUID)
+    cysts = [
+        _draw_cyst(rng, host)
+        for host in (*kidneys, liver[0])
+        for _ in range(rng.integers(0, CYSTS + 1) * (rng.random() < 0.3))
+    ]
+    return Abdomen(liver, pancreas, gall_bladder, spleen, stomach, kidneys, sinus, bladder, cysts)
+
+
+def draw_chest(rng: np.random.Generator, tissues: Tissues, cavity: np.ndarray) -> Chest:
+    """The heart, the domes of the diaphragm below it, and the vessels of the lungs."""
+    w, d = cavity[RIGHT], cavity[BACK]
     vessels = rng.uniform((-0.9, -0.9, 6, 1.5, 2, 0.2, 0), (0.9, 0.9, 9, 4, 8, 0.6, np.pi), (60, 7))
+    heart, right, left, pericardium = (
+        _draw_organ(rng, cavity, organ, tissue, (w, d), ABOVE_DIAPHRAGM)
+        for organ, tissue in (
+            (HEART, tissues.blood),
+            *((organ, tissues.visceral_fat) for organ in (*DOMES, PERICARDIUM)),
+        )
+    )
     return Chest(
-        organ(0.14, -0.45, 9.3, 0.46 * w, 0.62 * d, 2.3, tissues.blood, turn=0.4),
-        (
-            organ(-0.48, -0.2, 4.2, 0.7 * w, 1.3 * d, 5.0, fat),
-            organ(0.5, -0.2, 4.2, 0.68 * w, 1.3 * d, 4.2, fat),
-        ),
-        organ(0.0, -0.8, 5.0, 0.4 * w, 0.9 * d, 5.0, fat),
+        heart,
+        [right, left],
+        pericardium,
         [
             Ellipsoid(x * w, y * d, t, a, b, h, Tissue(20), turn)
             for x, y, t, a, b, h, turn in vessels
@@ -120,78 +139,104 @@ def draw_chest(rng: np.random.Generator, tissues: Tissues, cavity: np.ndarray) -
     )
 
 
-class Chest:
-    """What is above the diaphragm."""
-
-    def __init__(self, heart, domes, pericardium, vessels) -> None:
-        self.heart, self.domes, self.pericardium, self.vessels = heart, domes, pericardium, vessels
-
-
-def draw_bowel(
-    rng: np.random.Generator, person: Person, cavity: np.ndarray
-) -> list[tuple[Ellipsoid, float]]:
-    """Small loops in front, the colon up one side, across, and down the other; with their walls."""
-    uniform = rng.uniform
-
-    def content(stool: bool) -> tuple[Tissue, float | None, float]:
-        """(what fills it, gas above, bubbles)."""
-        gas = uniform(-0.7, 0.9) if rng.random() < person.gas else None
-        if stool:
-            return Tissue(uniform(-10, 70)), gas, uniform(150, 700)
-        if person.oral_contrast and rng.random() < 0.6:
-            return Tissue(person.oral_contrast * uniform(0.6, 1.2)), gas, 0.0
-        return Tissue(uniform(-25, 50)), gas, 0.0
-
-    def loop(x, y, t, low, high, *, stool=False, long=1.0):
-        a, b = uniform(low, high, 2)
-        tissue, gas, mottled = content(stool)
-        x, y = place(cavity, x, y)
-        h = uniform(low, high) / 25
-        return (
-            Ellipsoid(x, y, t, a * long, b, h, tissue, uniform(0, np.pi), 0.0, gas, mottled),
-            uniform(1.2, 3.5),
-        )
-
-    bowel = [
-        loop(
-            uniform(-0.7, 0.7), uniform(-0.85, 0.0), uniform(-3.5, 4.5), 8, 19, long=uniform(1, 2.8)
-        )
-        for _ in range(int(person.bowel))
-    ]
-    low, high = 0.65 * person.colon, 1.2 * person.colon
-
-    def colon(x, y, t):
-        return loop(x, y, t, low, high, stool=rng.random() < person.stool)
-
-    for side, top in ((-1, 2.6), (1, 4.6)):
-        column = uniform(0.7, 0.84)
-        for t in np.arange(-1.4, top, 0.55):
-            bowel.append(colon(side * column, uniform(0.0, 0.3), t + uniform(-0.2, 0.2)))
-    sag = uniform(-1.5, 0.5)  # how far the transverse colon hangs down, t
-    for x in np.linspace(-0.6, 0.6, 8):
-        t = 3.1 + x + sag * (1 - (x / 0.6) ** 2) + uniform(-0.3, 0.3)
-        bowel.append(colon(x, uniform(-0.9, -0.65), t))
-    for t in np.arange(-5, -1.6, 0.6):
-        bowel.append(colon(uniform(-0.3, 0.3), 0.1 - 0.12 * t, t))
-    return bowel
+def draw_bowel(rng: np.random.Generator, person: Person, cavity: np.ndarray) -> list[Loop]:
+    """Small loops in front; the colon up one side, across, and down the other."""
+    loops = []
+    for _ in range(int(person.bowel)):
+        x, y, t, long = rng.uniform((-0.7, -0.85, -3.5, 1), (0.7, 0.0, 4.5, 2.8))
+        loops.append(_draw_loop(rng, person, (*_place(cavity, x, y), t), (8, 19), long=long))
+    radii = 0.65 * person.colon, 1.2 * person.colon
+    for x, y, t in _course_of_colon(rng):
+        stool = rng.random() < person.stool
+        loops.append(_draw_loop(rng, person, (*_place(cavity, x, y), t), radii, stool=stool))
+    return loops
 
 
 def draw_masses(rng: np.random.Generator, person: Person, cavity: np.ndarray) -> list[Ellipsoid]:
     """Lumps of any density anywhere in the abdomen."""
     masses = []
     for _ in range(int(person.masses)):
-        x, y = place(cavity, *rng.uniform(-0.9, 0.9, 2))
+        x, y = _place(cavity, *rng.uniform(-0.9, 0.9, 2))
         a, b = rng.uniform(4, 38, 2)
-        tissue = Tissue(rng.uniform(-30, 320))
-        masses.append(
-            Ellipsoid(
-                x, y, rng.uniform(-3, 7), a, b, max(a, b) / 33, tissue, rng.uniform(0, np.pi),
-                mottled=rng.uniform(0, 150) * (rng.random() < 0.3),
-            )
-        )  # fmt: skip
+        tissue, t = Tissue(rng.uniform(-30, 320)), rng.uniform(-3, 7)
+        turn, mottled = rng.uniform(0, np.pi), rng.uniform(0, 150) * (rng.random() < 0.3)
+        h = max(a, b) / 33
+        masses.append(Ellipsoid(x, y, t, a, b, h, tissue, turn, mottled=mottled))
     return masses
 
 
-def place(cavity: np.ndarray, x: float, y: float) -> tuple[float, float]:
+def _draw_organ(
+    rng: np.random.Generator,
+    cavity: np.ndarray,
+    organ: Organ,
+    tissue: Tissue,
+    unit: tuple[float, float],
+    spread: Spread,
+    **more: float,
+) -> Ellipsoid:
+    """An `organ` whose half axes are in a `unit` of so many mm, shifted and scaled at random."""
+    a, b, h, t = (_draw(rng, number) for number in (organ.a, organ.b, organ.h, organ.t))
+    x, y = (share + rng.normal(0, spread.place) for share in (organ.x, organ.y))
+    half_axes = np.array([a * unit[0], b * unit[1], h])
+    if spread.size:
+        half_axes *= rng.normal(1, spread.size, 3)
+    t += rng.normal(0, spread.t)
+    return Ellipsoid(*_place(cavity, x, y), t, *half_axes, tissue, organ.turn, organ.slant, **more)
+
+
+def _draw(rng: np.random.Generator, number: Number) -> float:
+    return rng.uniform(*number) if isinstance(number, tuple) else number
+
+
+def _draw_cyst(rng: np.random.Generator, host: Ellipsoid) -> Ellipsoid:
+    radius = rng.uniform(4, 22)
+    x, y = (host.x, host.y) + rng.uniform(-1, 1, 2) * (host.a, host.b)
+    t = host.t + rng.uniform(-0.8, 0.8) * host.h
+    return Ellipsoid(x, y, t, radius, radius * rng.uniform(0.8, 1.2), radius / 33, FLUID)
+
+
+def _course_of_colon(rng: np.random.Generator) -> Iterator[tuple[float, float, float]]:
+    """x, y and t of its pieces, as shares of the cavity and in vertebrae."""
+    for side, top in ((-1, 2.6), (1, 4.6)):
+        column = rng.uniform(0.7, 0.84)
+        for t in np.arange(-1.4, top, 0.55):
+            yield side * column, rng.uniform(0.0, 0.3), t + rng.uniform(-0.2, 0.2)
+    sag = rng.uniform(-1.5, 0.5)  # how far the transverse colon hangs down, t
+    for x in np.linspace(-0.6, 0.6, 8):
+        t = 3.1 + x + sag * (1 - (x / 0.6) ** 2) + rng.uniform(-0.3, 0.3)
+        yield x, rng.uniform(-0.9, -0.65), t
+    for t in np.arange(-5, -1.6, 0.6):
+        yield rng.uniform(-0.3, 0.3), 0.1 - 0.12 * t, t
+
+
+def _draw_loop(
+    rng: np.random.Generator,
+    person: Person,
+    middle: tuple[float, float, float],
+    radii: tuple[float, float],
+    *,
+    stool: bool = False,
+    long: float = 1.0,
+) -> Loop:
+    a, b = rng.uniform(*radii, 2)
+    content, gas, mottled = _draw_content(rng, person, stool)
+    h, turn = rng.uniform(*radii) / 25, rng.uniform(0, np.pi)
+    lumen = Ellipsoid(*middle, a * long, b, h, content, turn, gas=gas, mottled=mottled)
+    return Loop(lumen, rng.uniform(1.2, 3.5))
+
+
+def _draw_content(
+    rng: np.random.Generator, person: Person, stool: bool
+) -> tuple[Tissue, float | None, float]:
+    """What fills a loop, the gas above, and the bubbles in it, as in an `Ellipsoid`."""
+    gas = rng.uniform(-0.7, 0.9) if rng.random() < person.gas else None
+    if stool:
+        return Tissue(rng.uniform(-10, 70)), gas, rng.uniform(150, 700)
+    if person.oral_contrast and rng.random() < 0.6:
+        return Tissue(person.oral_contrast * rng.uniform(0.6, 1.2)), gas, 0.0
+    return Tissue(rng.uniform(-25, 50)), gas, 0.0
+
+
+def _place(cavity: np.ndarray, x: float, y: float) -> tuple[float, float]:
     """Shares of the cavity's half width and of its depth in front or behind, in mm."""
     return x * cavity[RIGHT], y * cavity[BACK if y > 0 else FRONT]

@@ -21,9 +21,9 @@ def paint_layers(canvas: Canvas, cut: Cut) -> None:
 
 
 def paint_bowel(canvas: Canvas, cut: Cut) -> None:
-    for loop, wall in cut.subject.bowel:
-        if abs(cut.t - loop.t) < loop.h:
-            canvas.hollow(loop, cut.tissues.bowel_wall, wall, within=canvas.in_cavity)
+    for lumen, wall in cut.subject.bowel:
+        if abs(cut.t - lumen.t) < lumen.h:
+            canvas.hollow(lumen, cut.tissues.bowel_wall, wall, within=canvas.in_cavity)
 
 
 def paint_masses(canvas: Canvas, cut: Cut) -> None:
@@ -38,8 +38,7 @@ def paint_organs(canvas: Canvas, cut: Cut) -> None:
         abdomen.pancreas,
         *abdomen.liver,
         abdomen.gall_bladder,
-        abdomen.spleen,
-        *abdomen.spleen_tip,
+        *abdomen.spleen,
     ):
         canvas.ellipsoid(organ, within=inside)
     canvas.hollow(abdomen.stomach, tissues.bowel_wall, 4, within=inside)

@@ -2,7 +2,12 @@
 
 import numpy as np
 
-from bodycomp_jax.data.phantom.contents import Abdomen, draw_bowel, draw_chest, draw_masses
+from bodycomp_jax.data.phantom.contents import (
+    draw_abdomen,
+    draw_bowel,
+    draw_chest,
+    draw_masses,
+)
 from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.outline import Outlines
 from bodycomp_jax.data.phantom.population import Person
@@ -33,7 +38,7 @@ class Subject:
         self.couch_y = Cut(self, 2.0).couch_y  # the couch is level along the body
         self._draw_marks(rng)
         cavity = self.outlines.at(3.5).cavity
-        self.abdomen = Abdomen(rng, self.person, self.tissues, cavity)
+        self.abdomen = draw_abdomen(rng, self.tissues, cavity)
         self.chest = draw_chest(rng, self.tissues, cavity)
         self.bowel = draw_bowel(rng, self.person, cavity)
         self.masses = draw_masses(rng, self.person, cavity)

@@ -65,28 +65,37 @@ def draw(seed: int, side: int, spacing: float, variety: Variety = PLAIN) -> Trun
       spacing: mm between slices.
       variety: from which subjects and scanners are drawn.
     """
-    rng = np.random.default_rng(seed)
-    subject = Subject(rng, variety.draw_person(rng))
-    scanner = _scanner_of(subject, variety)
-    z, levels = heights(subject, spacing)
+    subject, scanner, _ = _draw_subject(seed, variety)
+    z, levels = _heights(subject, spacing)
     hu, labels = zip(*(_scan(subject, scanner, mm, side) for mm in z), strict=True)
     return Trunk(np.stack(hu), np.stack(labels), z, levels, scanner.field_of_view / side)
 
 
 def draw_slice(seed: int, side: int, variety: Variety = PLAIN) -> tuple[np.ndarray, np.ndarray]:
-    """One slice between L5 and L1 of the subject that belongs to `seed`.
+    """One slice between the sacrum and T11 of the subject that belongs to `seed`.
 
     Returns:
       (`[side, side]` int16 HU, `[side, side]` uint8 labels).
     """
-    rng = np.random.default_rng(seed)
-    subject = Subject(rng, variety.draw_person(rng))
-    scanner = _scanner_of(subject, variety)
+    subject, scanner, rng = _draw_subject(seed, variety)
     return _scan(subject, scanner, subject.z(rng.uniform(*LABELLED)), side)
 
 
-def heights(subject: Subject, spacing: float) -> tuple[np.ndarray, dict[str, float]]:
-    """Heights of the slices of a trunk and of its levels: (`[N]` mm, mm by name)."""
+def heights(
+    seed: int, spacing: float, variety: Variety = PLAIN
+) -> tuple[np.ndarray, dict[str, float]]:
+    """`z` and `levels` of the trunk that `draw` returns, without drawing it."""
+    return _heights(_draw_subject(seed, variety)[0], spacing)
+
+
+def _draw_subject(seed: int, variety: Variety) -> tuple[Subject, Scanner, np.random.Generator]:
+    """Returns the generator too, for what else is drawn for the subject."""
+    rng = np.random.default_rng(seed)
+    subject = Subject(rng, variety.draw_person(rng))
+    return subject, _scanner_of(subject, variety), rng
+
+
+def _heights(subject: Subject, spacing: float) -> tuple[np.ndarray, dict[str, float]]:
     levels = {level: subject.z(t) for t, level in enumerate(LEVELS)}
     return np.arange(0, subject.top, spacing), levels
 

@@ -7,9 +7,8 @@ import numpy as np
 
 from bodycomp_jax import ct
 from bodycomp_jax.data import segmentation, slice_selection
-from bodycomp_jax.data.phantom.scanner import DrawScanner, plain_scanner
-from bodycomp_jax.data.phantom.subject import Subject
 from bodycomp_jax.data.phantom.trunk import draw, draw_slice, heights
+from bodycomp_jax.data.phantom.variety import PLAIN, Variety
 
 
 def write_segmentation_set(
@@ -19,21 +18,19 @@ def write_segmentation_set(
     val: int,
     side: int,
     seed: int = 0,
-    draw_scanner: DrawScanner = plain_scanner,
+    variety: Variety = PLAIN,
 ) -> None:
-    """Writes lumbar slices with their labels, one per subject; no subject is in both splits.
+    """Writes slices with their labels, one per subject; no subject is in both splits.
 
     Args:
       data_dir: an existing folder.
       train, val: subjects in each split.
       side: of a slice, in pixels.
       seed: of the first subject; the following subjects have the following seeds.
-      draw_scanner: the scanner of a subject.
+      variety: from which subjects and scanners are drawn.
     """
     for split, seeds in _splits(train, val, seed):
-        segmentation.write_split(
-            data_dir, split, (draw_slice(s, side, draw_scanner) for s in seeds)
-        )
+        segmentation.write_split(data_dir, split, (draw_slice(s, side, variety) for s in seeds))
 
 
 def write_slice_selection_set(
@@ -45,7 +42,7 @@ def write_slice_selection_set(
     spacing: float,
     levels: Sequence[str] = ('L3',),
     seed: int = 0,
-    draw_scanner: DrawScanner = plain_scanner,
+    variety: Variety = PLAIN,
 ) -> None:
     """Writes whole trunks, a series per subject; no subject is in both splits.
 
@@ -56,20 +53,20 @@ def write_slice_selection_set(
       spacing: mm between slices.
       levels: a subset of `LEVELS`.
       seed: of the first subject; the following subjects have the following seeds.
-      draw_scanner: the scanner of a subject.
+      variety: from which subjects and scanners are drawn.
     """
     for split, seeds in _splits(train, val, seed):
         names: list[str] = []
         offsets: dict[str, list[float]] = {level: [] for level in levels}
         for s in seeds:
-            z, middles = heights(Subject(np.random.default_rng(s)), spacing)
+            z, middles = heights(s, spacing, variety)
             names += [f'subject_{s:06d}'] * len(z)
             for level in levels:
                 offsets[level] += (z - middles[level]).tolist()
         images = (
             ct.window(hu).round().astype(np.uint8)
             for s in seeds
-            for hu in draw(s, side, spacing, draw_scanner).hu
+            for hu in draw(s, side, spacing, variety).hu
         )
         slice_selection.write_split(data_dir, split, images, offsets, names)
 
