@@ -62,6 +62,19 @@ def draw_slice(seed: int, side: int) -> tuple[np.ndarray, np.ndarray]:
     return _draw_at(subject, subject.z(rng.uniform(*LUMBAR)), side)
 
 
+def draw_slice_with_offsets(seed: int, side: int) -> tuple[np.ndarray, dict[str, float]]:
+    """One slice at any height of the subject that belongs to `seed`.
+
+    Returns:
+      (`[side, side]` int16 HU, its mm above each level, by name).
+    """
+    rng = np.random.default_rng(seed)
+    subject = Subject(rng)
+    z = rng.uniform(0, subject.top)
+    _, levels = heights(subject, subject.top)
+    return _draw_at(subject, z, side)[0], {level: z - mm for level, mm in levels.items()}
+
+
 def heights(subject: Subject, spacing: float) -> tuple[np.ndarray, dict[str, float]]:
     """Heights of the slices of a trunk and of its levels: (`[N]` mm, mm by name)."""
     levels = {level: subject.z(t) for t, level in enumerate(LEVELS)}
