@@ -2,4 +2,5 @@
 
 from bodycomp_jax.programs import run_train_slice_selection
 
-run_train_slice_selection()
+if __name__ == '__main__':  # not in the processes that it starts
+    run_train_slice_selection()

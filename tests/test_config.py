@@ -163,3 +163,32 @@ def test_contradictions_name_the_first_option_that_differs():
     assert contradiction(values, {'compression_channels': (16, 32, 64, 128, 256, 512)}) is None
     message = 'this network has --num_convs=2, not --num_convs=1'
     assert contradiction(values, {'num_convs': 1}) == message
+
+
+def test_steps_and_synthetic_slices_of_a_batch():
+    for changes, synthetic, steps in (
+        ({}, 0, 10),
+        ({'mix_synthetic': 0.5}, 8, 20),
+        ({'mix_synthetic': 0.25}, 4, 13),
+        ({'synthetic': True}, 16, 100),
+        ({'synthetic': True, 'batches_per_epoch': 7}, 16, 7),
+    ):
+        config = SegmentationConfig(**changes)
+        stored = 0 if config.synthetic else 160
+        assert (config.num_synthetic, config.steps_per_epoch(stored)) == (synthetic, steps)
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'mix_synthetic': 1.0}, '--mix_synthetic=1.0: use a share of 0 to less than 1, or --synt'),
+        ({'mix_synthetic': -0.5}, 'use a share of 0'),
+        ({'mix_synthetic': float('nan')}, 'use a share of 0'),
+        ({'mix_synthetic': 0.5, 'synthetic': True}, 'or --synthetic alone'),
+        ({'mix_synthetic': 0.01}, 'that is 0 of --batch_size=16; use a share that leaves'),
+        ({'mix_synthetic': 0.99}, 'that is 16 of --batch_size=16'),
+    ],
+)
+def test_shares_of_synthetic_slices_that_no_batch_has_are_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        SegmentationConfig(**changes)

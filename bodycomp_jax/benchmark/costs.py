@@ -19,7 +19,7 @@ def unet_costs(config: UNetConfig, side: int) -> list[ConvolutionCost]:
 
     A 3x3 convolution of an upsampled image needs only 2x2 multiply-accumulates per channel.
     """
-    costs, C, pixels = [], 1, side * side
+    costs, C, pixels = [], 1, (config.network_size or side) ** 2
 
     def block(below, skip, channels, readers):
         macs = 9 * skip + (4 if skip else 9) * below

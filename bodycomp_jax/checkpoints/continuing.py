@@ -146,15 +146,23 @@ def refuse_data_change(run_dir: str, fingerprints: dict[str, Any]) -> None:
     if started is None:
         return
     for split, arrays in fingerprints.items():
+        recorded = started['progress']['data'].get(split, {})
+        if recorded and recorded.keys() != arrays.keys():
+            raise _other_data(
+                run_dir, f'{split} data', 'it', ' and '.join(recorded), ' and '.join(arrays)
+            )
         for array, fingerprint in arrays.items():
-            recorded = started['progress']['data'].get(split, {}).get(array, {})
             for name, value in fingerprint.items():
-                if recorded.get(name, value) != value:
-                    raise InputError(
-                        f'{run_dir}: this run was started on other {split} {array}: {name} was '
-                        f'{recorded[name]} and is {value}; give the same data, another --name, or '
-                        '--allow_data_change'
-                    )
+                was = recorded.get(array, {}).get(name, value)
+                if was != value:
+                    raise _other_data(run_dir, f'{split} {array}', name, was, value)
+
+
+def _other_data(run_dir: str, what: str, name: str, was: Any, value: Any) -> InputError:
+    return InputError(
+        f'{run_dir}: this run was started on other {what}: {name} was {was} and is {value}; give '
+        'the same data, another --name, or --allow_data_change'
+    )
 
 
 @on_main_process

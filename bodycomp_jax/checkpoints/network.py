@@ -14,6 +14,8 @@ from bodycomp_jax.checkpoints import folder, keras_network, store
 from bodycomp_jax.config import (
     TRAINERS,
     NetworkConfig,
+    UNetConfig,
+    as_flag,
     contradiction,
     from_json,
     from_values,
@@ -98,6 +100,14 @@ def convert(source: str, target: str, overrides: dict[str, Any]) -> NetworkConfi
         raise InputError(f'{target} exists; remove it or choose another path')
     files.refuse_unwritable(parent)
     network = load_network(source, overrides)
+    as_keras = not os.path.isfile(source)
+    config = network.config
+    if as_keras and isinstance(config, UNetConfig) and config.network_size:
+        raise InputError(
+            f'{source}: this network resizes slices '
+            f'({as_flag("network_size", config.network_size)}), which the reference system cannot; '
+            'convert one that was trained without --network_size'
+        )
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(network.variables)):
         raise InputError(f'{source}: non-finite weights; choose an earlier checkpoint of its run')
     try:
@@ -106,13 +116,13 @@ def convert(source: str, target: str, overrides: dict[str, Any]) -> NetworkConfi
             tempfile.TemporaryDirectory(prefix='.converted_', dir=parent) as temporary,
         ):
             new = os.path.join(temporary, 'new')
-            _write(new, network, as_keras=not os.path.isfile(source))
+            _write(new, network, as_keras=as_keras)
             os.rename(new, target)
     except Exception as error:  # Orbax raises many kinds of errors
         raise RunError(
             f'{target}: cannot be written ({folder.reason(error)}); run the same command again'
         ) from error
-    return network.config
+    return config
 
 
 @contextlib.contextmanager

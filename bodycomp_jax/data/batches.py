@@ -16,19 +16,36 @@ Key = TypeVar('Key')
 Batch = TypeVar('Batch')
 
 
-def training_batches(n: int, batch_size: int, steps: int, seed: int, epoch: int) -> np.ndarray:
+def training_batches(
+    n: int, batch_size: int, steps: int, seed: int, epoch: int, *, synthetic: int = 0
+) -> np.ndarray:
     """The rows of each batch of an epoch: shuffles that depend on (seed, epoch) alone.
 
     Examples beyond the last whole batch, or beyond `steps`, are left out, others in each epoch.
     For more steps the set is shuffled as often as needed.
 
+    Args:
+      n: examples that are stored; the rows from n on are drawn, see `SyntheticSet`.
+      batch_size, steps: of the epoch.
+      seed: of the shuffles.
+      epoch: from 1.
+      synthetic: rows of each batch that are drawn, spread evenly over the batch. Each is another
+        one in the whole training.
+
     Returns:
       int array `[steps, batch_size]`.
     """
-    rng = np.random.default_rng((seed, epoch))
-    shuffles = -(-steps * batch_size // n)
-    order = np.concatenate([rng.permutation(n) for _ in range(shuffles)])
-    return order[: steps * batch_size].reshape(steps, batch_size)
+    batches = np.empty((steps, batch_size), int)
+    is_drawn = np.diff(np.arange(batch_size + 1) * synthetic // batch_size) > 0
+    drawn = np.arange(steps * synthetic) + (epoch - 1) * steps * synthetic
+    batches[:, is_drawn] = n + drawn.reshape(steps, synthetic)
+    stored = batch_size - synthetic
+    if stored:
+        rng = np.random.default_rng((seed, epoch))
+        shuffles = -(-steps * stored // n)
+        order = np.concatenate([rng.permutation(n) for _ in range(shuffles)])
+        batches[:, ~is_drawn] = order[: steps * stored].reshape(steps, stored)
+    return batches
 
 
 def evaluation_batches(n: int, batch_size: int) -> list[np.ndarray]:

@@ -21,7 +21,7 @@ class Dataset(Protocol):
     image_shape: tuple[int, int]
 
     def __len__(self) -> int:
-        """Number of examples."""
+        """Number of examples that are stored; those of a `SyntheticSet` have no end."""
 
     def validate(self) -> None:
         """Reads the whole dataset. Raises InputError for invalid files and values."""
@@ -49,3 +49,15 @@ class Dataset(Protocol):
 
         A run continues only if every property recorded in its checkpoint is unchanged.
         """
+
+
+class LevelledSet(Dataset, Protocol):
+    """A set of slices with offsets.
+
+    Attributes:
+      offsets: `[N, L]` float32, mm from each level, positive towards the head.
+      series: {name: `[n]` indices of its slices}.
+    """
+
+    offsets: np.ndarray
+    series: dict[str, np.ndarray]

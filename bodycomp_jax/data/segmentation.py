@@ -300,7 +300,8 @@ def open_sets(
     )
     options: dict[str, Any] = {'apply_window': window, 'check_values': check_values}
     train_set = SegmentationSet(*train, network.tissues, **options)
-    val_set = SegmentationSet(*val, network.tissues, **options, disjoint_from=train_set)
+    trained_on = None if config.synthetic else train_set
+    val_set = SegmentationSet(*val, network.tissues, **options, disjoint_from=trained_on)
     side, val_side = train_set.image_shape[0], val_set.image_shape[0]
     if val_side != side:
         raise InputError(
@@ -313,7 +314,8 @@ def open_sets(
             f'{len(network.decompression_channels)} times; use a size that is a multiple of '
             f'{network.size_divisor}, or fewer levels (-C and -M)'
         )
-    if len(train_set) < config.batch_size:
+    stored = config.batch_size - config.num_synthetic
+    if len(train_set) < stored:
         raise InputError(
             f'{train_set.images.path}: {len(train_set)} training slices are fewer than one batch '
             f'of {config.batch_size}; use -b {len(train_set)} or less'

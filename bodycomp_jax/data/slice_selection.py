@@ -244,8 +244,10 @@ def open_sets(
         else list_fold(data_dir, *config.validating_fold, levels, check_values=check_values)
     )
     train_set = SliceSelectionSet(train, is_training=True, **options)
-    val_set = SliceSelectionSet(val, is_training=False, **options, disjoint_from=train_set)
-    if len(train_set) < config.batch_size:
+    trained_on = None if config.synthetic else train_set
+    val_set = SliceSelectionSet(val, is_training=False, **options, disjoint_from=trained_on)
+    stored = config.batch_size - config.num_synthetic
+    if len(train_set) < stored:
         raise InputError(
             f'{data_dir}: {len(train_set)} training slices are fewer than one batch of '
             f'{config.batch_size}; use -b {len(train_set)} or less'

@@ -3,10 +3,10 @@
 import numpy as np
 from PIL import Image
 
+from bodycomp_jax.config import MAX_SIDE
 from bodycomp_jax.errors import InputError
 
 AIR = -1024  # HU
-MAX_SIDE = 4096  # pixels
 
 
 def refuse_invalid_size(side: int) -> None:

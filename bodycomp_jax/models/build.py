@@ -33,6 +33,7 @@ def build_network(
                 compression_channels=config.compression_channels,
                 decompression_channels=config.decompression_channels,
                 num_convs=config.num_convs,
+                side=config.network_size,
                 **shared,
             )
         case DenseNetConfig():

@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 from bodycomp_jax.models.layers.convolution import PRECISION, conv, conv_of_upsampled
 from bodycomp_jax.models.layers.norm import batch_norm
 from bodycomp_jax.models.layers.pooling import max_pool
+from bodycomp_jax.models.layers.resize import from_square, to_square
 
 
 class Conv(nn.Module):
@@ -64,6 +65,8 @@ class UNet(nn.Module):
       compression_channels: channels of each level on the way down, the lowest level last.
       decompression_channels: channels of each level on the way up, one level fewer.
       num_convs: convolutions per level.
+      side: to which the slices are resized, and from which the logits are resized back; 0 leaves
+        them as they are.
       activation: elementwise function after each batch norm.
       dtype: precision of the arithmetic except that of the logits; parameters, batch statistics
         and the final 1x1 convolution are float32.
@@ -74,6 +77,7 @@ class UNet(nn.Module):
     compression_channels: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
     decompression_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
     num_convs: int = 1
+    side: int = 0
     activation: Callable = nn.relu
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
@@ -81,7 +85,7 @@ class UNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Args:
-          images: `[B, H, W, 1]` grey values in 0..255; H and W divisible by
+          images: `[B, H, W, 1]` grey values in 0..255; H and W, or the side, divisible by
             2**(levels on the way up).
           train: normalise with the statistics of this batch and update the running statistics.
 
@@ -94,7 +98,9 @@ class UNet(nn.Module):
                 channels, self.num_convs, self.activation, self.dtype, self.axis_name, name=name
             )
 
-        x = images.astype(self.dtype)
+        _, H, W, _ = images.shape
+        x = to_square(images, self.side) if self.side else images
+        x = x.astype(self.dtype)
         skips = []
         for i, channels in enumerate(self.compression_channels[:-1]):
             x = block(channels, f'compression_{i}')(x, train=train)
@@ -103,7 +109,7 @@ class UNet(nn.Module):
         x = block(self.compression_channels[-1], 'compression_center')(x, train=train)
         for i, channels in enumerate(self.decompression_channels):
             x = block(channels, f'decompression_{i}')(x, skips.pop(), train=train)
-        return nn.Conv(
+        logits = nn.Conv(
             self.num_classes,
             (1, 1),
             kernel_init=nn.initializers.glorot_uniform(),
@@ -111,3 +117,4 @@ class UNet(nn.Module):
             precision=PRECISION,
             name='final_conv',
         )(x)
+        return from_square(logits, (H, W)) if self.side else logits

@@ -1,9 +1,12 @@
 """Trains the network that segments muscle, subcutaneous and visceral fat on CT slices."""
 
 from bodycomp_jax.config import RunConfig, SegmentationConfig
-from bodycomp_jax.data.segmentation import SegmentationSet, open_sets
+from bodycomp_jax.data.dataset import Dataset
+from bodycomp_jax.data.segmentation import open_sets
+from bodycomp_jax.data.synthetic import segmentation_sets
 from bodycomp_jax.programs import restart
 from bodycomp_jax.programs.trainer import run_trainer
+from bodycomp_jax.runtime.pool import Pool
 from bodycomp_jax.training.tasks.segmentation import segmentation_task
 
 
@@ -20,9 +23,12 @@ def main(argv: list[str]) -> None:
 
 
 def _open_sets(
-    settings: RunConfig, config: SegmentationConfig, run_dir: str
-) -> tuple[SegmentationSet, SegmentationSet]:
-    return open_sets(settings.data_dir, config, check_values=settings.check_values)
+    settings: RunConfig, config: SegmentationConfig, run_dir: str, pool: Pool
+) -> tuple[Dataset, Dataset]:
+    files = None
+    if settings.data_dir is not None:
+        files = open_sets(settings.data_dir, config, check_values=settings.check_values)
+    return segmentation_sets(files, config, pool.map)
 
 
 if __name__ == '__main__':

@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from bodycomp_jax.checkpoints.continuing import load_pretrained
-from bodycomp_jax.config import RunConfig
+from bodycomp_jax.config import RunConfig, TrainerConfig
 from bodycomp_jax.errors import InputError, on_all_processes
 from bodycomp_jax.runtime import flags, launch
+from bodycomp_jax.runtime.arithmetic import own_cores
 from bodycomp_jax.runtime.devices import cache_compiled_programs, choose_devices
+from bodycomp_jax.runtime.pool import Pool
 from bodycomp_jax.runtime.processes import sync_errors
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.training.run_folder import run_folder
@@ -22,7 +24,7 @@ def run_trainer(
     argv: Sequence[str],
     description: str | None,
     config_class: type,
-    open_sets: Callable[[RunConfig, Any, str], tuple[Any, Any]],
+    open_sets: Callable[[RunConfig, Any, str, Pool], tuple[Any, Any]],
     make_task: Callable[[Any, Sequence[Any], int, Any], Task],
 ) -> None:
     """Trains what the command line describes.
@@ -30,20 +32,47 @@ def run_trainer(
     Args:
       argv, description: see `flags.parse`.
       config_class: of the hyper-parameters.
-      open_sets: settings, config, run folder -> training and validation set.
+      open_sets: settings, config, run folder, processes that draw -> training and validation set.
       make_task: config, devices, steps per epoch, validation set -> task.
 
     Raises InputError for wrong usage, and as `train`.
     """
     (settings, config), given = flags.parse(argv, description, RunConfig, config_class)
+    _refuse_missing_data(settings, config)
     launch.join(settings)
     run_dir = run_folder(settings)
     config, pretrained = load_pretrained(run_dir, config, given, Terminal().warn)
-    with sync_errors():
-        devices = choose_devices(settings.num_gpus, config.batch_size)
-        cache_compiled_programs(devices)
-        train_set, val_set = open_sets(settings, config, run_dir)
-    steps_per_epoch = config.steps_per_epoch(len(train_set))
+    with Pool(own_cores()) as pool:
+        with sync_errors():
+            devices = choose_devices(settings.num_gpus, config.batch_size)
+            cache_compiled_programs(devices)
+            train_set, val_set = open_sets(settings, config, run_dir, pool)
+        steps_per_epoch = config.steps_per_epoch(len(train_set))
+        _refuse_uncountable_steps(config, steps_per_epoch)
+        spec = RunSpec(
+            task=make_task(config, devices, steps_per_epoch, val_set),
+            config=config,
+            settings=settings,
+            train_set=train_set,
+            val_set=val_set,
+            run_dir=run_dir,
+            devices=devices,
+        )
+        train(spec, pretrained)
+
+
+def _refuse_missing_data(settings: RunConfig, config: TrainerConfig) -> None:
+    if settings.data_dir is not None:
+        return
+    if not config.synthetic:
+        raise InputError(
+            'DATA_DIR or MODEL_OUTPUT_DIR is missing; give both, or train on synthetic slices '
+            'alone (--synthetic)'
+        )
+    flags.refuse_without_effect({'folds'} if config.folds is not None else set(), 'DATA_DIR')
+
+
+def _refuse_uncountable_steps(config: TrainerConfig, steps_per_epoch: int) -> None:
     if config.epochs * steps_per_epoch > MAX_STEPS:
         raise on_all_processes(
             InputError(
@@ -51,13 +80,3 @@ def run_trainer(
                 f'{MAX_STEPS} steps cannot be counted; lower --epochs or --batches_per_epoch'
             )
         )
-    spec = RunSpec(
-        task=make_task(config, devices, steps_per_epoch, val_set),
-        config=config,
-        settings=settings,
-        train_set=train_set,
-        val_set=val_set,
-        run_dir=run_dir,
-        devices=devices,
-    )
-    train(spec, pretrained)

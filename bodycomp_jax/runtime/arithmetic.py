@@ -59,6 +59,11 @@ def num_cores(environ: Mapping[str, str]) -> int:
     """The cores that XLA computes on: those of this process, unless NPROC says otherwise."""
     if environ.get('NPROC', '').isdigit():
         return int(environ['NPROC'])
+    return own_cores()
+
+
+def own_cores() -> int:
+    """The cores on which this process may run."""
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -61,7 +61,7 @@ def parse(
     values = {field.name: getattr(parsed, field.name) for field in fields}
     given = {field.name for field in fields if parsed[field.name].present}
     by_position = _by_position(
-        [field.name for field in fields if field.metadata['positional']], positional, values
+        [field for field in fields if field.metadata['positional']], positional, values
     )
     given |= set(by_position)
     values |= by_position
@@ -160,27 +160,43 @@ def _checked_text(field: dataclasses.Field, value: str) -> str:
     return path
 
 
-def _by_position(names: list[str], positional: list[str], values: dict[str, Any]) -> dict[str, str]:
-    """`{name: value}` of the positional arguments; each name must be given exactly once."""
+def _by_position(
+    fields: list[dataclasses.Field], positional: list[str], values: dict[str, Any]
+) -> dict[str, str]:
+    """`{name: value}` of the positional arguments, each of which must be given once.
+
+    Of fewer arguments than fields the last are given, if the first may be unset.
+    """
+    names = [field.name for field in fields]
     if len(positional) > len(names):
         raise InputError(
             f'unexpected argument {positional[len(names)]!r}: expected '
             + (' '.join(names).upper() or 'flags only')
         )
-    free = [name for name in names if values[name] is None]
+    free = [field for field in fields if values[field.name] is None]
     if len(positional) > len(free):
         twice = next(name for name in names if values[name] is not None)
         raise InputError(
             f'{twice.upper()} is given twice, by position and as --{twice}; give it once'
         )
+    while len(free) > len(positional) and _is_optional(free[0]):
+        del free[0]
     missing = free[len(positional) :]
     if missing:
-        raise InputError(f'{missing[0].upper()} is missing; --help lists all arguments')
-    return dict(zip(free, positional, strict=False))
+        raise InputError(f'{missing[0].name.upper()} is missing; --help lists all arguments')
+    return dict(zip((field.name for field in free), positional, strict=True))
+
+
+def _is_optional(field: dataclasses.Field) -> bool:
+    return type(None) in value_types(field)
 
 
 def _help(program: str, description: str | None, fields: list[dataclasses.Field]) -> str:
-    positional = [field.name.upper() for field in fields if field.metadata['positional']]
+    positional = [
+        f'[{field.name.upper()}]' if _is_optional(field) else field.name.upper()
+        for field in fields
+        if field.metadata['positional']
+    ]
     command = f'python {program}' if program.endswith('.py') else os.path.basename(program)
     usage = ' '.join([command, *positional, *(['[flags]'] if fields else [])])
     lines = [usage, '', *_wrap(description or '', 0)]  # -OO drops docstrings

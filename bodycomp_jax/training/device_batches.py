@@ -39,7 +39,11 @@ def cached_batches(dataset: Dataset, batch_size: int, devices: Sequence[jax.Devi
 
 
 def plan_device_cache(
-    data_cache: str, datasets: Sequence[Dataset], devices: Sequence[jax.Device]
+    data_cache: str,
+    datasets: Sequence[Dataset],
+    devices: Sequence[jax.Device],
+    *,
+    draws: bool = False,
 ) -> tuple[bool, str]:
     """Decides whether the sets are cached on the devices.
 
@@ -47,12 +51,18 @@ def plan_device_cache(
       data_cache: 'device', 'host' or 'auto' (on an accelerator with enough memory).
       datasets: to be cached together.
       devices: to cache them on.
+      draws: whether one of them draws its examples, which are others in each epoch.
 
     Returns:
       (the decision, a line about it and the memory).
 
-    Raises InputError if they must be cached and do not fit.
+    Raises InputError if they must be cached and do not fit, or are drawn.
     """
+    if draws and data_cache == 'device':
+        raise InputError(
+            'invalid --data_cache=device: synthetic slices are drawn while training, so that '
+            'nothing can be cached; leave it out'
+        )
     needed = sum(_bytes(dataset) for dataset in datasets)
     free = free_memory(devices)
     fits = needed <= MAX_FRACTION * free
@@ -62,9 +72,10 @@ def plan_device_cache(
             f'more than half of the {free / 1e6:,.0f} MB that are free; use --data_cache=host'
         )
     cached = data_cache == 'device' or (
-        data_cache == 'auto' and fits and devices[0].platform != 'cpu'
+        data_cache == 'auto' and fits and not draws and devices[0].platform != 'cpu'
     )
     where = 'cached on each device' if cached else 'streamed from disk'
+    where = 'streamed, synthetic slices as they are drawn' if draws else where
     return cached, f'data   {needed / 1e6:,.0f} MB, {where}; {free / 1e6:,.0f} MB free per device'
 
 

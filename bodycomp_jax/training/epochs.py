@@ -97,7 +97,12 @@ class Trainer:
         config, n = self._config, len(self._train_set)
         epoch = len(progress.history) + 1
         batches = training_batches(
-            n, config.batch_size, config.steps_per_epoch(n), config.seed, epoch
+            n,
+            config.batch_size,
+            config.steps_per_epoch(n),
+            config.seed,
+            epoch,
+            synthetic=config.num_synthetic,
         )
         batches_ahead = ReadAhead(self._train_batches, batches[progress.steps_done :])
         done, loss = 0, math.nan

@@ -102,7 +102,12 @@ def _validated_start(
         state = initial_state(spec.task, spec.train_set.image_shape, pretrained)
         terminal.line(messages.describe_work(spec, state))
         sets = (spec.train_set, spec.val_set)
-        cached, line = plan_device_cache(spec.settings.data_cache, sets, spec.devices)
+        cached, line = plan_device_cache(
+            spec.settings.data_cache,
+            sets,
+            spec.devices,
+            draws=spec.config.num_synthetic > 0,
+        )
         terminal.line(line)
     return jax.device_get(state), cached
 

@@ -27,6 +27,8 @@ def test_a_small_unet_by_hand():
         ConvolutionCost(pixels * 4, 4 * 8 + 9 * 4, 1),  # 2x2 of the upsampled channels
         ConvolutionCost(pixels * 4, 4, 1),
     ]
+    resizing = dataclasses.replace(UNET, network_size=SIDE)
+    assert unet_costs(resizing, 2 * SIDE) == unet_costs(UNET, SIDE)
     twice = unet_costs(dataclasses.replace(UNET, num_convs=2), SIDE)
     assert [cost.readers for cost in twice] == [1, 2, 1, 1, 1, 1, 1]
     assert [cost.macs_per_output for cost in twice] == [9, 36, 36, 72, 68, 36, 4]

@@ -397,6 +397,16 @@ def test_networks_with_non_finite_weights_are_not_converted(tmp_path, unet_file)
         network.convert(model, tmp_path / 'out', {})
 
 
+def test_a_network_that_resizes_slices_is_not_converted(tmp_path, unet_file):
+    config, variables = keras_network.read(unet_file, {'network_size': 64})
+    fields = to_json(from_values(SegmentationConfig, to_values(config)))
+    model = tmp_path / 'resizing'
+    store.write(str(model), variables=variables, config=fields)
+    with pytest.raises(InputError, match=f'^{model}: this network resizes .*--network_size=64'):
+        network.convert(model, tmp_path / 'out', {})
+    assert not (tmp_path / 'out').exists()
+
+
 def without(name):
     return lambda layers: layers.pop(name)
 

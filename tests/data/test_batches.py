@@ -26,6 +26,18 @@ def test_more_steps_than_batches_shuffle_the_set_again():
     assert (counts.min(), counts.max()) == (2, 3)
 
 
+def test_rows_that_are_drawn_are_spread_over_the_batch_and_never_come_twice():
+    epochs = [training_batches(23, 8, 3, seed=1, epoch=e, synthetic=3) for e in (1, 2)]
+    drawn = np.concatenate(epochs) >= 23
+    np.testing.assert_array_equal(np.flatnonzero(drawn[0]), [2, 5, 7])
+    assert (drawn == drawn[0]).all()
+    assert sorted(np.concatenate(epochs)[drawn]) == list(range(23, 23 + 2 * 3 * 3))
+    stored = training_batches(23, 5, 3, seed=1, epoch=2)
+    np.testing.assert_array_equal(epochs[1][:, ~drawn[0]], stored)
+    alone = training_batches(0, 4, 2, seed=1, epoch=3, synthetic=4)
+    np.testing.assert_array_equal(alone, np.arange(16, 24).reshape(2, 4))
+
+
 @pytest.mark.parametrize('n', [1, 8, 9, 15, 16])
 def test_evaluation_batches_have_every_example_in_order_then_padding(n):
     batches = evaluation_batches(n, 8)

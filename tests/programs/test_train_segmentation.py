@@ -41,6 +41,21 @@ def test_the_command_of_a_finished_run_reports_it_again_and_trains_longer_with_m
     assert len(read_rows(tmp_path / 'run/metrics.csv')) == 2
 
 
+@pytest.mark.processes
+def test_a_run_on_synthetic_slices_needs_no_data_and_continues(data_dir, tmp_path, trainer):
+    synthetic = [*TINY, '--synthetic', '--network_size', '32', '--batches_per_epoch', '2']
+    for epochs, done in ((1, 'starts'), (2, 'continues')):
+        code, printed, errors = trainer(tmp_path, *synthetic, '-e', epochs)
+        assert code == 0, errors
+        assert re.search('train +synthetic slices of 32 x 32, drawn while training', printed)
+        assert f'run {done}' in printed
+    code, _, errors = trainer(data_dir, tmp_path, *synthetic, '-e', 3)
+    assert (code, 'other val data: it was synthetic and is images and masks' in errors) == (
+        2,
+        True,
+    ), errors
+
+
 def changed(name, change):
     """A change of a data folder: one array replaced."""
 
@@ -131,6 +146,21 @@ def test_wrong_input_prints_one_line_ends_with_code_two_and_writes_nothing(
     assert re.search(message, errors)
     assert len(errors.strip().splitlines()) == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        ([], 'DATA_DIR or MODEL_OUTPUT_DIR is missing; give both, or .*--synthetic'),
+        (['--mix_synthetic', '0.5'], 'DATA_DIR or MODEL_OUTPUT_DIR is missing'),
+        (['--synthetic', '--folds', '3', '--fold', '0'], '--folds has no effect without DATA_DIR'),
+        (['--synthetic', '-t'], '--thoracic_model: synthetic slices are of the abdomen'),
+    ],
+)
+def test_without_data_only_synthetic_slices_train(tmp_path, trainer, flags, message):
+    code, _, errors = trainer(tmp_path / 'out', *TINY, *flags)
+    assert (code, bool(re.search(message, errors))) == (2, True), errors
+    assert not (tmp_path / 'out').exists()
 
 
 def test_corrupt_weights_are_named(trainer, finished_run, data_dir, tmp_path):

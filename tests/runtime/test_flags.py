@@ -56,6 +56,14 @@ def test_short_flags_of_the_reference():
     assert config == from_values(SegmentationConfig, expected)
 
 
+def test_the_first_positional_argument_may_be_left_out():
+    run_config, _, given = parse('out')
+    assert (run_config.data_dir, run_config.model_output_dir) == (None, 'out')
+    assert 'data_dir' not in given
+    run_config, _, _ = parse('data', '--model_output_dir', 'out')
+    assert (run_config.data_dir, run_config.model_output_dir) == ('data', 'out')
+
+
 def test_switches_can_be_switched_off():
     _, config, given = parse('data', 'out', '--noapply_window_function', '--noaugment')
     assert not config.network.apply_window_function
@@ -66,8 +74,8 @@ def test_switches_can_be_switched_off():
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        ([], 'DATA_DIR is missing'),
-        (['data'], 'MODEL_OUTPUT_DIR is missing'),
+        ([], 'MODEL_OUTPUT_DIR is missing'),
+        (['--data_dir', 'data'], 'MODEL_OUTPUT_DIR is missing'),
         (['data', 'out', 'more'], "unexpected argument 'more'"),
         (['data', 'out', '--data_dir', 'data'], 'DATA_DIR is given twice'),
         (['data', 'out', '-e', '1', '--epochs', '2'], 'epochs'),

@@ -74,3 +74,6 @@ def test_sets_are_cached_if_they_fit(data_dir, monkeypatch):
     monkeypatch.setattr(device_batches, 'free_memory', lambda devices: needed)
     with pytest.raises(InputError, match='use --data_cache=host'):
         plan_device_cache('device', sets, gpu)
+    assert not plan_device_cache('auto', sets, gpu, draws=True)[0]
+    with pytest.raises(InputError, match='--data_cache=device: synthetic slices are drawn'):
+        plan_device_cache('device', sets, gpu, draws=True)

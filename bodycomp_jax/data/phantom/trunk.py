@@ -81,6 +81,20 @@ def draw_slice(seed: int, side: int, variety: Variety = PLAIN) -> tuple[np.ndarr
     return _scan(subject, scanner, subject.z(rng.uniform(*LABELLED)), side)
 
 
+def draw_slice_with_offsets(
+    seed: int, side: int, variety: Variety = PLAIN
+) -> tuple[np.ndarray, dict[str, float]]:
+    """One slice at any height of the subject that belongs to `seed`.
+
+    Returns:
+      (`[side, side]` int16 HU, its mm above each level, by name).
+    """
+    subject, scanner, rng = _draw_subject(seed, variety)
+    z = rng.uniform(0, subject.top)
+    _, levels = _heights(subject, subject.top)
+    return _scan(subject, scanner, z, side)[0], {level: z - mm for level, mm in levels.items()}
+
+
 def heights(
     seed: int, spacing: float, variety: Variety = PLAIN
 ) -> tuple[np.ndarray, dict[str, float]]:

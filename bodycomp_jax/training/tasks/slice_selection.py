@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from bodycomp_jax.config import SliceSelectionConfig
-from bodycomp_jax.data.slice_selection import SliceSelectionSet
+from bodycomp_jax.data.dataset import LevelledSet
 from bodycomp_jax.metrics.figures import level_bytes, level_figures
 from bodycomp_jax.metrics.levels import summarize_levels
 from bodycomp_jax.models.build import build_network, preprocess
@@ -23,7 +23,7 @@ def slice_selection_task(
     *,
     devices: Sequence[jax.Device],
     steps_per_epoch: int,
-    val_set: SliceSelectionSet,
+    val_set: LevelledSet,
 ) -> Task:
     """The task that a config describes.
 

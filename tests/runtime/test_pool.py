@@ -1,0 +1,77 @@
+"""Processes that stay, to which threads hand work."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from bodycomp_jax.errors import RunError
+from bodycomp_jax.runtime.pool import Pool
+
+pytestmark = pytest.mark.processes
+
+INTERRUPTED = """
+import math, os, signal
+from bodycomp_jax.runtime.pool import Pool
+signal.signal(signal.SIGINT, lambda *_: None)
+if __name__ == '__main__':
+    with Pool(1) as pool:
+        pool.map(math.sqrt, [1.0])
+        os.killpg(0, signal.SIGINT)
+        print(pool.map(math.sqrt, [4.0]))
+        print(flush=True)
+        {then}
+"""
+
+
+def workers_of(pid):
+    children = psutil.Process(pid).children(recursive=True)
+    return [each for each in children if 'spawn_main' in ' '.join(each.cmdline())]
+
+
+def test_results_are_in_order_and_the_processes_stay_until_the_end():
+    with Pool(2) as pool:
+        numbers = [float(n) for n in range(20)]
+        assert pool.map(math.sqrt, numbers) == [math.sqrt(n) for n in numbers]
+        first = {*pool.map(_pid_after, [0.2] * 4)}
+        assert first == {*pool.map(_pid_after, [0.2] * 4)}
+        assert len(first) == 2
+        assert os.getpid() not in first
+        left = workers_of(os.getpid())
+    assert psutil.wait_procs(left, timeout=60)[1] == []
+
+
+def test_no_process_starts_without_work():
+    with Pool(2) as pool:
+        assert pool.map(math.sqrt, []) == []
+        assert workers_of(os.getpid()) == []
+
+
+def test_a_process_that_ends_is_an_error_of_all_work_that_waits_for_it():
+    with Pool(1) as pool, pytest.raises(RunError, match=r'has ended; .*free some'):
+        pool.map(os._exit, [9, 9, 9])
+
+
+@pytest.mark.parametrize('then', ['', 'os.kill(os.getpid(), signal.SIGKILL)'])
+def test_signals_to_the_job_leave_them_and_they_end_with_this_process(tmp_path, then):
+    script = tmp_path / 'script.py'
+    script.write_text(INTERRUPTED.format(then=then))
+    done = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        check=False,
+    )  # ends with the last process that has its output
+    assert (done.stdout.split('\n')[0], done.stderr) == ('[2.0]', '')
+    assert done.returncode == (-signal.SIGKILL if then else 0)
+
+
+def _pid_after(seconds):
+    time.sleep(seconds)
+    return os.getpid()
