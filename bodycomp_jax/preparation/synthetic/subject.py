@@ -63,11 +63,13 @@ def make(config: SyntheticConfig, folder: str, dicom_folder: str, number: int) -
     pixel = phantom.FIELD_OF_VIEW / config.size
     name = name_of(config, number)
     series = as_series(trunk, pixel, [name, f'{config.size} {config.slice_spacing}'])
-    labelled = _labelled(config, number, trunk)
+    lumbar = _lumbar(trunk, config.slice_spacing)
+    rng = np.random.default_rng((config.seed, number))
+    chosen = rng.choice(lumbar, min(config.slices, len(lumbar)), replace=False)
     slices = {
         SEGMENTATION: segmentation.write_slices(
             series,
-            labelled,
+            sorted(chosen.tolist()),
             lambda i, hu: trunk.labels[i],
             config.size,
             part_of(folder, SEGMENTATION, number),
@@ -85,8 +87,8 @@ def make(config: SyntheticConfig, folder: str, dicom_folder: str, number: int) -
         headers = dicom.write_series(scan, series, name)
         dicom.write_labels(
             os.path.join(dicom_folder, MASKS, f'{series.uid}.dcm'),
-            [headers[i] for i in labelled],
-            trunk.labels[labelled],
+            [headers[i] for i in lumbar],
+            trunk.labels[lumbar],
         )
     with replacing(_record(folder, number)) as file:
         json.dump(dataclasses.asdict(Made(series.uid, trunk.levels, slices)), file)
@@ -148,12 +150,11 @@ def _seed(seed: int, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f'{seed} {number}'.encode()).digest()[:8])
 
 
-def _labelled(config: SyntheticConfig, number: int, trunk: phantom.Trunk) -> list[int]:
-    """Which slices are for segmentation, from the feet to the head."""
+def _lumbar(trunk: phantom.Trunk, spacing: float) -> np.ndarray:
+    """The slices between the lumbar levels and nearest to them, from the feet to the head."""
     lowest, highest = (trunk.levels[level] for level in LUMBAR)
-    lumbar = np.flatnonzero((trunk.z >= lowest) & (trunk.z <= highest))
-    rng = np.random.default_rng((config.seed, number))
-    return sorted(rng.choice(lumbar, min(config.slices, len(lumbar)), replace=False).tolist())
+    beyond = spacing / 2
+    return np.flatnonzero((trunk.z >= lowest - beyond) & (trunk.z <= highest + beyond))
 
 
 def _record(folder: str, number: int) -> str:
