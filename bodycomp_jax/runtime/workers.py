@@ -1,13 +1,13 @@
 """Work that is shared out among processes of this host."""
 
-import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
 
 from bodycomp_jax.errors import RunError
 
@@ -21,56 +21,84 @@ def shared_out(
     """The results of a function for each item, as they come.
 
     Args:
-      function: of a module; a single worker is this process.
+      function: of a module.
       items: what it is called with.
-      workers: processes.
+      workers: processes; a single one is this one.
 
-    Raises what the function raises, and RunError if a worker is killed; the others end at once
-    then, and when this process ends, however it does.
+    Called in the main thread. Raises what the function raises, and RunError if a worker is killed. The workers end with the
+    iterator, and with this process, however it ends.
     """
     if min(workers, len(items)) <= 1:
         yield from map(function, items)
         return
-    context = multiprocessing.get_context('spawn')  # no thread of this process is copied
-    with concurrent.futures.ProcessPoolExecutor(
-        min(workers, len(items)), context, _end_with_parent
-    ) as pool:
-        futures = _submitted(pool, function, items)
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise RunError(
-                'a process that shared the work was killed, maybe since memory ran out; repeat '
-                'the command with fewer --workers'
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            if not all(future.done() for future in futures):
-                for process in multiprocessing.active_children():
-                    process.terminate()
+    todo = list(reversed(items))
+    with _started(function, min(workers, len(items))) as connections:
+        for connection in connections:
+            connection.send(todo.pop())
+        for _ in items:
+            yield _next_result(connections, todo)
 
 
-def _submitted(
-    pool: concurrent.futures.ProcessPoolExecutor,
-    function: Callable[[Item], Result],
-    items: Sequence[Item],
-) -> list[concurrent.futures.Future[Result]]:
-    """The work of a pool, whose processes inherit that Ctrl-C is blocked: it is for this one."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+def _next_result(connections: Sequence[Connection], todo: list[Any]) -> Any:
+    """The result of the worker that is done first, which is given the last item to do."""
+    connection = wait(connections)[0]
+    assert isinstance(connection, Connection)
     try:
-        return [pool.submit(function, item) for item in items]
+        error, result = connection.recv()
+        if todo:
+            connection.send(todo.pop())
+    except (EOFError, ConnectionError) as end:
+        raise RunError(
+            'a process that shared the work was killed, maybe since memory ran out; repeat the '
+            'command with fewer --workers'
+        ) from end
+    if error is not None:
+        raise error
+    return result
+
+
+@contextlib.contextmanager
+def _started(function: Callable[[Any], Any], count: int) -> Iterator[list[Connection]]:
+    """Connections to so many workers, which end with the block."""
+    context = multiprocessing.get_context('spawn')  # no thread of this process is copied
+    pairs = [context.Pipe() for _ in range(count)]
+    processes = [
+        context.Process(target=_work, args=(function, theirs), daemon=True) for _, theirs in pairs
+    ]
+    # They inherit that Ctrl-C, which the terminal sends to all processes, is ignored.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        for process, (_, theirs) in zip(processes, pairs, strict=True):
+            process.start()
+            theirs.close()  # so that the other end shows when the process ends
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, before)
+    try:
+        yield [ours for ours, _ in pairs]
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
+
+
+def _work(function: Callable[[Any], Any], connection: Connection) -> None:
+    """Answers each item with (error, result)."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    with contextlib.suppress(EOFError):
+        while True:
+            item = connection.recv()
+            try:
+                result = function(item)
+            except Exception as error:
+                connection.send((error, None))
+            else:
+                connection.send((None, result))
 
 
 def _end_with_parent() -> None:
     """Ends this process when its parent is gone, even if that was killed."""
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_wait_for_end, args=(parent,), daemon=True).start()
-
-
-def _wait_for_end(parent: multiprocessing.process.BaseProcess) -> None:
+    assert parent is not None
     parent.join()
     os._exit(1)

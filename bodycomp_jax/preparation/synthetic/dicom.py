@@ -19,6 +19,7 @@ EMPTY = (
     'PatientBirthDate', 'PatientSex', 'AccessionNumber', 'StudyID', 'StudyDate', 'StudyTime',
     'ReferringPhysicianName', 'PositionReferenceIndicator',
 )  # fmt: skip
+TIMES = {'DA': '20000101', 'TM': '000000', 'DT': '20000101000000'}  # of what is made
 SHORTEST, TALLEST = 1.5, 1.9  # m
 
 
@@ -50,11 +51,19 @@ def write_series(folder: str, series: Series, patient: str) -> list[pydicom.Data
 
 
 def write_labels(path: str, headers: Sequence[pydicom.Dataset], labels: np.ndarray) -> None:
-    """Writes `[N, rows, columns]` uint8 labels, as in `ct.TISSUES`, of the slices with a header."""
+    """Writes `[N, rows, columns]` uint8 labels, as in `ct.TISSUES`, of the slices with a header.
+
+    The same labels are the same bytes at any time.
+    """
     origin = [header.SOPInstanceUID for header in headers]
     made = tissue_segmentation(
         headers, labels, origin=origin, description='Body composition', colours=COLOURS
     )
+    for element in made.iterall():
+        if element.VR in TIMES and element.value:
+            element.value = TIMES[element.VR]
+        elif element.keyword == 'DimensionOrganizationUID':
+            element.value = uid(*origin, 'dimensions')
     write_dicom(path, made)
 
 
