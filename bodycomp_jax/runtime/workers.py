@@ -25,8 +25,8 @@ def shared_out(
       items: what it is called with.
       workers: processes; a single one is this one.
 
-    Called in the main thread. Raises what the function raises, and RunError if a worker is killed. The workers end with the
-    iterator, and with this process, however it ends.
+    To be called in the main thread. Raises what the function raises, and RunError if a worker is
+    killed. The workers end with the iterator, and with this process, however it ends.
     """
     if min(workers, len(items)) <= 1:
         yield from map(function, items)

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from helpers import command, run_program
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.programs import make_synthetic
 
-FLAGS = ('--subjects=6', '--size=64', '--slice_spacing=4', '--seed=3')
+FLAGS = ('--subjects=6', '--size=64', '--slice_spacing=6', '--seed=3')
 WORKERS = '--workers=2'
 
 
@@ -34,7 +35,7 @@ def end_with(number, folder):
         start_new_session=True,
     )
     while process.poll() is None and not {*folder.glob('parts/*.json')} - before:
-        pass
+        time.sleep(0.01)
     if number == signal.SIGKILL:
         os.kill(process.pid, number)
     else:

@@ -21,6 +21,7 @@ from bodycomp_jax.preparation.parts import Part
 from bodycomp_jax.preparation.splits import split_of_patients
 from bodycomp_jax.preparation.synthetic.options import SyntheticConfig
 from bodycomp_jax.preparation.synthetic.subject import (
+    LUMBAR,
     MASKS,
     SCANS,
     SEGMENTATION,
@@ -215,5 +216,6 @@ def _write_tables(
             {'series': each.uid, 'level': level, 'z_mm': f'{mm:.3f}'}
             for each in made
             for level, mm in each.levels.items()
+            if level in LUMBAR  # whose slices are labelled
         ],
     )

@@ -21,7 +21,7 @@ from bodycomp_jax.runtime.files import replacing
 from bodycomp_jax.runtime.json_files import read_json_object
 
 SEGMENTATION, SLICE_SELECTION = 'segmentation', 'slice_selection'
-LUMBAR = ('L5', 'L1')  # levels between which slices are labelled
+LUMBAR = ('L5', 'L4', 'L3', 'L2', 'L1')  # between which slices are labelled
 SCANS, MASKS = 'scans', 'masks'  # folders of DICOM files
 
 
@@ -152,7 +152,7 @@ def _seed(seed: int, number: int) -> int:
 
 def _lumbar(trunk: phantom.Trunk, spacing: float) -> np.ndarray:
     """The slices between the lumbar levels and nearest to them, from the feet to the head."""
-    lowest, highest = (trunk.levels[level] for level in LUMBAR)
+    lowest, highest = trunk.levels[LUMBAR[0]], trunk.levels[LUMBAR[-1]]
     beyond = spacing / 2
     return np.flatnonzero((trunk.z >= lowest - beyond) & (trunk.z <= highest + beyond))
 
