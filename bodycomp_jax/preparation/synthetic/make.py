@@ -7,11 +7,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from bodycomp_jax.config import DENSENET_SIDE, as_flag
-from bodycomp_jax.data.phantom.subject import Subject
-from bodycomp_jax.data.phantom.trunk import heights
 from bodycomp_jax.data.table import write_table
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.preparation import segmentation, slice_selection
@@ -44,6 +40,7 @@ PARTS, DICOM, STATE = 'parts', 'dicom', 'synthetic.json'
 PACKAGES = ('bodycomp_jax', 'numpy', 'pillow', 'scipy')  # that decide the pixels
 WRITERS = {SEGMENTATION: segmentation.write_set, SLICE_SELECTION: slice_selection.write_set}
 REFERENCE = {'reference': 'middle'}  # the point of a vertebra that is its level
+TRUNK_MM = 450  # from the first slice of a subject to the last, about
 HEADERS_BYTES = 1.05  # of the files to their pixels
 
 
@@ -119,8 +116,7 @@ def _note(config: SyntheticConfig, folder: str, *, finished: bool) -> None:
 
 def _refuse_small_disk(config: SyntheticConfig, folder: str, todo: int) -> None:
     """Raises InputError if what is left to write does not fit on the disk."""
-    subject = Subject(np.random.default_rng(0))
-    slices = len(heights(subject, config.slice_spacing)[0])
+    slices = TRUNK_MM / config.slice_spacing
     part = 3 * config.slices * config.size**2 + slices * DENSENET_SIDE**2
     dicom = 2 * slices * config.size**2 if config.dicom else 0
     needed = HEADERS_BYTES * (todo * (part + dicom) + config.subjects * part)
