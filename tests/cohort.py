@@ -1,17 +1,13 @@
-"""Phantoms as people have scans: DICOM series, segmentation objects and NIfTI files."""
+"""Phantoms as people have scans: DICOM series and NIfTI files."""
 
 import csv
 
-import highdicom
 import nibabel
 import numpy as np
-import pydicom
-from highdicom.sr.coding import CodedConcept
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from bodycomp_jax import ct
 from bodycomp_jax.data import phantom
+from bodycomp_jax.preparation.synthetic import dicom
+from bodycomp_jax.preparation.synthetic.subject import as_series
 
 SIDE, SPACING = 64, 20.0  # pixels, mm between slices
 FIELD_OF_VIEW = phantom.Scanner().field_of_view
@@ -36,52 +32,11 @@ def vertebra_labels(trunk, spacing=SPACING):
     return labels
 
 
-def write_dicom(folder, trunk, patient, spacing=SPACING):
-    """Writes a series, a file a slice, in descending order of z; returns its headers."""
+def write_dicom(folder, trunk, patient):
+    """Writes a series; returns its headers."""
     folder.mkdir(parents=True)
-    series, study, frame = (generate_uid(entropy_srcs=[patient, name]) for name in 'abc')
-    headers = []
-    for i, (z, hu) in enumerate(zip(trunk.z, trunk.hu, strict=True)):
-        header = _header(patient, series, study, frame)
-        header.SOPInstanceUID = header.file_meta.MediaStorageSOPInstanceUID = generate_uid(
-            entropy_srcs=[patient, str(i)]
-        )
-        header.InstanceNumber = i + 1
-        header.ImagePositionPatient = [ORIGIN, ORIGIN, float(z)]
-        header.SliceThickness = spacing
-        header.PixelData = (hu + 1024).astype('<u2').tobytes()
-        header.save_as(folder / f'{len(trunk.z) - i:03d}.dcm', enforce_file_format=True)
-        headers.append(header)
-    return headers
-
-
-def write_seg(path, headers, labels, names=ct.TISSUES):
-    """Writes labels 1, 2, ... with these names as a DICOM segmentation of the slices."""
-    tissue = CodedConcept('85756007', 'SCT', 'Tissue')
-    segments = [
-        highdicom.seg.SegmentDescription(
-            segment_number=number,
-            segment_label=name,
-            segmented_property_category=tissue,
-            segmented_property_type=CodedConcept(f'{number}', '99TEST', name),
-            algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.MANUAL,
-        )
-        for number, name in enumerate(names, start=1)
-    ]
-    highdicom.seg.Segmentation(
-        headers,
-        labels,
-        'BINARY',
-        segments,
-        series_instance_uid=generate_uid(),
-        series_number=2,
-        sop_instance_uid=generate_uid(),
-        instance_number=1,
-        manufacturer='test',
-        manufacturer_model_name='test',
-        software_versions='1',
-        device_serial_number='1',
-    ).save_as(path)
+    series = as_series(trunk, PIXEL, [patient])
+    return dicom.write_series(str(folder), series, patient)
 
 
 def write_nifti(path, slices, spacing=SPACING):
@@ -98,28 +53,3 @@ def write_table(path, rows):
         writer.writeheader()
         writer.writerows(rows)
     return path
-
-
-def _header(patient, series, study, frame):
-    header = pydicom.Dataset()
-    header.file_meta = FileMetaDataset()
-    header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID = CTImageStorage
-    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    header.PatientID, header.PatientName = patient, f'{patient}^Name'
-    header.SeriesInstanceUID, header.StudyInstanceUID = series, study
-    header.FrameOfReferenceUID = frame
-    header.Modality, header.ImageType = 'CT', ['ORIGINAL', 'PRIMARY', 'AXIAL']
-    header.SeriesNumber, header.AcquisitionNumber = 1, 1
-    for empty in (
-        'PatientBirthDate', 'PatientSex', 'AccessionNumber', 'StudyID', 'StudyDate', 'StudyTime',
-        'ReferringPhysicianName', 'Manufacturer', 'PositionReferenceIndicator',
-    ):  # fmt: skip
-        setattr(header, empty, '')
-    header.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-    header.PixelSpacing = [PIXEL, PIXEL]
-    header.Rows = header.Columns = SIDE
-    header.SamplesPerPixel, header.PhotometricInterpretation = 1, 'MONOCHROME2'
-    header.BitsAllocated, header.BitsStored, header.HighBit = 16, 16, 15
-    header.PixelRepresentation = 0
-    header.RescaleIntercept, header.RescaleSlope = -1024, 1
-    return header

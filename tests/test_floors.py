@@ -31,6 +31,7 @@ HOMES = {
     'rich': {'bodycomp_jax/runtime/terminal.py'},
     'pydicom': {
         'bodycomp_jax/data/masks/dicom_seg.py',
+        'bodycomp_jax/data/masks/tissue_seg.py',
         'bodycomp_jax/data/scans/dicom_file.py',
         'bodycomp_jax/data/scans/headers.py',
         'bodycomp_jax/data/scans/pixels.py',
@@ -38,9 +39,10 @@ HOMES = {
         'bodycomp_jax/estimation/dicom_seg.py',
         'bodycomp_jax/estimation/dicom_source.py',
         'bodycomp_jax/estimation/dicom_sr.py',
+        'bodycomp_jax/preparation/synthetic/dicom.py',
     },
     'highdicom': {
-        'bodycomp_jax/estimation/dicom_seg.py',
+        'bodycomp_jax/data/masks/tissue_seg.py',
         'bodycomp_jax/estimation/dicom_sr.py',
     },
     'nibabel': {

@@ -10,7 +10,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
 from bodycomp_jax import ct
-from bodycomp_jax.estimation.dicom_seg import MAKER, TYPES, VERSION
+from bodycomp_jax.data.masks.tissue_seg import MAKER, TYPES, VERSION
 from bodycomp_jax.estimation.dicom_source import Source
 
 SERIES_NUMBER = 902

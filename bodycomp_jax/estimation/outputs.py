@@ -4,7 +4,8 @@ import os
 import re
 
 from bodycomp_jax.data.scans import Series
-from bodycomp_jax.estimation.dicom_seg import segmentation, write_dicom
+from bodycomp_jax.data.scans.dicom_file import write_dicom
+from bodycomp_jax.estimation.dicom_seg import segmentation
 from bodycomp_jax.estimation.dicom_source import read_source
 from bodycomp_jax.estimation.dicom_sr import structured_report
 from bodycomp_jax.estimation.label_files import write_label_png, write_nifti

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from bodycomp_jax.data.masks.labels import UnexplainedLabelError
+from bodycomp_jax.data.npy import NpyRows
 from bodycomp_jax.data.scans import Found, Series, Skipped, find_series
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.preparation.cases import Case
@@ -39,6 +40,7 @@ class Part:
       identity: of the patient, which no file may name.
       patient, series: as the set names them.
       slices: whose rows name patient and series too.
+      kept: whether its files remain when the set is written.
     """
 
     path: str
@@ -47,6 +49,15 @@ class Part:
     patient: str
     series: str
     slices: Slices
+    kept: bool = False
+
+    def rows(self, ending: str) -> NpyRows:
+        """The rows of one of its files, which is removed unless it is kept."""
+        path = self.path + ending
+        rows = NpyRows(path)
+        if not self.kept:
+            os.remove(path)  # it stays readable while it is open
+        return rows
 
 
 # (case, its series, path of the part): writes the files of the part; raises InputError

@@ -1,29 +1,22 @@
 """From cases to a set, whole or not at all: what both programs do."""
 
-import hashlib
-import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from bodycomp_jax.config import to_values
-from bodycomp_jax.data.prepared import ACCOUNT
 from bodycomp_jax.data.table import write_table
 from bodycomp_jax.errors import InputError, RunError
+from bodycomp_jax.preparation.account import PartsOf, by_split, write_account
 from bodycomp_jax.preparation.cases import Case
 from bodycomp_jax.preparation.options import PreparationConfig
-from bodycomp_jax.preparation.parts import Account, MakeSlices, Part, make_parts
-from bodycomp_jax.preparation.splits import SPLITS, split_of_patients
-from bodycomp_jax.runtime.files import replacing
+from bodycomp_jax.preparation.parts import Account, MakeSlices, make_parts
+from bodycomp_jax.preparation.splits import split_of_patients
 from bodycomp_jax.runtime.folders import new_folder
 from bodycomp_jax.runtime.terminal import Terminal
-from bodycomp_jax.runtime.versions import SCAN_PACKAGES, versions
 
 PARTS = 'parts'
 REJECTED, SKIPPED = 'rejected.csv', 'skipped.csv'
-
-PartsOf = Mapping[str, Sequence[Part]]  # by split
 
 
 def prepare(
@@ -51,10 +44,12 @@ def prepare(
         account = make_parts(config, cases, make_slices, parts_folder, terminal)
         if not account.parts:
             raise InputError(f'{config.cases}: no case can be used; see the warnings above')
-        parts_of = _split(config, account.parts, terminal)
+        splits = _split_of(config, [(part.case, part.identity) for part in account.parts])
+        parts_of = by_split(account.parts, splits, terminal)
         write_set(folder, parts_of)
         shutil.rmtree(parts_folder)
-        _write_account(config, parts_of, account, folder)
+        _write_left_out(account, folder)
+        write_account(folder, to_values(config), parts_of, len(account.rejected))
     terminal.line(f'written: {config.output_dir}')
     rejected, skipped = len(account.rejected), len(account.skipped)
     if skipped:
@@ -65,24 +60,6 @@ def prepare(
             f'{os.path.join(config.output_dir, REJECTED)}; the set is complete without them: use '
             'it, or correct them and prepare it again; --allow_rejected makes this no error'
         )
-
-
-def _split(config: PreparationConfig, parts: Sequence[Part], terminal: Terminal) -> PartsOf:
-    """The parts of each split that has any; says how much each has."""
-    splits = _split_of(config, [(part.case, part.identity) for part in parts])
-    parts_of = {}
-    for split in SPLITS:
-        of_split = [part for part in parts if splits[part.identity] == split]
-        if of_split:
-            parts_of[split] = of_split
-            counts = _counts(of_split).items()
-            terminal.line(f'{split}: ' + ', '.join(f'{number:,} {what}' for what, number in counts))
-    if len({*parts_of} & {'train', 'val'}) == 1:
-        terminal.warn(
-            f'no patient is in {"val" if "train" in parts_of else "train"}; the trainers need '
-            'both: add patients, or a column split'
-        )
-    return parts_of
 
 
 def _refuse_contradictions(config: PreparationConfig, cases: Sequence[Case]) -> None:
@@ -101,40 +78,8 @@ def _split_of(config: PreparationConfig, cases: Sequence[tuple[Case, str]]) -> d
     )
 
 
-def _counts(parts: Sequence[Part]) -> dict[str, int]:
-    counts = {
-        'patients': len({part.patient for part in parts}),
-        'series': len(parts),
-        'slices': sum(len(part.slices.rows) for part in parts),
-    }
-    for part in parts:
-        for what, number in part.slices.counts.items():
-            counts[what] = counts.get(what, 0) + number
-    return counts
-
-
-def _write_account(
-    config: PreparationConfig,
-    parts_of: PartsOf,
-    account: Account,
-    folder: str,
-) -> None:
-    """Writes what the set is made of, what was left out, and how it was made."""
-    write_table(
-        os.path.join(folder, 'series.csv'),
-        [
-            {
-                'case': str(part.case.number),
-                'split': split,
-                'patient': part.patient,
-                'series': part.series,
-                'slices': str(len(part.slices.rows)),
-                'image': part.case.image,
-            }
-            for split, parts in parts_of.items()
-            for part in parts
-        ],
-    )
+def _write_left_out(account: Account, folder: str) -> None:
+    """Writes which cases and files are no part of the set, and why."""
     write_table(
         os.path.join(folder, REJECTED),
         [
@@ -151,28 +96,3 @@ def _write_account(
         ],
         header=('case', 'file', 'reason'),
     )
-    about = {
-        'flags': to_values(config),
-        'splits': {split: _counts(parts) for split, parts in parts_of.items()},
-        'rejected': len(account.rejected),
-        'versions': versions(SCAN_PACKAGES),
-        'sha256': _hashes(folder),
-    }
-    with replacing(os.path.join(folder, ACCOUNT)) as file:
-        json.dump(about, file, indent=2)
-
-
-def _hashes(folder: str) -> dict[str, str]:
-    """The SHA-256 of each file; of a folder of pictures, that of their hashes in order."""
-    hashes: dict[str, Any] = {}
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            with open(os.path.join(parent, name), 'rb') as file:
-                digest = hashlib.file_digest(file, 'sha256')
-            path = os.path.relpath(os.path.join(parent, name), folder)
-            if name.endswith('.png'):
-                hashes.setdefault(os.path.dirname(path), hashlib.sha256()).update(digest.digest())
-            else:
-                hashes[path] = digest
-    return {path: digest.hexdigest() for path, digest in hashes.items()}

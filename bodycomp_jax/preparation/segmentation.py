@@ -1,29 +1,33 @@
 """Training sets of the segmentation network from scans and masks."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from bodycomp_jax import ct
 from bodycomp_jax.data import segmentation
-from bodycomp_jax.data.masks.labels import LabelMap, label_map
+from bodycomp_jax.data.masks.labels import label_map
 from bodycomp_jax.data.masks.mask import Mask, open_mask
 from bodycomp_jax.data.npy import NpyRows, npy_writers
 from bodycomp_jax.data.scans import Series, Slice
 from bodycomp_jax.data.squares import square_image, square_mask, square_spacing
 from bodycomp_jax.data.table import write_table
 from bodycomp_jax.errors import InputError, listed
+from bodycomp_jax.preparation.account import PartsOf
 from bodycomp_jax.preparation.cases import Case, read_cases
 from bodycomp_jax.preparation.levels import level_positions, refuse_missing_levels
 from bodycomp_jax.preparation.options import SegmentationPreparation
 from bodycomp_jax.preparation.parts import Part, Slices
-from bodycomp_jax.preparation.prepare import PartsOf, prepare
+from bodycomp_jax.preparation.prepare import prepare
 from bodycomp_jax.preparation.previews import draw_contact_sheets
 from bodycomp_jax.runtime.terminal import Terminal
 
 KINDS = ('images', 'masks')
+ENDINGS = tuple(f'_{kind}.npy' for kind in KINDS)  # of the files of a part
 MAX_DISTANCE = 10.0  # mm from a level to its slice: within the vertebra
+
+LabelsOf = Callable[[int, np.ndarray], np.ndarray]
 
 
 def prepare_segmentation_set(config: SegmentationPreparation) -> None:
@@ -45,19 +49,31 @@ def prepare_segmentation_set(config: SegmentationPreparation) -> None:
             case.mask, series, meaning, names=cases.names, resample=config.resample_masks
         )
         indices = _which_slices(config, case, series, mask)
-        return _write_slices(series, indices, mask, meaning, config.size, path)
 
-    prepare(config, cases.cases, make_slices, _write_set)
+        def labels(i: int, hu: np.ndarray) -> np.ndarray:
+            return meaning.tissues(mask.labels(i), hu)
+
+        return write_slices(series, indices, labels, config.size, path)
+
+    prepare(config, cases.cases, make_slices, write_set)
 
 
-def _write_slices(
-    series: Series, indices: list[int], mask: Mask, meaning: LabelMap, size: int, path: str
+def write_slices(
+    series: Series, indices: Sequence[int], labels_of: LabelsOf, size: int, path: str
 ) -> Slices:
-    """Writes these slices and their labels at the size of the set."""
+    """Writes the part of a series: slices and their labels at the size of the set.
+
+    Args:
+      series: of the case.
+      indices: of the slices.
+      labels_of: (index, HU) of a slice to its labels, as in `ct.TISSUES`.
+      size: rows and columns in the set.
+      path: of the part.
+    """
     counts = np.zeros(1 + ct.NOT_LABELLED, int)
-    with npy_writers(*_files(path)) as (images, masks):
+    with npy_writers(*(path + ending for ending in ENDINGS)) as (images, masks):
         for i, hu in zip(indices, series.read(indices), strict=True):
-            labels = square_mask(meaning.tissues(mask.labels(i), hu), size)
+            labels = square_mask(labels_of(i, hu), size)
             images.append(square_image(hu, size)[..., None])
             masks.append(labels[..., None])
             counts += np.bincount(labels.ravel(), minlength=len(counts))
@@ -116,7 +132,8 @@ def _row(of: Slice, size: int) -> dict[str, str]:
     }
 
 
-def _write_set(folder: str, parts_of: PartsOf) -> None:
+def write_set(folder: str, parts_of: PartsOf) -> None:
+    """Writes arrays, previews and `slices.csv` of the parts of each split in a folder."""
     rows = []
     previews = os.path.join(folder, 'previews')
     os.mkdir(previews)
@@ -144,14 +161,8 @@ def _warn_of_missing_tissues(parts: Sequence[Part]) -> None:
 
 
 def _slices(parts: Sequence[Part]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The slices of a split with their labels; removes the files of the parts."""
+    """The slices of a split with their labels."""
     for part in parts:
-        images, masks = map(NpyRows, _files(part.path))
-        for path in _files(part.path):
-            os.remove(path)  # it stays readable while it is open
+        images, masks = map(part.rows, ENDINGS)
         for i in range(len(images)):
             yield images.read([i])[0, ..., 0], masks.read([i])[0, ..., 0]
-
-
-def _files(path: str) -> list[str]:
-    return [f'{path}_{kind}.npy' for kind in KINDS]

@@ -14,8 +14,8 @@ from bodycomp_jax.config import as_text, from_values, options, value_types
 from bodycomp_jax.errors import InputError
 
 GROUPS = (  # in the order of --help
-    'Benchmark', 'Input and output', 'Networks and levels', 'Cases and splits',
-    'Slices and labels', 'Measuring', 'Network',
+    'Benchmark', 'Input and output', 'Synthetic subjects', 'Networks and levels',
+    'Cases and splits', 'Slices and labels', 'Measuring', 'Network',
     'Training', 'Augmentation', 'Devices', 'Several processes',
 )  # fmt: skip
 HELP_FLAGS = ('--help', '-h', '-?', '--helpfull', '--helpshort')

@@ -13,7 +13,8 @@ from bodycomp_jax import ct
 from bodycomp_jax.data.masks.labels import label_map
 from bodycomp_jax.data.masks.mask import open_mask
 from bodycomp_jax.data.scans import find_series
-from bodycomp_jax.estimation.dicom_seg import segmentation, write_dicom
+from bodycomp_jax.data.scans.dicom_file import write_dicom
+from bodycomp_jax.estimation.dicom_seg import segmentation
 from bodycomp_jax.estimation.dicom_source import read_source
 
 AXES = np.eye(3, dtype=int)

@@ -6,7 +6,8 @@ import pytest
 from scan_files import HU, write_slice
 
 from bodycomp_jax.data.scans import find_series
-from bodycomp_jax.estimation.dicom_seg import segmentation, write_dicom
+from bodycomp_jax.data.scans.dicom_file import write_dicom
+from bodycomp_jax.estimation.dicom_seg import segmentation
 from bodycomp_jax.estimation.dicom_source import read_source
 from bodycomp_jax.estimation.dicom_sr import structured_report
 

@@ -5,6 +5,8 @@ import types
 import cohort
 import pytest
 
+from bodycomp_jax.preparation.synthetic.dicom import write_labels
+
 SEEDS = (0, 1, 2)
 
 
@@ -19,7 +21,7 @@ def patients(tmp_path_factory):
     for trunk in trunks:
         trunk.labels[0] = 0
     headers = cohort.write_dicom(folder / 'ct0', trunks[0], 'Miller')
-    cohort.write_seg(folder / 'mask0.dcm', headers, trunks[0].labels)
+    write_labels(str(folder / 'mask0.dcm'), headers, trunks[0].labels)
     cohort.write_dicom(folder / 'ct1', trunks[1], 'Smith')
     cohort.write_nifti(folder / 'mask1.nii.gz', trunks[1].labels)
     cohort.write_nifti(folder / 'ct2.nii.gz', trunks[2].hu)

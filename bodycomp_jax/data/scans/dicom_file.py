@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
-from pydicom import config
+from pydicom import Dataset, config, dcmwrite
 from pydicom.filereader import data_element_generator
 from pydicom.uid import (
     UID,
@@ -22,7 +22,7 @@ from pydicom.uid import (
 from bodycomp_jax.data.scans.tags import Elements, shown
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime.file_formats import other_format
-from bodycomp_jax.runtime.files import open_regular_file
+from bodycomp_jax.runtime.files import open_regular_file, replacing
 
 START_BYTES = 1 << 16  # which hold what comes before the pixels of most files
 WHOLE_BYTES = 1 << 22  # a file of up to this size is read at once
@@ -133,6 +133,12 @@ def _elements(
         specific_tags=cast(Any, tags),
     )
     return ((int(element.tag), element) for element in found)
+
+
+def write_dicom(path: str, dataset: Dataset) -> None:
+    """Writes an object. Raises OSError that names the path."""
+    with replacing(path, binary=True) as file:
+        dcmwrite(file, dataset, enforce_file_format=True)
 
 
 def _peek(stream: BinaryIO, count: int) -> bytes:
