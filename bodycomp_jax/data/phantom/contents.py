@@ -1,7 +1,7 @@
 """What is in the abdomen and the chest of a subject, as ellipsoids."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,7 @@ class Organ(NamedTuple):
     slant: float = 0.0
 
 
-# Half axes are shares of the cavity,
+# Half axes in shares of the cavity
 LIVER_RIGHT = Organ(-0.6, -0.1, 6.2, (0.45, 0.68), (0.85, 1.2), (2.7, 4.8), 0.25, -1.5)
 LIVER_LEFT = Organ(0.0, -0.62, 6.4, 0.5, 0.45, (1.2, 2.4), -0.1)
 LIVER_TIP = Organ(-0.87, 0.0, (2.0, 4.5), (0.1, 0.22), (0.4, 0.9), (1.2, 2.2))
@@ -37,9 +37,9 @@ STOMACH = Organ(0.42, -0.3, 6.0, 0.34, 0.5, 2.5, 0.4)
 HEART = Organ(0.14, -0.45, 9.3, 0.46, 0.62, 2.3, 0.4)
 DOMES = Organ(-0.48, -0.2, 4.2, 0.7, 1.3, 5.0), Organ(0.5, -0.2, 4.2, 0.68, 1.3, 4.2)
 PERICARDIUM = Organ(0.0, -0.8, 5.0, 0.4, 0.9, 5.0)
-# a share and mm,
+# in a share of it and mm
 PANCREAS = Organ(0.1, -0.05, 4.2, 0.3, 11, 0.6, -0.3)
-# or mm.
+# in mm
 KIDNEYS = Organ(-0.56, 0.3, 3.7, 27, 31, 1, -0.5, 4), Organ(0.56, 0.3, 3.95, 27, 31, 1, 0.5, -4)
 GALL_BLADDER = Organ(-0.42, -0.5, 3.7, 15, 20, 0.9)
 BLADDER = Organ(0, -0.3, -4.0, 38, 30, 1.3)
@@ -90,25 +90,25 @@ def draw_abdomen(rng: np.random.Generator, tissues: Tissues, cavity: np.ndarray)
     """The organs for a cavity, given by its radii at `ANGLES`."""
     w, d = cavity[RIGHT], cavity[BACK]
 
-    def organ(organ: Organ, tissue: Tissue, unit: Any = (1, 1), **more: float) -> Ellipsoid:
-        return _draw_organ(rng, cavity, organ, tissue, unit, BELOW_DIAPHRAGM, **more)
+    def draw(organ: Organ, tissue: Tissue, unit: tuple[float, float] = (1, 1)) -> Ellipsoid:
+        return _draw_organ(rng, cavity, organ, tissue, unit, BELOW_DIAPHRAGM)
 
-    def tip(organ_tip: Organ, tissue: Tissue) -> list[Ellipsoid]:
+    def draw_tip(tip: Organ, tissue: Tissue) -> list[Ellipsoid]:
         """Thin, far down beside the wall, in half the subjects."""
-        return [organ(organ_tip, tissue, (w, d))] if rng.random() >= 0.5 else []
+        return [draw(tip, tissue, (w, d))] if rng.random() >= 0.5 else []
 
-    liver = [organ(lobe, tissues.liver, (w, d)) for lobe in (LIVER_RIGHT, LIVER_LEFT)]
-    liver += tip(LIVER_TIP, tissues.liver)
-    pancreas = organ(PANCREAS, SOFT, (w, 1))
-    gall_bladder = organ(GALL_BLADDER, FLUID)
-    spleen = [organ(SPLEEN, tissues.spleen, (w, d)), *tip(SPLEEN_TIP, tissues.spleen)]
+    liver = [draw(lobe, tissues.liver, (w, d)) for lobe in (LIVER_RIGHT, LIVER_LEFT)]
+    liver += draw_tip(LIVER_TIP, tissues.liver)
+    pancreas = draw(PANCREAS, SOFT, (w, 1))
+    gall_bladder = draw(GALL_BLADDER, FLUID)
+    spleen = [draw(SPLEEN, tissues.spleen, (w, d)), *draw_tip(SPLEEN_TIP, tissues.spleen)]
     meal, gas = Tissue(rng.uniform(-10, 60)), rng.uniform(-0.6, 0.3)
     mottled = rng.uniform(0, 250) * (rng.random() < 0.5)
-    stomach = organ(STOMACH, meal, (w, d), gas=gas, mottled=mottled)
+    stomach = draw(STOMACH, meal, (w, d))._replace(gas=gas, mottled=mottled)
     h = rng.uniform(1.5, 2.1)
-    kidneys = [organ(kidney._replace(h=h), tissues.renal_cortex) for kidney in KIDNEYS]
+    kidneys = [draw(kidney._replace(h=h), tissues.renal_cortex) for kidney in KIDNEYS]
     sinus = rng.uniform(0.25, 0.55)
-    bladder = organ(BLADDER, FLUID)
+    bladder = draw(BLADDER, FLUID)
     cysts = [
         _draw_cyst(rng, host)
         for host in (*kidneys, liver[0])
@@ -121,22 +121,17 @@ def draw_chest(rng: np.random.Generator, tissues: Tissues, cavity: np.ndarray) -
     """The heart, the domes of the diaphragm below it, and the vessels of the lungs."""
     w, d = cavity[RIGHT], cavity[BACK]
     vessels = rng.uniform((-0.9, -0.9, 6, 1.5, 2, 0.2, 0), (0.9, 0.9, 9, 4, 8, 0.6, np.pi), (60, 7))
-    heart, right, left, pericardium = (
-        _draw_organ(rng, cavity, organ, tissue, (w, d), ABOVE_DIAPHRAGM)
-        for organ, tissue in (
-            (HEART, tissues.blood),
-            *((organ, tissues.visceral_fat) for organ in (*DOMES, PERICARDIUM)),
-        )
-    )
-    return Chest(
-        heart,
-        [right, left],
-        pericardium,
-        [
-            Ellipsoid(x * w, y * d, t, a, b, h, Tissue(20), turn)
-            for x, y, t, a, b, h, turn in vessels
-        ],
-    )
+
+    def draw(organ: Organ, tissue: Tissue) -> Ellipsoid:
+        return _draw_organ(rng, cavity, organ, tissue, (w, d), ABOVE_DIAPHRAGM)
+
+    heart = draw(HEART, tissues.blood)
+    domes = [draw(dome, tissues.visceral_fat) for dome in DOMES]
+    pericardium = draw(PERICARDIUM, tissues.visceral_fat)
+    branches = [
+        Ellipsoid(x * w, y * d, t, a, b, h, Tissue(20), turn) for x, y, t, a, b, h, turn in vessels
+    ]
+    return Chest(heart, domes, pericardium, branches)
 
 
 def draw_bowel(rng: np.random.Generator, person: Person, cavity: np.ndarray) -> list[Loop]:
@@ -172,16 +167,14 @@ def _draw_organ(
     tissue: Tissue,
     unit: tuple[float, float],
     spread: Spread,
-    **more: float,
 ) -> Ellipsoid:
     """An `organ` whose half axes are in a `unit` of so many mm, shifted and scaled at random."""
     a, b, h, t = (_draw(rng, number) for number in (organ.a, organ.b, organ.h, organ.t))
     x, y = (share + rng.normal(0, spread.place) for share in (organ.x, organ.y))
-    half_axes = np.array([a * unit[0], b * unit[1], h])
-    if spread.size:
-        half_axes *= rng.normal(1, spread.size, 3)
+    factors = rng.normal(1, spread.size, 3) if spread.size else np.ones(3)
+    a, b, h = (a * unit[0], b * unit[1], h) * factors
     t += rng.normal(0, spread.t)
-    return Ellipsoid(*_place(cavity, x, y), t, *half_axes, tissue, organ.turn, organ.slant, **more)
+    return Ellipsoid(*_place(cavity, x, y), t, a, b, h, tissue, organ.turn, organ.slant)
 
 
 def _draw(rng: np.random.Generator, number: Number) -> float:

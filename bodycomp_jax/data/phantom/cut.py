@@ -10,7 +10,18 @@ if TYPE_CHECKING:
     from bodycomp_jax.data.phantom.subject import Subject
 
 # mm from the middle of a vertebral body to the fascia behind the muscles of the back
-BEHIND = {-5: 14, -4: 22, -2: 38, -1: 52, 0: 62, 1: 68, 2: 70, 4: 67, 6: 62, 8: 60}
+BEHIND: dict[float, float] = {
+    -5: 14,
+    -4: 22,
+    -2: 38,
+    -1: 52,
+    0: 62,
+    1: 68,
+    2: 70,
+    4: 67,
+    6: 62,
+    8: 60,
+}
 
 
 class Cut:

@@ -14,8 +14,8 @@ def tile(scale: float) -> np.ndarray:
     rng = np.random.default_rng(int(1000 * scale))
     frequency = np.fft.fftfreq(LENGTH, STEP)
     keep = np.exp(-2 * (np.pi * scale * frequency) ** 2)
-    noise = np.fft.fft2(rng.standard_normal((LENGTH, LENGTH))) * np.outer(keep, keep)
-    noise = np.fft.ifft2(noise).real
+    white = np.fft.fft2(rng.standard_normal((LENGTH, LENGTH)))
+    noise = np.fft.ifft2(white * np.outer(keep, keep)).real
     return ((noise - noise.mean()) / noise.std()).astype(np.float32)
 
 
