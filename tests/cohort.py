@@ -35,7 +35,7 @@ def vertebra_labels(trunk, spacing=SPACING):
 def write_dicom(folder, trunk, patient):
     """Writes a series; returns its headers."""
     folder.mkdir(parents=True)
-    series = as_series(trunk, PIXEL, [patient])
+    series = as_series(trunk, [patient])
     return dicom.write_series(str(folder), series, patient)
 
 

@@ -59,10 +59,10 @@ def make(config: SyntheticConfig, folder: str, dicom_folder: str, number: int) -
       dicom_folder: for its series, if that is wanted.
       number: of the subject.
     """
-    trunk = phantom.draw(_seed(config.seed, number), config.size, config.slice_spacing)
-    pixel = phantom.FIELD_OF_VIEW / config.size
+    seed = _seed(config.seed, number)
+    trunk = phantom.draw(seed, config.size, config.slice_spacing, phantom.WIDE)
     name = name_of(config, number)
-    series = as_series(trunk, pixel, [name, f'{config.size} {config.slice_spacing}'])
+    series = as_series(trunk, [name, f'{config.size} {config.slice_spacing}'])
     lumbar = _lumbar(trunk, config.slice_spacing)
     rng = np.random.default_rng((config.seed, number))
     chosen = rng.choice(lumbar, min(config.slices, len(lumbar)), replace=False)
@@ -110,15 +110,14 @@ def read_made(folder: str, number: int) -> Made | None:
         raise InputError(f'{path}: not what this program wrote ({error}); remove it') from error
 
 
-def as_series(trunk: phantom.Trunk, pixel: float, origin: list[str]) -> Series:
+def as_series(trunk: phantom.Trunk, origin: list[str]) -> Series:
     """A trunk as a series whose slices are in memory.
 
     Args:
       trunk: with its first slice at z = 0.
-      pixel: mm between rows, and between columns.
       origin: what decides the identifiers.
     """
-    side = trunk.hu.shape[1]
+    side, pixel = trunk.hu.shape[1], trunk.pixel_mm
     first = (1 - side) / 2 * pixel
     uid_of = functools.partial(dicom.uid, *origin)
     slices = tuple(

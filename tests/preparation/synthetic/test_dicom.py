@@ -15,14 +15,14 @@ SIDE, SPACING, PIXEL = 32, 25.0, 1 / 3  # PIXEL has more digits than DICOM keeps
 
 @pytest.fixture(scope='module')
 def trunk():
-    return phantom.draw(0, SIDE, SPACING)
+    return phantom.draw(0, SIDE, SPACING)._replace(pixel_mm=PIXEL)
 
 
 @pytest.fixture(scope='module')
 def scan(trunk, tmp_path_factory):
     """(folder of the files, the headers that were returned)."""
     folder = tmp_path_factory.mktemp('scan')
-    return folder, dicom.write_series(str(folder), as_series(trunk, PIXEL, ['a']), 'subject-1')
+    return folder, dicom.write_series(str(folder), as_series(trunk, ['a']), 'subject-1')
 
 
 def test_the_files_are_read_as_they_were_drawn(trunk, scan):
@@ -46,14 +46,14 @@ def test_the_first_file_is_at_the_head_and_says_that_nobody_was_scanned(trunk, s
 
 def test_padding_below_air_is_air(trunk):
     padded = trunk._replace(hu=np.full_like(trunk.hu, -3024))
-    assert (as_series(padded, PIXEL, ['a']).hu(0) == -1024).all()
+    assert (as_series(padded, ['a']).hu(0) == -1024).all()
 
 
 def test_other_origins_have_other_identifiers(trunk):
     uids = [
         uid
         for origin in (['a'], ['b'])
-        for series in [as_series(trunk, PIXEL, origin)]
+        for series in [as_series(trunk, origin)]
         for uid in (series.uid, series.frame_of_reference, series.slices[0].sop_instance_uid)
     ]
     assert len({*uids}) == 6
