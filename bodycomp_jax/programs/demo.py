@@ -3,20 +3,23 @@
 The networks are narrow, so that it takes minutes on a CPU.
 """
 
+import csv
+import dataclasses
 import pathlib
 import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-from PIL import Image
 
-from bodycomp_jax import ct, load_model
+from bodycomp_jax import ct
+from bodycomp_jax.config import option
 from bodycomp_jax.data import phantom, segmentation
-from bodycomp_jax.metrics import figures
+from bodycomp_jax.errors import InputError
+from bodycomp_jax.preparation.synthetic import dicom
+from bodycomp_jax.preparation.synthetic.subject import as_series
 from bodycomp_jax.programs import restart
 from bodycomp_jax.runtime import flags
 
@@ -25,18 +28,39 @@ SIDE, SPACING, NEW_SPACING = 128, 20.0, 5.0  # pixels; mm between slices
 LABELLED = ('L4', 'L2')  # levels between which the segmentation network sees slices
 SEGMENTATION = '--name tissues -C 8,16,32,64 -M 32,16,8 -b 8 -e 32 -g 1'
 SLICE_SELECTION = '--name level -e 5 --nb_layers_per_block 2 -g 1'
+SHIPPED = '--segmentation synthetic --slice_selection synthetic'
+NETWORKS = '--segmentation {models}/tissues --slice_selection {models}/level --size {size}'
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """What else is measured."""
+
+    scan: str | None = option(
+        None,
+        'CT scan in a DICOM folder, or a DICOM or NIfTI file, that the networks of this package, '
+        'which have seen synthetic subjects alone, measure in the end',
+        group='Demo',
+        path=True,
+    )
 
 
 def main(argv: list[str]) -> None:
-    flags.parse(argv, __doc__)
+    (config,), _ = flags.parse(argv, __doc__, DemoConfig)
+    if config.scan is not None and not pathlib.Path(config.scan).exists():
+        raise InputError(f'--scan {config.scan}: no such file or folder')
     folder = pathlib.Path(tempfile.mkdtemp(prefix='bodycomp_demo_'))
+    models = folder / 'models'
     _write_sets(folder)
     print(f'{TRAIN + VAL} synthetic subjects, labelled from {" to ".join(LABELLED)}: {folder}')
-    segmenter = _train('train_segmentation', folder / 'slices', folder / 'models', SEGMENTATION)
-    selector = _train(
-        'train_slice_selection', folder / 'trunks', folder / 'models', SLICE_SELECTION
-    )
-    _measure(segmenter, selector, folder)
+    _run('train_segmentation', folder / 'slices', models, SEGMENTATION)
+    _run('train_slice_selection', folder / 'trunks', models, SLICE_SELECTION)
+    trunks = _write_scans(folder / 'scans')
+    networks = NETWORKS.format(models=models, size=SIDE)
+    _run('estimate', folder / 'scans', folder / 'results', networks)
+    _compare(trunks, folder / 'results')
+    if config.scan is not None:
+        _run('estimate', pathlib.Path(config.scan), folder / 'own', SHIPPED)
 
 
 def _write_sets(folder: pathlib.Path) -> None:
@@ -58,74 +82,57 @@ def _labelled_slices(seeds: range) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             yield trunk.hu[i], trunk.labels[i]
 
 
-def _train(trainer: str, data_dir: pathlib.Path, output_dir: pathlib.Path, options: str) -> Any:
-    """Runs a trainer as a user would; returns its model."""
-    arguments = ['-m', 'bodycomp_jax.programs', trainer, str(data_dir), str(output_dir)]
-    arguments += options.split()
+def _write_scans(folder: pathlib.Path) -> dict[str, phantom.Trunk]:
+    """Writes subjects of neither split as DICOM series: {patient: trunk}."""
+    trunks = {}
+    for number in range(1, NEW + 1):
+        patient = f'new-{number}'
+        trunks[patient] = phantom.draw(TRAIN + VAL + number, SIDE, NEW_SPACING)
+        (folder / patient).mkdir(parents=True)
+        dicom.write_series(
+            str(folder / patient), as_series(trunks[patient], [str(folder), patient]), patient
+        )
+    return trunks
+
+
+def _run(program: str, source: pathlib.Path, target: pathlib.Path, options: str) -> None:
+    """Runs a program as a user would."""
+    arguments = ['-m', 'bodycomp_jax.programs', program, str(source), str(target)]
+    arguments += shlex.split(options)
     print(f'$ python {shlex.join(arguments)}', flush=True)
     # -P: a file of the user in the working folder, such as random.py, is not a module of Python.
     code = subprocess.run([sys.executable, '-P', *arguments], check=False).returncode
     if code:
         sys.exit(code)
-    return load_model(output_dir / options.split()[1])
 
 
-def _measure(segmenter: Any, selector: Any, folder: pathlib.Path) -> None:
-    """Finds and segments L3 of subjects in neither split; prints areas and draws figures."""
-    trunks = [phantom.draw(TRAIN + VAL + i, SIDE, NEW_SPACING) for i in range(NEW)]
-    found = [selector.find(trunk.hu, trunk.z)['L3'].z for trunk in trunks]
-    true = [trunk.levels['L3'] for trunk in trunks]
-    images, masks = _at(trunks, found)
-    probabilities, labels = segmenter(images)
-    _, true_masks = _at(trunks, true)
-    subjects = f'of {NEW} new synthetic subjects'
-    print(f'\nL3 {subjects}, mm above the lowest slice, predicted (true): {_pairs(found, true, 0)}')
-    print(f'cm2 at L3 {subjects}, predicted (true):')
-    pixel = (trunks[0].pixel_mm,) * 2
-    for label, tissue in enumerate(segmenter.config.tissues, start=1):
-        predicted_cm2, true_cm2 = (ct.area_cm2(x, label, pixel) for x in (labels, true_masks))
-        print(f'  {tissue.replace("_", " "):<18}{_pairs(predicted_cm2, true_cm2, 1)}')
-    tissues = figures.segmentation_figures(
-        probabilities, images, masks, tissues=segmenter.config.tissues, apply_window=True
-    )
-    _save(tissues, folder / 'prediction.png')
-    _save(_level_figures(selector, trunks), folder / 'level.png')
-
-
-def _level_figures(selector: Any, trunks: list[phantom.Trunk]) -> list[np.ndarray]:
-    """Predicted and true curve of each trunk."""
-    return [
-        figure
-        for i, trunk in enumerate(trunks, start=1)
-        for figure in figures.level_figures(
-            selector(trunk.hu),
-            offsets=(trunk.z - trunk.levels['L3'])[:, None],
-            series={f'new subject {i}': np.arange(len(trunk.z))},
-            levels=selector.config.levels,
-            threshold=selector.config.threshold,
-        )
-    ]
-
-
-def _at(trunks: list[phantom.Trunk], heights: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """The slices nearest to a height in mm in each trunk: (`[n, H, W]` HU, `[n, H, W]` labels)."""
-    rows = [_nearest(trunk.z, mm) for trunk, mm in zip(trunks, heights, strict=True)]
-    hu = np.stack([trunk.hu[i] for trunk, i in zip(trunks, rows, strict=True)])
-    return hu, np.stack([trunk.labels[i] for trunk, i in zip(trunks, rows, strict=True)])
+def _compare(trunks: dict[str, phantom.Trunk], results: pathlib.Path) -> None:
+    """Prints what was measured beside what is true."""
+    with open(results / 'results.csv', newline='', encoding='utf-8') as file:
+        measured = {row['patient_id']: row for row in csv.DictReader(file)}
+    rows = [measured[patient] for patient in trunks]
+    at_l3 = [_nearest(trunk.z, trunk.levels['L3']) for trunk in trunks.values()]
+    true_mm = [trunk.levels['L3'] for trunk in trunks.values()]
+    print(f'\nL3 of {NEW} new synthetic subjects, measured (true):')
+    print(f'  {"height, mm":<22}{_pairs([row["level_z_mm"] for row in rows], true_mm)}')
+    for label, tissue in enumerate(ct.TISSUES, start=1):
+        cm2 = [
+            ct.area_cm2(trunk.labels[i], label, (trunk.pixel_mm,) * 2)
+            for trunk, i in zip(trunks.values(), at_l3, strict=True)
+        ]
+        areas = [row[f'L3_{tissue}_area_cm2'] for row in rows]
+        print(f'  {tissue.replace("_", " ") + ", cm2":<22}{_pairs(areas, cm2)}')
+    print(f'the report: {results / "report.html"}')
 
 
 def _nearest(z: np.ndarray, mm: float) -> int:
     return int(np.abs(z - mm).argmin())
 
 
-def _pairs(predicted: Any, true: Any, digits: int) -> str:
-    pairs = zip(predicted, true, strict=True)
-    return ', '.join(f'{p:.{digits}f} ({t:.{digits}f})' for p, t in pairs)
-
-
-def _save(pictures: list[np.ndarray], path: pathlib.Path) -> None:
-    Image.fromarray(np.concatenate(pictures)).save(path)
-    print(f'figure: {path}')
+def _pairs(measured: Iterable[str], true: Iterable[float]) -> str:
+    """What was measured is empty where a level was refused."""
+    pairs = zip(measured, true, strict=True)
+    return ', '.join(f'{float(m):.1f} ({t:.1f})' if m else f'- ({t:.1f})' for m, t in pairs)
 
 
 if __name__ == '__main__':
