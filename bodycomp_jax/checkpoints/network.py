@@ -203,7 +203,9 @@ def _read_network(model: str) -> Network:
         config = from_json(store.read(model, 'config')['config'])
     except InputError as error:
         raise folder.CorruptCheckpointError(f'its config: {error}') from error
-    stored = shipped.as_stored(model, variable_shapes(config.network))
-    variables = store.read(model, arrays={'variables': stored})['variables']
-    variables = jax.tree.map(lambda leaf: leaf.astype(np.float32, copy=False), variables)
+    shapes = variable_shapes(config.network)
+    if shipped.is_shipped(model):
+        variables = shipped.unpacked(store.read(model, arrays=shipped.packed_shapes(shapes)))
+    else:
+        variables = store.read(model, arrays={'variables': shapes})['variables']
     return Network(config.network, variables, config.precision)

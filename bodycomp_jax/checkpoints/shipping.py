@@ -36,8 +36,8 @@ def ship(run_dir: str, networks: pathlib.Path = shipped.NETWORKS) -> str:
     Returns:
       The folder of the network.
 
-    Raises InputError for another run, for weights that half precision cannot hold, and for
-    networks that are too large together.
+    Raises InputError for another run, for weights that are not finite, and for networks that are
+    too large together.
     """
     config, variables = _final_model(run_dir)
     args = read_json_object(os.path.join(run_dir, 'args.json'))
@@ -47,17 +47,13 @@ def ship(run_dir: str, networks: pathlib.Path = shipped.NETWORKS) -> str:
         'device': args.get('device_kind'),
         'versions': args.get('versions'),
     }
-    with np.errstate(over='ignore'):
-        kernels_halved = jax.tree.map(
-            lambda leaf: leaf.astype(np.float16) if leaf.ndim > 1 else leaf, variables
-        )
-    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(kernels_halved)):
-        raise InputError(f'{run_dir}: weights beyond half precision; train it again')
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables)):
+        raise InputError(f'{run_dir}: non-finite weights; train it again')
     networks.mkdir(exist_ok=True)
     target = networks / config.network.kind
     with tempfile.TemporaryDirectory(prefix='.new_', dir=networks) as temporary:
         new = os.path.join(temporary, 'new')
-        store.write(new, variables=kernels_halved, config=to_json(config), account=account)
+        store.write(new, **shipped.packed(variables), config=to_json(config), account=account)
         others = [networks / kind for kind in TRAINERS if kind != config.network.kind]
         _refuse_large(pathlib.Path(new), *others)
         shutil.rmtree(target, ignore_errors=True)
