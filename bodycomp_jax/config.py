@@ -470,8 +470,9 @@ class TrainerConfig:
     )
     load_weights: str | None = option(
         None,
-        'start from the weights in this run folder, checkpoint, final_model folder or Keras file; '
-        'network flags that are not given are taken from it',
+        'start from the weights in this run folder, checkpoint, final_model folder or Keras file, '
+        'or those that come with the package (synthetic); network flags that are not given are '
+        'taken from it',
         group='Training',
         short='w',
         path=True,

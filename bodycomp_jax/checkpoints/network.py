@@ -1,4 +1,4 @@
-"""The network that a path names: a run, a checkpoint, a final model or a Keras file."""
+"""The network that a path names: of a run, a checkpoint, a Keras file or the package."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from bodycomp_jax.checkpoints import folder, keras_network, store
+from bodycomp_jax.checkpoints import folder, keras_network, shipped, store
 from bodycomp_jax.config import (
     TRAINERS,
     NetworkConfig,
@@ -52,7 +52,7 @@ def load_network(
 
     Args:
       path: a run folder (its `final_model`, else its best valid checkpoint), a checkpoint, a
-        `final_model` folder or a Keras file.
+        `final_model` folder, a Keras file or, as `synthetic/KIND`, a shipped network.
       overrides: {option: value} for what a Keras file leaves open; must agree with what the file
         determines.
       kind: of the network that is required, if any.
@@ -62,6 +62,7 @@ def load_network(
     files cannot be read now.
     """
     overrides = overrides or {}
+    path = shipped.resolved(os.fspath(path), kind)
     if os.path.isfile(path):
         config, variables = keras_network.read(path, overrides, kind)
         return Network(config, variables, 'auto')
@@ -202,5 +203,9 @@ def _read_network(model: str) -> Network:
         config = from_json(store.read(model, 'config')['config'])
     except InputError as error:
         raise folder.CorruptCheckpointError(f'its config: {error}') from error
-    items = store.read(model, arrays={'variables': variable_shapes(config.network)})
-    return Network(config.network, items['variables'], config.precision)
+    shapes = variable_shapes(config.network)
+    if shipped.is_shipped(model):
+        variables = shipped.unpacked(store.read(model, arrays=shipped.packed_shapes(shapes)))
+    else:
+        variables = store.read(model, arrays={'variables': shapes})['variables']
+    return Network(config.network, variables, config.precision)

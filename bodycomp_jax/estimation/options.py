@@ -58,14 +58,15 @@ class EstimationConfig(MaskOptions):
     )
     segmentation: str | None = option(
         None,
-        'a trained segmentation network: the folder of its run, or a Keras file; several, '
-        'separated by commas, vote by the mean of their probabilities',
+        'a trained segmentation network: the folder of its run, a Keras file, or synthetic for the '
+        'one that comes with the package; several, separated by commas, vote by the mean of their '
+        'probabilities',
         group=LEVELS,
         path=True,
     )
     slice_selection: str | None = option(
         None,
-        'a trained slice-selection network, or several, which find the levels',
+        'a trained slice-selection network, or several, or synthetic, which find the levels',
         group=LEVELS,
         path=True,
     )

@@ -22,6 +22,7 @@ PREDICTORS = {UNetConfig.kind: Segmenter, DenseNetConfig.kind: SliceSelector}
 def load_model(
     path: str | os.PathLike | Sequence[str | os.PathLike],
     *,
+    kind: str | None = None,
     test_time_flip: bool = False,
     **overrides: Any,
 ) -> Segmenter | SliceSelector:
@@ -29,8 +30,12 @@ def load_model(
 
     Args:
       path: a run folder (its `final_model`, else its best valid checkpoint), a checkpoint, a
-        `final_model` folder or a Keras file. Several, as a list or separated by commas, predict the
-        mean of their probabilities or offsets, as the networks of a cross-validation do.
+        `final_model` folder, a Keras file, or 'synthetic/segmentation' or
+        'synthetic/slice_selection', which come with the package. Several, as a list or separated by
+        commas, predict the mean of their probabilities or offsets, as the networks of a
+        cross-validation do.
+      kind: of the network that is wanted, 'segmentation' or 'slice_selection'; 'synthetic' then
+        says which.
       test_time_flip: whether a segmentation network also predicts the slices mirrored left to
         right, in twice the time, and averages both.
       overrides: options that a Keras file leaves open, such as activation='elu',
@@ -46,7 +51,7 @@ def load_model(
     """
     refuse_no_device()
     with without_strict_modes():
-        networks = [load_network(each, overrides) for each in _paths(path)]
+        networks = [load_network(each, overrides, kind) for each in _paths(path)]
         kind = networks[0].config.kind
         if any(network.config.kind != kind for network in networks):
             raise InputError(f'{path}: networks of different kinds; load each kind alone')

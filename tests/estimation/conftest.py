@@ -63,7 +63,7 @@ def networks(monkeypatch):
         count=0,
     )
 
-    def load(path):
+    def load(path, kind):
         loaded.count += 1
         return getattr(loaded, path)
 

@@ -1,0 +1,101 @@
+"""Makes a shipped network of a run."""
+
+import os
+import pathlib
+import shutil
+import tempfile
+from typing import Any
+
+import jax
+import numpy as np
+
+from bodycomp_jax.checkpoints import folder, shipped, store
+from bodycomp_jax.config import (
+    TRAINERS,
+    TrainerConfig,
+    as_flag,
+    from_json,
+    from_values,
+    to_json,
+    to_values,
+)
+from bodycomp_jax.errors import InputError
+from bodycomp_jax.models.build import variable_shapes
+from bodycomp_jax.runtime.json_files import read_json_object
+
+MAX_BYTES = 12_000_000  # of all shipped networks
+
+
+def ship(run_dir: str, networks: pathlib.Path = shipped.NETWORKS) -> str:
+    """Writes the final model of a run as the shipped network of its kind, in place of another.
+
+    Args:
+      run_dir: the folder of a run on synthetic slices alone, which is finished.
+      networks: the folder of the shipped networks.
+
+    Returns:
+      The folder of the network.
+
+    Raises InputError for another run, for weights that are not finite, and for networks that are
+    too large together.
+    """
+    config, variables = _final_model(run_dir)
+    args = read_json_object(os.path.join(run_dir, 'args.json'))
+    account = {
+        'seed': config.seed,
+        'command': _command(config),
+        'device': args.get('device_kind'),
+        'versions': args.get('versions'),
+    }
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables)):
+        raise InputError(f'{run_dir}: non-finite weights; train it again')
+    networks.mkdir(exist_ok=True)
+    target = networks / config.network.kind
+    with tempfile.TemporaryDirectory(prefix='.new_', dir=networks) as temporary:
+        new = os.path.join(temporary, 'new')
+        store.write(new, **shipped.packed(variables), config=to_json(config), account=account)
+        others = [networks / kind for kind in TRAINERS if kind != config.network.kind]
+        _refuse_large(pathlib.Path(new), *others)
+        shutil.rmtree(target, ignore_errors=True)
+        os.rename(new, target)
+    return str(target)
+
+
+def _final_model(run_dir: str) -> tuple[TrainerConfig, Any]:
+    """The config and the variables of a run on synthetic slices alone."""
+    model = os.path.join(run_dir, folder.FINAL_MODEL)
+    try:
+        config = from_json(store.read(model, 'config')['config'])
+        shapes = variable_shapes(config.network)
+        variables = store.read(model, arrays={'variables': shapes})['variables']
+    except folder.CorruptCheckpointError as error:
+        raise InputError(f'{model}: {error}; give the folder of a finished run') from error
+    if not config.synthetic or config.load_weights is not None:
+        raise InputError(
+            f'{run_dir}: trained with {as_flag("synthetic", config.synthetic)} and '
+            f'{as_flag("load_weights", config.load_weights)}; only networks that have seen '
+            'synthetic slices alone are shipped'
+        )
+    return config, variables
+
+
+def _command(config: TrainerConfig) -> str:
+    """The command of a training, without the flags that have their defaults."""
+    defaults = to_values(from_values(type(config), {}))
+    values = to_values(config)
+    flags = [as_flag(name, value) for name, value in values.items() if value != defaults[name]]
+    return ' '.join([f'bin/train_{config.network.kind}.py', 'MODEL_OUTPUT_DIR', *flags])
+
+
+def _refuse_large(*folders: pathlib.Path) -> None:
+    sizes = [
+        sum(os.path.getsize(path) for path in folder.files(str(each)))
+        for each in folders
+        if each.is_dir()
+    ]
+    if sum(sizes) > MAX_BYTES:
+        megabytes = ' and '.join(f'{size / 1e6:.1f}' for size in sizes)
+        raise InputError(
+            f'{megabytes} MB are more than {MAX_BYTES / 1e6:.0f} MB of all networks; use fewer '
+            'channels'
+        )

@@ -1,0 +1,30 @@
+"""Makes the network of a run on synthetic slices a part of the package; for maintainers."""
+
+import dataclasses
+
+from bodycomp_jax.checkpoints.shipping import ship
+from bodycomp_jax.config import option
+from bodycomp_jax.programs import restart
+from bodycomp_jax.runtime import flags
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShippingConfig:
+    """Which network is shipped."""
+
+    run_dir: str = option(
+        None,
+        'folder of the run, trained with --synthetic',
+        group='Input and output',
+        positional=True,
+        path=True,
+    )
+
+
+def main(argv: list[str]) -> None:
+    (shipping,), _ = flags.parse(argv, __doc__, ShippingConfig)
+    print(f'{ship(shipping.run_dir)}: run the tests, and commit it')
+
+
+if __name__ == '__main__':
+    restart('ship_network')
