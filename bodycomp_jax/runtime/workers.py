@@ -85,7 +85,7 @@ def _started(function: Callable[[Any], Any], count: int) -> Iterator[list[Connec
 def _work(function: Callable[[Any], Any], connection: Connection) -> None:
     """Answers each item with (error, result)."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with contextlib.suppress(EOFError):
+    with contextlib.suppress(EOFError, ConnectionError):  # the parent is gone
         while True:
             item = connection.recv()
             try:

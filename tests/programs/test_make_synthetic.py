@@ -12,7 +12,7 @@ from helpers import command, run_program
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.programs import make_synthetic
 
-FLAGS = ('--subjects=6', '--size=64', '--slice_spacing=6', '--seed=3')
+FLAGS = ('--subjects=6', '--size=64', '--slice_spacing=10', '--seed=3')
 WORKERS = '--workers=2'
 
 
