@@ -2,7 +2,7 @@
 
 from bodycomp_jax.data.phantom.scanner import Scanner
 from bodycomp_jax.data.phantom.subject import LEVELS
-from bodycomp_jax.data.phantom.trunk import Trunk, draw, draw_slice
+from bodycomp_jax.data.phantom.trunk import Trunk, draw, draw_slice, heights
 from bodycomp_jax.data.phantom.variety import PLAIN, WIDE, Variety
 from bodycomp_jax.data.phantom.write import write_segmentation_set, write_slice_selection_set
 
@@ -15,6 +15,7 @@ __all__ = [
     'Variety',
     'draw',
     'draw_slice',
+    'heights',
     'write_segmentation_set',
     'write_slice_selection_set',
 ]

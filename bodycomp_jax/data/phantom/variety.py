@@ -27,15 +27,21 @@ ABSENT = (  # from the plain people
 )
 
 
+COMMON = {'muscle': 1.0, 'wall': 1.0, 'seams': 1.0, 'planes': 0.3, 'bend': 1.0}
+
+
 class Variety(NamedTuple):
+    """How the people and the scanners of a set of subjects are drawn."""
+
     draw_person: Callable[[np.random.Generator], Person]
     draw_scanner: DrawScanner
 
 
 def plain_person(rng: np.random.Generator) -> Person:
-    """Of common build and without findings."""
-    given = dict.fromkeys(ABSENT, 0.0)
-    return Person.draw(rng, **given, muscle=1.0, wall=1.0, seams=1.0, planes=0.3, bend=1.0)
+    """Of common build and without findings, whole in the field of view of the plain scanner."""
+    half_width, fat = rng.uniform((105, 8), (150, 28)).tolist()
+    absent = dict.fromkeys(ABSENT, 0.0)
+    return Person.draw(rng, **absent, **COMMON, half_width=half_width, fat=fat)
 
 
 PLAIN = Variety(plain_person, plain_scanner)  # for quick tests and demos
