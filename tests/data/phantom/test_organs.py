@@ -46,7 +46,7 @@ def test_organs_are_brighter_with_contrast_agent():
     plain, enhanced = (
         paint(plain_subject(enhancement=share, phase=0.6), 3.8)[0] for share in (0.0, 1.0)
     )
-    assert np.percentile(enhanced.hu - plain.hu, 99) > 100
+    assert mm2(plain, enhanced.hu - plain.hu > 60) > 500
     np.testing.assert_array_equal(plain.hu == GAS.hu, enhanced.hu == GAS.hu)
 
 
@@ -76,7 +76,7 @@ def test_the_renal_fascia_is_a_line_around_the_kidney():
 def test_ascites_is_fluid_along_the_wall_and_has_no_label():
     dry, wet = (paint(plain_subject(ascites=mm), L3)[0] for mm in (0.0, 30.0))
     filled = (dry.labels == VISCERAL_LABEL) & (wet.labels == 0) & (np.abs(wet.hu - FLUID.hu) < 1)
-    assert mm2(wet, filled) > 800
+    assert mm2(wet, filled) > 400
     assert (wet.labels != VISCERAL_LABEL)[filled].all()
 
 

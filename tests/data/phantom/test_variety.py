@@ -22,7 +22,7 @@ def test_what_some_people_have_plain_people_do_not(name):
 
 def test_plain_people_differ_in_size_and_fat():
     people = [phantom.PLAIN.draw_person(np.random.default_rng(seed)) for seed in range(50)]
-    for name in ('half_width', 'fat', 'fat_hu', 'vertebra'):
+    for name in ('half_width', 'fat', 'roundness', 'vertebra'):
         assert len({getattr(person, name) for person in people}) == len(people)
 
 
