@@ -2,7 +2,13 @@
 
 from bodycomp_jax.data.phantom.scanner import Scanner
 from bodycomp_jax.data.phantom.subject import LEVELS
-from bodycomp_jax.data.phantom.trunk import Trunk, draw, draw_slice, draw_slice_with_offsets
+from bodycomp_jax.data.phantom.trunk import (
+    Trunk,
+    draw,
+    draw_slice,
+    draw_slice_with_offsets,
+    heights,
+)
 from bodycomp_jax.data.phantom.variety import PLAIN, WIDE, Variety
 from bodycomp_jax.data.phantom.write import write_segmentation_set, write_slice_selection_set
 
@@ -16,6 +22,7 @@ __all__ = [
     'draw',
     'draw_slice',
     'draw_slice_with_offsets',
+    'heights',
     'write_segmentation_set',
     'write_slice_selection_set',
 ]

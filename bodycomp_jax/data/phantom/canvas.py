@@ -152,8 +152,8 @@ class Canvas:
             along = ((x - x0) * dx + (y - y0) * dy) / (dx * dx + dy * dy + 1e-6)
             along = along.clip(0, 1)
             distance = np.minimum(distance, (x - x0 - along * dx) ** 2 + (y - y0 - along * dy) ** 2)
-        thin = min(1.0, 2 * radius / self.pixel)  # a line that is thinner than a pixel
-        share = thin * self.cover(float(radius) - np.sqrt(distance))
+        thin = min(1.0, 2 * radius / self.pixel)  # a line thinner than a pixel never fills one
+        share = self.cover(float(radius) - np.sqrt(distance)).clip(max=thin)
         self.fill(share if within is None else share * within[window], tissue, window)
 
     def outside(self, e: Ellipsoid) -> np.ndarray:

@@ -27,15 +27,32 @@ ABSENT = (  # from the plain people
 )
 
 
+COMMON = {
+    'muscle': 1.1,
+    'wall': 1.3,
+    'seams': 1.0,
+    'planes': 0.3,
+    'bend': 1.0,
+    'muscle_hu': 55.0,
+    'fat_hu': -105.0,
+    'fat_front': 0.9,
+    'fat_chest': 0.9,
+    'bowel': 80.0,
+}
+
+
 class Variety(NamedTuple):
+    """How the people and the scanners of a set of subjects are drawn."""
+
     draw_person: Callable[[np.random.Generator], Person]
     draw_scanner: DrawScanner
 
 
 def plain_person(rng: np.random.Generator) -> Person:
-    """Of common build and without findings."""
-    given = dict.fromkeys(ABSENT, 0.0)
-    return Person.draw(rng, **given, muscle=1.0, wall=1.0, seams=1.0, planes=0.3, bend=1.0)
+    """Of common build and without findings, whole in the field of view of the plain scanner."""
+    half_width, fat = rng.uniform((115, 12), (145, 28)).tolist()
+    absent = dict.fromkeys(ABSENT, 0.0)
+    return Person.draw(rng, **absent, **COMMON, half_width=half_width, fat=fat)
 
 
 PLAIN = Variety(plain_person, plain_scanner)  # for quick tests and demos

@@ -2,10 +2,15 @@
 
 import numpy as np
 import pytest
+from phantoms import plain_subject
 
+from bodycomp_jax.data.phantom import texture
 from bodycomp_jax.data.phantom.canvas import Canvas
-from bodycomp_jax.data.phantom.subject import Cut, Ellipsoid, Subject
-from bodycomp_jax.data.phantom.tissue import AIR, GAS, MUSCLE, SOFT
+from bodycomp_jax.data.phantom.curves import Ellipsoid
+from bodycomp_jax.data.phantom.cut import Cut
+from bodycomp_jax.data.phantom.tissue import AIR, GAS, MUSCLE_LABEL, SOFT, Tissue
+
+MUSCLE = Tissue(55, MUSCLE_LABEL)
 
 PIXEL = 2.0
 SIDE = 210
@@ -14,7 +19,7 @@ HEIGHT = 2.0  # t
 
 @pytest.fixture
 def canvas():
-    return Canvas(SIDE, Cut(Subject(np.random.default_rng(0)), HEIGHT), PIXEL * SIDE)
+    return Canvas(SIDE, Cut(plain_subject(bend=0.0), HEIGHT), PIXEL * SIDE)
 
 
 def painted_mm2(canvas, tissue):
@@ -86,3 +91,55 @@ def test_outside_and_inside_of_an_ellipsoid_make_the_whole(canvas):
     canvas.ellipsoid(organ)
     inside = (canvas.hu - AIR.hu) / (MUSCLE.hu - AIR.hu)
     np.testing.assert_allclose(inside + canvas.outside(organ), 1, atol=1e-5)
+
+
+def test_a_square_ellipse_reaches_into_its_corners(canvas):
+    canvas.ellipse(0, 0, 40, 30, MUSCLE, square=True)
+    half = np.linspace(0, np.pi / 2, 10001)
+    radius = (np.cos(half) ** 4 / 40**4 + np.sin(half) ** 4 / 30**4) ** -0.25
+    area = 2 * np.trapezoid(radius**2, half)
+    assert painted_mm2(canvas, MUSCLE) == pytest.approx(area, rel=0.03)
+    assert area > 1.15 * np.pi * 40 * 30
+
+
+@pytest.mark.parametrize('y', [2.0, 2.7, 3.0])
+def test_a_line_thinner_than_a_pixel_fills_its_share_of_it(canvas, y):
+    canvas.stroke(np.array([[-60.0, y], [60.0, y]]), 0.25, MUSCLE)
+    assert painted_mm2(canvas, MUSCLE) == pytest.approx(0.5 * 120, rel=0.1)
+    assert not canvas.labels.any()
+
+
+def test_bubbles_make_content_darker_and_uneven(canvas):
+    canvas.ellipse(0, 0, 40, 40, SOFT, mottled=300.0)
+    inside = canvas.hu[canvas.radius < 36]
+    assert (inside <= SOFT.hu).all()
+    assert inside.min() < -150
+    assert inside.max() == SOFT.hu
+
+
+def test_bands_are_painted_between_their_outlines(canvas):
+    wall = Cut(plain_subject(bend=0.0), HEIGHT).wall
+    canvas.bands([(wall, wall - 4), (wall - 6, wall - 8)], MUSCLE)
+    depth = wall[canvas.angle] - canvas.radius
+    assert (canvas.labels[(depth > 1) & (depth < 3)] == MUSCLE_LABEL).mean() > 0.95
+    assert (canvas.hu[(depth < -1.1) | (depth > 9.1)] == AIR.hu).all()
+    assert canvas.hu[(depth > 4.8) & (depth < 5.2)].max() < -300
+
+
+def test_textures_are_the_same_noise_by_window_and_by_pixel_and_differ_by_layer(canvas):
+    window = slice(10, 30), slice(50, 90)
+    pixels = np.flatnonzero(np.ones((SIDE, SIDE)))
+    whole = canvas.texture(texture.FINE, pixels).reshape(SIDE, SIDE)
+    np.testing.assert_array_equal(canvas.texture(texture.FINE, window), whole[window])
+    other = canvas.texture(texture.FINE, pixels, 1).reshape(SIDE, SIDE)
+    assert abs(np.corrcoef(whole.ravel(), other.ravel())[0, 1]) < 0.1
+
+
+def test_bends_move_what_is_painted_and_keep_its_area():
+    areas = []
+    for bend in (0.0, 4.0):
+        canvas = Canvas(SIDE, Cut(plain_subject(bend=bend), HEIGHT), PIXEL * SIDE)
+        canvas.ellipse(20, 10, 50, 40, MUSCLE)
+        areas.append(painted_mm2(canvas, MUSCLE))
+    assert areas[0] != areas[1]
+    assert areas[0] == pytest.approx(areas[1], rel=0.15)

@@ -5,7 +5,8 @@ import pytest
 from helpers import ROOT
 
 from bodycomp_jax.data.phantom import scanner
-from bodycomp_jax.data.phantom.scanner import RANGES, Box, Choice, Range, any_scanner
+from bodycomp_jax.data.phantom.distributions import Range
+from bodycomp_jax.data.phantom.scanner import RANGES, Box, any_scanner
 
 BODY = Box(-170, -100, 170, 130)
 
@@ -13,24 +14,6 @@ BODY = Box(-170, -100, 170, 130)
 @pytest.fixture(scope='module')
 def scanners():
     return [any_scanner(np.random.default_rng(seed), BODY) for seed in range(400)]
-
-
-@pytest.mark.parametrize('log', [False, True])
-def test_a_range_is_uniform_within_its_limits_or_0(log):
-    rng = np.random.default_rng(0)
-    values = np.array([Range('', 2, 32, 0.25, log).draw(rng) for _ in range(8000)])
-    drawn = values[values != 0]
-    assert 0.2 < len(drawn) / len(values) < 0.3
-    assert 2 <= drawn.min() < 3 and 29 < drawn.max() <= 32
-    assert np.median(drawn) == pytest.approx(8 if log else 17, rel=0.15)
-
-
-def test_a_choice_is_each_of_its_values():
-    rng = np.random.default_rng(0)
-    values = [Choice('', (-1.0, -2.0, -3.0), 0.75).draw(rng) for _ in range(1000)]
-    assert {round(values.count(x) / 1000, 1) for x in (0, -1, -2, -3)} == {0.2, 0.3} or all(
-        200 < values.count(x) < 300 for x in (0, -1, -2, -3)
-    )
 
 
 def test_everything_of_a_scanner_is_in_the_table_and_drawn_from_it(scanners):
@@ -78,6 +61,6 @@ def test_pixels_keep_to_their_limits_for_bodies_of_any_size(half_width):
 
 
 def test_the_docs_hold_the_table():
-    lines = (ROOT / 'docs/data.md').read_text().splitlines()
+    lines = (ROOT / 'docs/synthetic.md').read_text().splitlines()
     for values in RANGES.values():
         assert f'| {values.what} | {values} |' in lines

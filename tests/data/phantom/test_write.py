@@ -24,6 +24,18 @@ def test_a_segmentation_set_holds_one_slice_per_subject_and_no_subject_twice(tmp
             np.testing.assert_array_equal(mask[..., 0], expected_mask)
 
 
+def test_sets_are_of_the_variety_that_is_wanted(tmp_path):
+    phantom.write_segmentation_set(tmp_path, train=1, val=1, side=32, seed=5, variety=phantom.WIDE)
+    images = np.load(tmp_path / 'train_images.npy')
+    np.testing.assert_array_equal(images[0, ..., 0], phantom.draw_slice(5, 32, phantom.WIDE)[0])
+    phantom.write_slice_selection_set(
+        tmp_path, train=1, val=1, side=32, spacing=100, seed=5, variety=phantom.WIDE
+    )
+    trunk = phantom.draw(5, 32, 100, phantom.WIDE)
+    with Image.open(tmp_path / 'images/train/000001.png') as image:
+        np.testing.assert_array_equal(np.asarray(image), ct.window(trunk.hu[1]).round())
+
+
 def test_a_larger_segmentation_set_begins_with_the_smaller(tmp_path):
     for name, train in (('small', 2), ('large', 4)):
         (tmp_path / name).mkdir()

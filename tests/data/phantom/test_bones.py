@@ -1,0 +1,98 @@
+"""Bones: vertebrae with discs between them, ribs, the sacrum, screws; none has a label."""
+
+import numpy as np
+import pytest
+from phantoms import mm2, paint, plain_subject
+
+from bodycomp_jax.data.phantom import bones
+from bodycomp_jax.data.phantom.tissue import DISC, METAL
+
+
+def bone(subject, t, *painters):
+    """The canvas with these bones alone, its cut, and where they are bright."""
+    canvas, cut = paint(subject, t, painters, side=420)
+    return canvas, cut, canvas.hu > 150
+
+
+def middle_of_body(subject, t):
+    canvas, cut = paint(subject, t, [bones.paint_vertebra], side=210)
+    near = np.hypot(canvas.x, canvas.y - cut.spine_y) < 6
+    return canvas.hu[near].mean()
+
+
+@pytest.mark.parametrize('level', range(9))
+def test_there_is_bone_at_a_level_and_a_disc_above(level):
+    subject = plain_subject(spongy_hu=200.0)
+    assert middle_of_body(subject, level) == pytest.approx(200)
+    assert middle_of_body(subject, level + 0.5) == pytest.approx(DISC.hu)
+
+
+def test_bone_has_no_label():
+    for t in (-3.0, -1.0, 2.0, 8.0):
+        canvas, _ = paint(plain_subject(cortical_hu=800.0), t, side=280)
+        bone = canvas.hu > 700
+        assert bone.any() and not canvas.labels[bone].any()
+
+
+def test_vertebrae_have_processes_beside_and_behind_the_middle_of_their_height():
+    subject = plain_subject(bend=0.0)
+    for up, wide in ((0.15, True), (0.5, False)):
+        canvas, cut, bright = bone(subject, 2 + up, bones.paint_vertebra)
+        assert (np.abs(canvas.x[bright]).max() > 38 * cut.size) == wide
+    canvas, cut, bright = bone(subject, 2.0, bones.paint_vertebra)
+    assert canvas.y[bright].max() > cut.spine_y + 40 * cut.size
+
+
+def test_the_sacrum_replaces_the_vertebrae_below_l5():
+    subject = plain_subject()
+    assert bone(subject, -0.3, bones.paint_sacrum)[2].sum() == 0
+    assert bone(subject, -1.0, bones.paint_vertebra)[2].sum() == 0
+    areas = [
+        mm2(canvas, bright)
+        for canvas, _, bright in (bone(subject, t, bones.paint_sacrum) for t in (-1, -2.5, -4))
+    ]
+    assert areas[0] > areas[1] > areas[2]
+
+
+def test_ribs_are_in_the_wall_of_the_chest_and_not_of_the_pelvis():
+    subject = plain_subject(bend=0.0)
+    counts = []
+    for t in (0.0, 3.0, 6.0):
+        canvas, _, bright = bone(subject, t, bones.paint_ribs)
+        assert (bright & (canvas.in_wall <= 0)).sum() <= 0.1 * bright.sum()
+        counts.append(mm2(canvas, bright))
+    assert counts[0] == 0 < counts[1] < counts[2]
+
+
+def test_the_twelfth_rib_is_as_long_as_the_person_has_it():
+    lengths = [
+        sum(
+            mm2(canvas, bright)
+            for canvas, _, bright in (
+                bone(plain_subject(last_rib=share), t, bones.paint_ribs) for t in (3.8, 4.2, 4.6)
+            )
+        )
+        for share in (0.0, 0.5)
+    ]
+    assert lengths[0] < lengths[1]
+
+
+def test_osteophytes_are_beside_and_in_front_of_discs():
+    smooth, spurs = (paint(plain_subject(osteophytes=mm), 2.4, side=280)[0] for mm in (0.0, 8.0))
+    grown = spurs.hu - smooth.hu > 150
+    assert mm2(spurs, grown) > 30
+    cut = paint(plain_subject(), 2.4, [])[1]
+    assert spurs.y[grown].max() < cut.spine_y + 15
+    middle = [paint(plain_subject(osteophytes=mm), 2.0)[0].hu for mm in (0.0, 8.0)]
+    np.testing.assert_array_equal(*middle)
+
+
+def test_screws_are_metal_in_two_neighbouring_vertebrae():
+    subject = plain_subject(screws=1.0)
+    metal = [
+        level
+        for level in range(9)
+        if (paint(subject, level + 0.1, [bones.paint_screws])[0].hu == METAL.hu).any()
+    ]
+    assert metal == [subject.screw_level, subject.screw_level + 1]
+    assert (paint(plain_subject(), subject.screw_level + 0.1, [bones.paint_screws])[0].hu < 0).all()

@@ -1,0 +1,97 @@
+"""Organs, bowel and lumps of subjects: where they are and what fills them."""
+
+import numpy as np
+import pytest
+from phantoms import plain_subject
+
+from bodycomp_jax.data.phantom.curves import BACK, RIGHT
+
+
+@pytest.fixture(scope='module')
+def subjects():
+    return [plain_subject(seed) for seed in range(12)]
+
+
+def test_organs_are_on_their_side_and_at_their_height(subjects):
+    for subject in subjects:
+        abdomen, chest = subject.abdomen, subject.chest
+        assert (
+            abdomen.liver[0].x < 0 < abdomen.spleen[0].x
+        )  # the picture shows the right on the left
+        assert abdomen.gall_bladder.x < 0 < abdomen.stomach.x
+        right, left = abdomen.kidneys
+        assert right.x < 0 < left.x
+        assert right.t < 4.7 and left.t < 4.7
+        assert abdomen.bladder.t < -3
+        assert chest.heart.t > 8
+        assert len(abdomen.liver) in (2, 3) and len(abdomen.spleen) in (1, 2)
+
+
+def test_tips_of_liver_and_spleen_are_beside_the_wall_in_half_the_subjects(subjects):
+    tips = [tip for s in subjects for tip in (*s.abdomen.liver[2:], *s.abdomen.spleen[1:])]
+    assert 0.2 < len(tips) / (2 * len(subjects)) < 0.8
+    for subject in subjects:
+        width = subject.outlines.at(3.5).cavity[RIGHT]
+        for tip in (*subject.abdomen.liver[2:], *subject.abdomen.spleen[1:]):
+            assert abs(tip.x) > 0.7 * width
+            assert tip.a < 0.3 * width
+
+
+def test_the_middles_of_organs_are_in_the_cavity(subjects):
+    for subject in subjects:
+        cavity = subject.outlines.at(3.5).cavity
+        abdomen = subject.abdomen
+        for organ in (*abdomen.liver, *abdomen.spleen, *abdomen.kidneys, abdomen.stomach):
+            assert np.hypot(organ.x / cavity[RIGHT], organ.y / cavity[BACK]) < 1.3
+
+
+def test_a_larger_cavity_has_larger_organs():
+    small, large = (plain_subject(half_width=mm) for mm in (105.0, 150.0))
+    for name in ('liver', 'spleen'):
+        ratio = getattr(large.abdomen, name)[0].a / getattr(small.abdomen, name)[0].a
+        assert ratio == pytest.approx(150 / 105, rel=0.1)
+
+
+def test_there_are_as_many_small_loops_as_the_person_has():
+    few, many = (plain_subject(bowel=number) for number in (40.0, 240.0))
+    assert len(many.bowel) - len(few.bowel) == 200
+
+
+def test_the_colon_goes_up_across_and_down_and_is_as_wide_as_the_person_has_it():
+    narrow, wide = (plain_subject(colon=mm).bowel[-30:] for mm in (12.0, 33.0))
+    assert np.mean([lumen.b for lumen, _ in wide]) > 2 * np.mean([lumen.b for lumen, _ in narrow])
+    x = np.array([lumen.x for lumen, _ in wide])
+    t = np.array([lumen.t for lumen, _ in wide])
+    assert t.min() < -4 and t.max() > 3.5
+    assert x.max() > 60 > -60 > x.min()
+    assert (np.diff(x[-14:-6]) > 0).all()  # between the columns and the sigmoid
+
+
+@pytest.mark.parametrize('share', [0.0, 1.0])
+def test_stool_is_mottled_and_fills_its_share_of_the_colon(share):
+    bowel = plain_subject(stool=share, bowel=50.0).bowel
+    mottled = [lumen.mottled > 0 for lumen, _ in bowel]
+    assert not any(mottled[:50])
+    assert np.mean(mottled[50:]) == share
+
+
+@pytest.mark.parametrize('share', [0.1, 0.7])
+def test_gas_is_in_its_share_of_the_loops(share):
+    bowel = plain_subject(gas=share).bowel
+    assert np.mean([lumen.gas is not None for lumen, _ in bowel]) == pytest.approx(share, abs=0.12)
+
+
+def test_oral_contrast_is_in_some_loops():
+    without, with_agent = (
+        [lumen.tissue.hu for lumen, _ in plain_subject(oral_contrast=hu).bowel]
+        for hu in (0.0, 500.0)
+    )
+    assert max(without) < 100
+    assert 0.2 < np.mean(np.array(with_agent) > 250) < 0.8
+
+
+def test_lumps_are_as_many_as_the_person_has():
+    assert plain_subject().masses == []
+    masses = plain_subject(masses=5.0).masses
+    assert len(masses) == 5
+    assert np.ptp([mass.tissue.hu for mass in masses]) > 50

@@ -1,0 +1,65 @@
+"""The muscles along the spine: where they are, that they are labelled, and how they waste."""
+
+import numpy as np
+import pytest
+from phantoms import mm2, paint, plain_subject
+
+from bodycomp_jax.data.phantom import muscles, organs
+from bodycomp_jax.data.phantom.tissue import MUSCLE_LABEL
+
+
+def muscle_of(painter, subject, t):
+    """The canvas with this muscle alone, and where it is."""
+    canvas, _ = paint(subject, t, [painter], side=280)
+    return canvas, canvas.labels == MUSCLE_LABEL
+
+
+def test_psoas_grows_from_l1_to_l4():
+    areas = [mm2(*muscle_of(muscles.paint_psoas, plain_subject(), t)) for t in (5.5, 4, 3, 2, 1)]
+    assert areas[0] == 0
+    assert (np.diff(areas) > 0).all()
+    assert areas[-1] > 3 * areas[1]
+
+
+def test_psoas_is_beside_the_spine_and_leaves_it_below():
+    for t, least in ((2.0, 25), (-3.0, 60)):
+        canvas, psoas = muscle_of(muscles.paint_psoas, plain_subject(bend=0.0), t)
+        assert least < np.abs(canvas.x[psoas]).mean() < least + 40
+
+
+def test_muscles_of_the_back_are_behind_the_spine_within_the_wall():
+    subject = plain_subject(bend=0.0)
+    canvas, cut = paint(subject, 2.0, [muscles.paint_back], side=280)
+    back = canvas.labels == MUSCLE_LABEL
+    assert (canvas.y[back] > cut.spine_y - 5).all()
+    assert (canvas.in_wall[back] >= 0.5).all()
+    right, left = (mm2(canvas, back & (canvas.x * side > 0)) for side in (1, -1))
+    assert right == pytest.approx(left, rel=0.1)
+    assert 3000 < right + left < 15000
+
+
+@pytest.mark.parametrize('painter', [muscles.paint_back, muscles.paint_psoas])
+def test_wasted_muscles_are_small(painter):
+    strong, wasted = (
+        mm2(*muscle_of(painter, plain_subject(muscle=factor), 2.0)) for factor in (1.2, 0.6)
+    )
+    assert wasted < 0.75 * strong
+
+
+def test_fat_lies_between_the_muscles_of_the_back():
+    narrow, wide = (
+        mm2(*muscle_of(muscles.paint_back, plain_subject(seams=mm), 2.0)) for mm in (0.3, 4.5)
+    )
+    assert wide < 0.97 * narrow
+    canvas, _ = paint(
+        plain_subject(seams=4.5), 2.0, [organs.paint_layers, muscles.paint_back], side=280
+    )
+    fat = (canvas.hu < -60) & (canvas.in_wall >= 1) & (canvas.in_cavity <= 0) & (canvas.y > 0)
+    assert mm2(canvas, fat & (canvas.labels == 0)) > 60
+
+
+def test_crura_are_beside_the_aorta_from_l2_up():
+    assert mm2(*muscle_of(muscles.paint_crura, plain_subject(), 1.5)) == 0
+    canvas, crura = muscle_of(muscles.paint_crura, plain_subject(bend=0.0), 4.5)
+    assert 100 < mm2(canvas, crura) < 600
+    assert np.abs(canvas.x[crura]).max() < 35

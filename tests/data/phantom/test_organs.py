@@ -1,0 +1,149 @@
+"""Painted organs: layers of the body, kidneys, vessels, fluid, lungs, and what has no label."""
+
+import numpy as np
+import pytest
+from phantoms import mm2, paint, plain_subject, without
+
+from bodycomp_jax.data.phantom import organs
+from bodycomp_jax.data.phantom.tissue import (
+    AIR,
+    FLUID,
+    GAS,
+    MUSCLE_LABEL,
+    SUBCUTANEOUS_LABEL,
+    VISCERAL_LABEL,
+    Tissues,
+)
+
+L3, T9 = 2.0, 8.0
+
+
+def test_layers_lie_in_each_other_and_skin_has_no_label():
+    subject = plain_subject(fat=20.0)
+    canvas, _ = paint(subject, L3, [organs.paint_layers], side=420)
+    skin = (canvas.in_skin >= 1) & (canvas.in_fat <= 0)
+    assert skin.any() and not canvas.labels[skin].any()
+    fat = (canvas.in_fat >= 1) & (canvas.in_wall <= 0)
+    assert (canvas.labels[fat] == SUBCUTANEOUS_LABEL).all()
+    assert (canvas.labels[canvas.in_cavity >= 1] == VISCERAL_LABEL).all()
+    wall = canvas.labels[(canvas.in_wall >= 1) & (canvas.in_cavity <= 0)]
+    assert set(np.unique(wall)) == {0, MUSCLE_LABEL}
+    assert (wall == MUSCLE_LABEL).mean() > 0.5
+
+
+def test_organs_bowel_and_vessels_take_the_label_of_the_fat_that_they_displace():
+    subject = plain_subject(1)
+    fat, _ = paint(subject, L3, [organs.paint_layers])
+    for painter in (organs.paint_bowel, organs.paint_organs, organs.paint_vessels):
+        canvas, _ = paint(subject, L3, [organs.paint_layers, painter])
+        changed = canvas.labels != fat.labels
+        assert mm2(canvas, changed) > 300
+        assert not canvas.labels[changed & (canvas.hu > -50)].any()
+        assert not canvas.labels[changed & (canvas.hu < -200)].any()
+
+
+def test_organs_are_brighter_with_contrast_agent():
+    plain, enhanced = (
+        paint(plain_subject(enhancement=share, phase=0.6), 3.8)[0] for share in (0.0, 1.0)
+    )
+    assert mm2(plain, enhanced.hu - plain.hu > 60) > 500
+    np.testing.assert_array_equal(plain.hu == GAS.hu, enhanced.hu == GAS.hu)
+
+
+def test_fat_of_the_renal_sinus_is_visceral():
+    subject = plain_subject()
+    right = subject.abdomen.kidneys[0]
+    canvas, _ = paint(subject, right.t, [organs.paint_layers, organs.paint_organs], side=420)
+    scale = 0.9
+    near = (
+        np.hypot((canvas.x - right.x) / (scale * right.a), (canvas.y - right.y) / (scale * right.b))
+        < 1
+    )
+    assert (canvas.labels[near] == 0).any()
+    assert (canvas.labels[near] == VISCERAL_LABEL).any()
+
+
+def test_the_renal_fascia_is_a_line_around_the_kidney():
+    painters = [organs.paint_layers, organs.paint_organs]
+    with_line, bare = (
+        paint(plain_subject(renal_fascia=mm), 3.8, painters, side=420)[0] for mm in (1.0, 0.0)
+    )
+    brighter = with_line.hu - bare.hu > 15
+    assert 50 < mm2(with_line, brighter) < 1000
+    assert with_line.hu[brighter].max() < 0
+
+
+def test_ascites_is_fluid_along_the_wall_and_has_no_label():
+    dry, wet = (paint(plain_subject(ascites=mm), L3)[0] for mm in (0.0, 30.0))
+    filled = (dry.labels == VISCERAL_LABEL) & (wet.labels == 0) & (np.abs(wet.hu - FLUID.hu) < 1)
+    assert mm2(wet, filled) > 400
+    assert (wet.labels != VISCERAL_LABEL)[filled].all()
+
+
+def test_lumps_are_in_the_abdomen_alone():
+    canvas, _ = paint(plain_subject(masses=40.0), 3.0, [organs.paint_masses])
+    lumps = canvas.hu > AIR.hu
+    assert mm2(canvas, lumps) > 300
+    assert (canvas.in_cavity[lumps] > 0).all()
+    assert not canvas.labels.any()
+
+
+def blood_mm2(subject, t):
+    blood = Tissues.of(subject.person).blood.hu
+    canvas, _ = paint(subject, t, [organs.paint_layers, organs.paint_vessels], side=420)
+    near = canvas.hu > blood - 20
+    return mm2(canvas, near & (canvas.x > 0)), mm2(canvas, near & (canvas.x < 0))
+
+
+def test_the_aorta_is_left_of_the_middle_and_forks():
+    subject = plain_subject(enhancement=1.0, phase=0.0, calcification=0.0)
+    left, right = blood_mm2(subject, 4.0)
+    assert left > 150 and right < 0.3 * left
+    left, right = blood_mm2(subject, subject.bifurcation - 0.6)
+    assert left == pytest.approx(right, rel=0.2) and left > 30
+
+
+def test_calcifications_are_as_many_as_the_person_has():
+    areas = [
+        sum(
+            mm2(canvas, canvas.hu > 450)
+            for t in (1.5, 2.0, 2.5)
+            for canvas, _ in [
+                paint(plain_subject(calcification=share), t, [organs.paint_vessels], side=420)
+            ]
+        )
+        for share in (0.0, 0.5, 1.0)
+    ]
+    assert areas[0] == 0 < areas[1] <= areas[2]
+
+
+def test_lungs_are_in_the_chest_and_their_fat_counts_as_visceral():
+    subject = plain_subject()
+    painters = [organs.paint_layers, organs.paint_chest]
+    chest, _ = paint(subject, T9, painters)
+    lung = np.abs(chest.hu + 850) < 1
+    assert mm2(chest, lung) > 4000
+    assert not chest.labels[lung].any()
+    assert (chest.labels[chest.in_cavity >= 1] == VISCERAL_LABEL).any()
+    abdomen, _ = paint(subject, L3, painters)
+    assert (abdomen.hu[abdomen.in_cavity >= 1] > -200).all()
+
+
+def test_the_domes_of_the_diaphragm_rise_into_the_chest():
+    subject = plain_subject()
+    air = [
+        mm2(canvas, np.abs(canvas.hu + 850) < 1)
+        for canvas, _ in (
+            paint(subject, t, [organs.paint_layers, organs.paint_chest]) for t in (5.5, 7.0, 8.5)
+        )
+    ]
+    assert air[0] < air[1] < air[2]
+
+
+def test_bowel_stays_in_the_cavity():
+    subject = plain_subject(2, bowel=240.0)
+    full, _ = paint(subject, L3)
+    empty, _ = paint(subject, L3, without(organs.paint_bowel))
+    outside = full.in_cavity == 0
+    np.testing.assert_array_equal(full.hu[outside], empty.hu[outside])
+    assert (full.hu != empty.hu).any()
