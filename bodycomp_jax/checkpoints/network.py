@@ -14,6 +14,7 @@ from bodycomp_jax.checkpoints import folder, keras_network, store
 from bodycomp_jax.config import (
     TRAINERS,
     NetworkConfig,
+    TrainerConfig,
     contradiction,
     from_json,
     from_values,
@@ -32,12 +33,17 @@ class Network(NamedTuple):
     Attributes:
       config: its options.
       variables: {'params', 'batch_stats'}, on the host.
-      precision: of the arithmetic that it was trained with.
+      training: the options of its training; None of a Keras file.
     """
 
     config: NetworkConfig
     variables: dict[str, Any]
-    precision: str
+    training: TrainerConfig | None
+
+    @property
+    def precision(self) -> str:
+        """Of the arithmetic that it was trained with."""
+        return 'auto' if self.training is None else self.training.precision
 
 
 def load_network(
@@ -62,7 +68,7 @@ def load_network(
     overrides = overrides or {}
     if os.path.isfile(path):
         config, variables = keras_network.read(path, overrides, kind)
-        return Network(config, variables, 'auto')
+        return Network(config, variables, None)
     try:
         network = _load_folder(os.path.abspath(path), warn)
     except OSError as error:
@@ -193,4 +199,4 @@ def _read_network(model: str) -> Network:
     except InputError as error:
         raise folder.CorruptCheckpointError(f'its config: {error}') from error
     items = store.read(model, arrays={'variables': variable_shapes(config.network)})
-    return Network(config.network, items['variables'], config.precision)
+    return Network(config.network, items['variables'], config)

@@ -82,9 +82,7 @@ def _done(config: EstimationConfig) -> dict[str, list[Row]]:
     """The rows of the series that were measured before, but for those that failed."""
     done = journal.read_done(config.output_dir, config.of_rows)
     return {
-        name: rows
-        for name, rows in done.items()
-        if all(row['status'] != FAILED for row in rows)
+        name: rows for name, rows in done.items() if all(row['status'] != FAILED for row in rows)
     }
 
 

@@ -29,8 +29,8 @@ def limits_of_agreement(differences: np.ndarray) -> Limits:
 def icc(means: np.ndarray, products: np.ndarray, n: int) -> np.ndarray:
     """ICC(2,1) of P. E. Shrout and J. L. Fleiss, Psychological Bulletin 1979.
 
-    Two-way random effects, absolute agreement, a single rater. Takes moments, so that it is as cheap
-    for each resample of a bootstrap.
+    Two-way random effects, absolute agreement, a single rater. It takes moments, which are cheap to
+    resample.
 
     Args:
       means: `[..., k]` mean of the n values of each of k raters.

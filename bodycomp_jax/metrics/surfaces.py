@@ -1,9 +1,9 @@
 """How far the outlines of a region in two masks are apart.
 
-The outline runs between pixels. Each group of 2 x 2 pixels that are not all alike has a part of it: a
-point in the middle of the group, and the length of the outline there. The distance of a point is that
-to the nearest point of the other outline, as defined by S. Nikolov et al., "Clinically Applicable
-Segmentation of Head and Neck Anatomy for Radiotherapy", JMIR 2021.
+The outline runs between pixels. Each group of 2 x 2 pixels that are not all alike has a part of it:
+a point in the middle of the group, and the length of the outline there. The distance of a point is
+that to the nearest point of the other outline, as defined by S. Nikolov et al., "Clinically
+Applicable Segmentation of Head and Neck Anatomy for Radiotherapy", JMIR 2021.
 """
 
 import math
@@ -87,5 +87,5 @@ def _quantile(distances: np.ndarray, lengths: np.ndarray) -> float:
     """The distance within which `QUANTILE` of the length lies."""
     order = np.argsort(distances)
     shares = np.cumsum(lengths[order]) / lengths.sum()
-    place = min(np.searchsorted(shares, QUANTILE), len(order) - 1)
-    return float(distances[order][place])
+    place = min(int(np.searchsorted(shares, QUANTILE)), len(order) - 1)
+    return float(distances[order[place]])

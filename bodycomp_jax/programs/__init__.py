@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 PROGRAMS = (
-    'benchmark', 'convert_weights', 'demo', 'estimate', 'prepare_segmentation',
+    'benchmark', 'convert_weights', 'demo', 'estimate', 'evaluate', 'prepare_segmentation',
     'prepare_slice_selection', 'train_segmentation', 'train_slice_selection',
 )  # fmt: skip
 
@@ -41,6 +41,7 @@ def restart(name: str) -> NoReturn:
 
 
 (
-    run_benchmark, run_convert_weights, run_demo, run_estimate, run_prepare_segmentation,
-    run_prepare_slice_selection, run_train_segmentation, run_train_slice_selection,
+    run_benchmark, run_convert_weights, run_demo, run_estimate, run_evaluate,
+    run_prepare_segmentation, run_prepare_slice_selection, run_train_segmentation,
+    run_train_slice_selection,
 ) = (functools.partial(run, name) for name in PROGRAMS)  # fmt: skip
