@@ -1,6 +1,7 @@
 """Who is compared: networks, on all devices together, and readers."""
 
 import hashlib
+import itertools
 import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ import jax
 import numpy as np
 
 from bodycomp_jax.checkpoints.network import Network, load_network
-from bodycomp_jax.config import UNetConfig, as_flag
+from bodycomp_jax.config import UNetConfig, as_flag, to_values
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.evaluation.options import FOLD, EvaluationConfig
 from bodycomp_jax.evaluation.study import Part
@@ -27,11 +28,13 @@ class Candidate(NamedTuple):
       name: what people call it.
       path: of its files; with `FOLD` for the networks of several folds.
       provenance: {what: value} of each of its networks.
+      trainings: {option: value} of the training of each; empty where a training is not known.
     """
 
     name: str
     path: str
     provenance: list[dict[str, Any]]
+    trainings: list[dict[str, Any]]
 
 
 class Networks(NamedTuple):
@@ -57,7 +60,7 @@ def open_networks(config: EvaluationConfig) -> Networks:
     first: tuple[str, Network] | None = None
     candidates, warnings = [], []
     for path in config.models:
-        provenance = []
+        provenance, trainings = [], []
         for fold in config.evaluated_folds:
             of_fold = _path(path, fold)
             network = load_network(of_fold)
@@ -66,13 +69,14 @@ def open_networks(config: EvaluationConfig) -> Networks:
             doubt = _seen(config, of_fold, fold, network)
             warnings += [] if doubt is None else [doubt]
             provenance.append(_provenance(of_fold, fold, network))
-        candidates.append(Candidate(_name(config, path), path, provenance))
+            trainings += [] if network.training is None else [to_values(network.training)]
+        candidates.append(Candidate(_name(config, path), path, provenance, trainings))
     return Networks(candidates, first[1].config if first else UNetConfig(), warnings)
 
 
 def open_readers(config: EvaluationConfig) -> list[Candidate]:
     """The readers but the first, who is the reference standard."""
-    return [Candidate(_name(config, path), path, [{'path': path}]) for path in config.masks[1:]]
+    return [Candidate(_name(config, path), path, [{'path': path}], []) for path in config.masks[1:]]
 
 
 class Answers:
@@ -100,6 +104,21 @@ class Answers:
         sharded = data_parallel.shard_batch(padded, self._devices)
         answers = [step(variables, sharded) for step, variables in self._networks]
         return [*answers, *(read(rows) for read in self._part.readers)]
+
+
+def alike_but_for_the_seed(candidates: Sequence[Candidate]) -> set[tuple[int, int]]:
+    """Pairs (a, b), a before b, whose trainings have the same options but for the seed."""
+
+    def without_seed(candidate: Candidate) -> list[dict[str, Any]]:
+        return [{**options, 'seed': None} for options in candidate.trainings]
+
+    return {
+        (a, b)
+        for (a, first), (b, second) in itertools.combinations(enumerate(candidates), 2)
+        if first.trainings
+        and without_seed(first) == without_seed(second)
+        and first.trainings != second.trainings
+    }
 
 
 def short_names(paths: Sequence[str]) -> list[str]:

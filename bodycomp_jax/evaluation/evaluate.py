@@ -11,7 +11,13 @@ from bodycomp_jax.config import UNetConfig, to_values
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.evaluation import markup, tables
 from bodycomp_jax.evaluation.bootstrap import RESAMPLES
-from bodycomp_jax.evaluation.candidates import BATCH, Candidate, open_networks, open_readers
+from bodycomp_jax.evaluation.candidates import (
+    BATCH,
+    Candidate,
+    alike_but_for_the_seed,
+    open_networks,
+    open_readers,
+)
 from bodycomp_jax.evaluation.figures import bland_altman
 from bodycomp_jax.evaluation.groups import Groups, read_groups
 from bodycomp_jax.evaluation.levels import LevelStudy
@@ -73,8 +79,9 @@ def evaluate_candidates(config: EvaluationConfig) -> None:
     )
     examples = study.examples(numbers)
     cases = worst_cases(study, examples, numbers, candidates, devices)
-    names = [candidate.name for candidate in candidates]
-    report = _report(config, study, names, examples, groups, networks.warnings, cases, provenance)
+    report = _report(
+        config, study, candidates, examples, groups, networks.warnings, cases, provenance
+    )
     _write(config, report, study.as_in_training(numbers))
     for sentence in report.verdict:
         terminal.line(sentence)
@@ -97,15 +104,17 @@ def _study(config: EvaluationConfig, network: Any) -> Study:
 def _report(
     config: EvaluationConfig,
     study: Study,
-    names: Sequence[str],
+    candidates: Sequence[Candidate],
     examples: Examples,
     groups: Groups,
     warnings: Sequence[str],
     cases: Sequence[Case],
     provenance: dict[str, Any],
 ) -> Report:
+    names = [candidate.name for candidate in candidates]
+    alike = alike_but_for_the_seed(candidates)
     units = by_unit(examples)
-    summary = summarize(units, study.metrics, config.seed)
+    summary = summarize(units, study.metrics, config.seed, alike)
     agreements = [
         [agreement(units, pair, m, config.seed) for m in range(len(names))] for pair in study.pairs
     ]
@@ -122,7 +131,7 @@ def _report(
         summary=summary,
         groups={
             column: {
-                value: summarize(_selected(units, rows), study.metrics, config.seed)
+                value: summarize(_selected(units, rows), study.metrics, config.seed, alike)
                 for value, rows in of_column.items()
             }
             for column, of_column in groups.of.items()

@@ -67,15 +67,18 @@ def scatter(
     along: str,
     x: np.ndarray,
     names: Sequence[str],
+    *,
+    label: str,
 ) -> Figure | None:
     """A metric of each example along something else; None if that does not vary.
 
     Args:
       examples: numbers by example.
       metric: which of them.
-      along: what x is.
+      along: what x is, in a word.
       x: `[N]` of each example.
       names: of the candidates.
+      label: of the axis, with its unit.
     """
     known = x[np.isfinite(x)]
     y = examples.of(metric.column)
@@ -85,9 +88,9 @@ def scatter(
         plots.Points(x, y[:, m], CANDIDATES[m % len(CANDIDATES)], name[-MAX_NAME:])
         for m, name in enumerate(names)
     ]
-    title = f'{spaced(metric.of)}: {metric.title} by {along.partition(",")[0]}'
+    title = f'{spaced(metric.of)}: {metric.title} by {along}'
     y_label = f'{metric.title}{f", {metric.unit}" if metric.unit else ""}'
-    return Figure(title, plots.plot(title, along, y_label, points, plots.axes_around(points)))
+    return Figure(title, plots.plot(title, label, y_label, points, plots.axes_around(points)))
 
 
 def cumulative(examples: Examples, metric: Metric, names: Sequence[str]) -> Figure | None:

@@ -11,7 +11,7 @@ from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.evaluation.units import PATIENT, SLICE
 
 MAX_VALUES = 8  # of a column whose values are groups; numbers with more are halved
-NOT_GIVEN = 'not given'
+NOT_GIVEN, UP_TO, ABOVE = 'not given', 'up to', 'above'
 
 
 class Groups(NamedTuple):
@@ -99,10 +99,13 @@ def _groups(values: Sequence[str]) -> dict[str, np.ndarray] | None:
             return None
         median = float(np.median([number for number in numbers if number is not None]))
         names = [
-            NOT_GIVEN if number is None else f'{">" if number > median else "up to"} {median:g}'
+            NOT_GIVEN if number is None else f'{ABOVE if number > median else UP_TO} {median:g}'
             for number in numbers
         ]
-    order = sorted({*names}, key=lambda name: (name == NOT_GIVEN, _number(name) or 0, name))
+    order = sorted(
+        {*names},
+        key=lambda name: (name == NOT_GIVEN, _number(name) or 0, name.startswith(ABOVE), name),
+    )
     return {name: np.flatnonzero(np.array(names) == name) for name in order}
 
 

@@ -1,5 +1,6 @@
 """One pass over the slices, for all candidates; a killed run continues."""
 
+import base64
 import concurrent.futures
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 
 from bodycomp_jax.data.batches import ReadAhead
+from bodycomp_jax.errors import InputError
 from bodycomp_jax.evaluation.candidates import BATCH, Answers, Candidate
 from bodycomp_jax.evaluation.study import Part, Study
 from bodycomp_jax.runtime import journal
@@ -48,14 +50,15 @@ def measure(
             todo = []
             for start in range(0, len(numbers), BATCH):
                 known = done.get(_name(number, start))
+                of_batch = numbers[start : start + BATCH]
                 if known is None:
-                    todo.append(np.arange(start, min(start + BATCH, len(numbers))))
+                    todo.append(np.arange(start, start + len(of_batch)))
                 else:
-                    numbers[start : start + BATCH] = np.array(known, float)
+                    of_batch[:] = _from_text(known, of_batch.shape, output_dir)
             measured = _measured(study, part, candidates, devices, todo) if todo else iter(())
             for rows, of_rows in terminal.track(measured, len(todo), _title(part)):
                 numbers[rows] = of_rows
-                note(_name(number, int(rows[0])), _with_none(of_rows))
+                note(_name(number, int(rows[0])), [_as_text(of_rows)])
             part.dataset.refuse_changes()
             found.append(numbers)
     return np.concatenate(found)
@@ -107,8 +110,18 @@ def _title(part: Part) -> str:
     return 'slices' if part.fold is None else f'slices of fold {part.fold}'
 
 
-def _with_none(numbers: np.ndarray) -> list[Any]:
-    """Nested lists, None where a number is not finite, which JSON has not."""
-    found = numbers.astype(object)
-    found[~np.isfinite(numbers)] = None
-    return found.tolist()
+def _as_text(numbers: np.ndarray) -> str:
+    """To the bit, NaN included."""
+    return base64.b64encode(numbers.astype('<f8').tobytes()).decode()
+
+
+def _from_text(rows: list[Any], shape: tuple[int, ...], output_dir: str) -> np.ndarray:
+    """The inverse of `_as_text`. Raises InputError for what it did not write."""
+    try:
+        (text,) = rows
+        return np.frombuffer(base64.b64decode(text, validate=True), '<f8').reshape(shape)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f'{os.path.join(output_dir, journal.FOLDER)}: not what this program wrote ({error}); '
+            '--overwrite begins again'
+        ) from error

@@ -82,14 +82,14 @@ def plot(
             _line(right, down, WIDTH - RIGHT, down, GRID),
             _text(right - 5, down + 4, _label(y), 'end'),
         ]
+    for each in points:
+        parts += _drawn(each, at)
     for level in levels:
         right, down = at(x0, level.y)
         parts += [
             _line(right, down, WIDTH - RIGHT, down, INK, '5 3' if level.is_dashed else ''),
             _text(WIDTH - RIGHT - 2, down - 3, level.label, 'end'),
         ]
-    for each in points:
-        parts += _drawn(each, at)
     labelled = [each for each in points if each.label]
     for i, each in enumerate(labelled):
         down = TOP + 12 + 14 * i
@@ -156,6 +156,6 @@ def _line(x0: float, y0: float, x1: float, y1: float, colour: str, dashes: str =
 
 def _text(x: float, y: float, text: str, anchor: str = 'start', weight: str = 'normal') -> str:
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}">'
-        f'{html.escape(text)}</text>'
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}" '
+        f'stroke="#fff" stroke-width="3" paint-order="stroke">{html.escape(text)}</text>'
     )

@@ -11,6 +11,7 @@ from bodycomp_jax.evaluation.figures import Figure
 from bodycomp_jax.evaluation.markup import Bold, bullets, element, figures, picture, table
 from bodycomp_jax.evaluation.study import Examples, Metric, Pair
 from bodycomp_jax.evaluation.summary import Agreement, Summary
+from bodycomp_jax.evaluation.units import SPACING
 from bodycomp_jax.evaluation.verdict import PLURAL, counted, spaced, with_interval
 from bodycomp_jax.evaluation.worst import WORST, Case
 from bodycomp_jax.metrics.agreement import Limits
@@ -105,6 +106,16 @@ def _means(report: Report) -> Iterator[str]:
         )
     else:
         text += f' A {report.units.unit} counts by the mean of its examples.'
+    if report.summary.alike:
+        text += (
+            ' Some candidates differ in the seed of their training alone: differences that are not '
+            'larger than theirs do not count.'
+        )
+    else:
+        text += (
+            f' The intervals are about other {units}, not about another training: to see what the '
+            'seed alone changes, also give a network that was trained with another --seed.'
+        )
     yield element('p', text, 'quiet')
 
 
@@ -184,7 +195,9 @@ def _worst(report: Report) -> Iterator[str]:
         for case in report.cases:
             if case.candidate == m:
                 about = report.examples.about[case.example]
-                place = ', '.join(f'{key} {value}' for key, value in about.items() if value)
+                place = ', '.join(
+                    f'{key} {value}' for key, value in about.items() if value and key not in SPACING
+                )
                 yield picture(f'{"; ".join(case.reasons)} — {place}', case.picture)
 
 

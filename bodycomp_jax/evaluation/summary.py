@@ -1,7 +1,7 @@
 """What the numbers of examples say: means by patient, with intervals, and which are better."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,10 +43,12 @@ class Summary(NamedTuple):
     Attributes:
       values: {(column of a metric, candidate): its mean}.
       differences: {(column, candidate a, candidate b): a minus b on the same units}, a before b.
+      alike: pairs of candidates, a before b, that differ in the seed of their training alone.
     """
 
     values: dict[tuple[str, int], Interval]
     differences: dict[tuple[str, int, int], Interval]
+    alike: Collection[tuple[int, int]]
 
     def difference(self, metric: Metric, a: int, b: int) -> Interval:
         """By how much the mean of a is larger than that of b."""
@@ -61,14 +63,23 @@ class Summary(NamedTuple):
         means = [sign * self.values[metric.column, m].mean for m in range(candidates)]
         return int(np.argmax(np.nan_to_num(means, nan=-np.inf)))
 
+    def by_seed(self, metric: Metric) -> float:
+        """The largest difference that the seed alone makes; 0 where that is not known."""
+        found = [abs(self.difference(metric, a, b).mean) for a, b in self.alike]
+        return float(np.nanmax([0.0, *found]))
+
+    def told_apart(self, metric: Metric, a: int, b: int) -> bool:
+        """Whether the difference is neither chance of the units nor of the seed."""
+        difference = self.difference(metric, a, b)
+        return difference.excludes_zero and abs(difference.mean) > self.by_seed(metric)
+
     def best(self, metric: Metric, candidates: int) -> int | None:
         """The candidate that is better than each other one; None if none is."""
         if candidates < 2:
             return None
         first = self.leader(metric, candidates)
         others = (m for m in range(candidates) if m != first)
-        shown = all(self.difference(metric, first, m).excludes_zero for m in others)
-        return first if shown else None
+        return first if all(self.told_apart(metric, first, m) for m in others) else None
 
 
 def by_unit(examples: Examples) -> Examples:
@@ -86,13 +97,19 @@ def by_unit(examples: Examples) -> Examples:
     return examples._replace(about=about, units=list(rows_of), numbers=numbers)
 
 
-def summarize(units: Examples, metrics: Sequence[Metric], seed: int) -> Summary:
+def summarize(
+    units: Examples,
+    metrics: Sequence[Metric],
+    seed: int,
+    alike: Collection[tuple[int, int]] = (),
+) -> Summary:
     """Means of the metrics over units, and paired differences between candidates.
 
     Args:
       units: of `by_unit`.
       metrics: what is compared.
       seed: of the resamples.
+      alike: see `Summary`.
     """
     candidates = range(units.numbers.shape[1])
     keys: list[tuple] = []
@@ -109,6 +126,7 @@ def summarize(units: Examples, metrics: Sequence[Metric], seed: int) -> Summary:
     return Summary(
         {key: value for key, value in found.items() if len(key) == 2},
         {key: value for key, value in found.items() if len(key) == 3},
+        alike,
     )
 
 

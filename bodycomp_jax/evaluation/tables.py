@@ -19,7 +19,7 @@ def write_examples(path: str, examples: Examples, names: Sequence[str]) -> None:
       names: of the candidates.
     """
     header = list(dict.fromkeys(name for row in examples.about for name in row))
-    rows = [
+    rows = (
         {
             **about,
             'compared': name,
@@ -27,7 +27,7 @@ def write_examples(path: str, examples: Examples, names: Sequence[str]) -> None:
         }
         for about, of_example in zip(examples.about, examples.numbers, strict=True)
         for name, numbers in zip(names, of_example, strict=True)
-    ]
+    )
     write_table(path, rows, [*header, 'compared', *examples.columns])
 
 

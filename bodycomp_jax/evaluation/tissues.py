@@ -115,9 +115,10 @@ class TissueStudy(Study):
         for metric in (each for each in self.metrics if each.title == 'Dice'):
             area = examples.of(f'{metric.of}_labelled_area_{self._spacing.area}')[:, 0]
             area = np.where(area > 0, area, np.nan)
-            yield scatter(examples, metric, f'labelled area, {self._spacing.area}', area, names)
-            along = 'height above the lowest slice of the series, mm'
-            yield scatter(examples, metric, along, height, names)
+            label = f'labelled area, {self._spacing.area}'
+            yield scatter(examples, metric, 'area', area, names, label=label)
+            label = 'height above the lowest slice of the series, mm'
+            yield scatter(examples, metric, 'height', height, names, label=label)
 
     def slices_of(self, example: int) -> tuple[Part, int]:
         """See `Study`."""

@@ -84,11 +84,18 @@ def _compared(
     if better_by.n > 1:
         ends = f'{better_by.lower:.{digits}f} to {better_by.upper:.{digits}f}'
         evidence = f'95 % interval {ends}, {evidence}'
-    if better_by.excludes_zero:
+    if summary.told_apart(metric, first, other):
         return f'{a} is better than {b} for {of} by {amount} ({evidence}).'
+    why = ''
     if better_by.n < MIN_UNITS:
-        evidence += f'; fewer than {MIN_UNITS} show nothing'
-    return f'For {of}, {a} and {b} cannot be told apart: they differ by {amount} ({evidence}).'
+        why = f'; fewer than {MIN_UNITS} show nothing'
+    elif better_by.excludes_zero:
+        by_seed = f'{summary.by_seed(metric):.{digits}f}'
+        alone = tuple(sorted((first, other))) in summary.alike
+        why = (
+            '; only the seed of their training differs' if alone else f'; the seed makes {by_seed}'
+        )
+    return f'For {of}, {a} and {b} cannot be told apart: they differ by {amount} ({evidence}{why}).'
 
 
 def _capital(text: str) -> str:

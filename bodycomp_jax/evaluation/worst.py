@@ -40,7 +40,7 @@ def worst_cases(
     candidates: Sequence[Candidate],
     devices: Sequence[jax.Device],
 ) -> list[Case]:
-    """The worst examples, those of a candidate after those of the one before it.
+    """The worst examples of each candidate, those of the first ranking first.
 
     Args:
       study: which draws them.
@@ -59,8 +59,8 @@ def worst_cases(
                 )
     drawn = _drawn(study, numbers, [*reasons], candidates, devices)
     return [
-        Case(example, candidate, reasons[candidate, example], _jpeg(picture))
-        for (candidate, example), picture in sorted(drawn.items())
+        Case(example, candidate, reasons[candidate, example], _jpeg(drawn[candidate, example]))
+        for candidate, example in reasons
     ]
 
 
