@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -198,8 +199,9 @@ def _write(
     tables.write_examples(path(f'{report.units.unit}s.csv'), report.units, names)
     for folder in ('figures', 'pictures'):
         os.makedirs(path(folder), exist_ok=True)
-    for figure in (*report.agreement_figures, *report.error_figures):
-        with replacing(path('figures', f'{figure.name}.svg')) as file:
+    for i, figure in enumerate((*report.agreement_figures, *report.error_figures)):
+        name = re.sub(r'[^A-Za-z0-9]+', '_', figure.name)
+        with replacing(path('figures', f'{i:02d}_{name}.svg')) as file:
             file.write(figure.svg)
     for case in report.cases:
         name = f'{case.candidate}_{report.example}_{case.example:06d}.jpg'

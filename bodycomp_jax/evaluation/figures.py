@@ -18,7 +18,7 @@ MAX_NAME = 30  # letters of a candidate in a title
 
 
 class Figure(NamedTuple):
-    """A figure and the name of its file, without ending."""
+    """A figure and what it shows."""
 
     name: str
     svg: str
@@ -49,7 +49,7 @@ def bland_altman(
     for m, name in enumerate(names):
         if agreements[m] is not None:
             yield Figure(
-                f'agreement of {spaced(pair.of)} {pair.title}, {m}',
+                f'agreement {pair.of} {pair.title} {m}',
                 plots.plot(
                     f'{spaced(pair.of)}, {pair.title}: {name[-MAX_NAME:]}',
                     f'mean of measured and known, {pair.unit}',
