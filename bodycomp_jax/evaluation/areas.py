@@ -59,6 +59,9 @@ def read_areas(data_dir: str) -> Mapping[str, Areas]:
     missing = next((name for name in (SERIES, 'z', *SPACING) if name not in about[0]), None)
     if missing is not None:
         raise InputError(f'{path}: no column {missing}; prepare the set from scans')
+    spacing = read_spacing(about, None)
+    if spacing.length != 'mm':
+        raise InputError(f'{path}: {spacing.source} Prepare the set from scans')
     z = np.array([_number(path, row['z']) for row in about])
     pixels = np.concatenate(
         [
@@ -67,7 +70,7 @@ def read_areas(data_dir: str) -> Mapping[str, Areas]:
             for span in masks.spans(CHUNK_BYTES)
         ]
     )
-    cm2 = pixels * read_spacing(about, None).values.prod(1)[:, None] / MM2_PER_CM2
+    cm2 = pixels * spacing.values.prod(1)[:, None] / MM2_PER_CM2
     rows_of = rows_by_name([row[SERIES] for row in about])
     return {name: Areas(z[rows], cm2[rows]) for name, rows in rows_of.items()}
 
