@@ -56,16 +56,15 @@ def evaluate_candidates(config: EvaluationConfig) -> None:
     study = _study(config, networks.config)
     devices = choose_devices(config.num_gpus, 0)
     cache_compiled_programs(devices)
+    doubts = []
     for part in study.parts:
         part.dataset.validate()
         terminal.line(part.dataset.describe())
-    examples_of = study.examples(_no_numbers(study, candidates))
-    groups = Groups({}, [])
-    if config.groups is not None:
-        units = by_unit(examples_of)
-        groups = read_groups(config.groups, units.units, units.unit)
+        doubts += part.dataset.warnings()
+    groups = _groups(config, study)
     provenance = _provenance(config, study, candidates)
-    for warning in (*networks.warnings, *groups.left_out):
+    warnings = [*networks.warnings, *doubts, *groups.left_out]
+    for warning in warnings:
         terminal.warn(warning)
     if config.overwrite:
         journal.forget(config.output_dir)
@@ -75,14 +74,12 @@ def evaluate_candidates(config: EvaluationConfig) -> None:
         candidates,
         devices,
         output_dir=config.output_dir,
-        options={name: provenance[name] for name in ('flags', 'compared', 'data')},
+        options={**provenance['flags'], **{n: provenance[n] for n in ('candidates', 'data')}},
         terminal=terminal,
     )
     examples = study.examples(numbers)
     cases = worst_cases(study, examples, numbers, candidates, devices)
-    report = _report(
-        config, study, candidates, examples, groups, networks.warnings, cases, provenance
-    )
+    report = _report(config, study, candidates, examples, groups, warnings, cases, provenance)
     _write(config, report, study.as_in_training(numbers))
     for sentence in report.verdict:
         terminal.line(sentence)
@@ -100,6 +97,15 @@ def _study(config: EvaluationConfig, network: Any) -> Study:
         if getattr(config, name):
             raise InputError(f'--{name} has no effect on slice-selection networks; leave it out')
     return LevelStudy(config, network)
+
+
+def _groups(config: EvaluationConfig, study: Study) -> Groups:
+    """The subgroups of the units, which are known before anything is measured."""
+    if config.groups is None:
+        return Groups({}, [])
+    count = sum(len(part.dataset) for part in study.parts)
+    units = by_unit(study.examples(np.full((count, 1, study.num_numbers), np.nan)))
+    return read_groups(config.groups, units.units, units.unit)
 
 
 def _report(
@@ -128,7 +134,7 @@ def _report(
         metrics=study.metrics,
         pairs=study.pairs,
         verdict=verdict(summary, study.metrics, names, units.unit),
-        warnings=[*warnings, *groups.left_out],
+        warnings=warnings,
         summary=summary,
         groups={
             column: {
@@ -166,11 +172,6 @@ def _selected(units: Examples, rows: np.ndarray) -> Examples:
     )
 
 
-def _no_numbers(study: Study, candidates: Sequence[Candidate]) -> np.ndarray:
-    count = sum(len(part.dataset) for part in study.parts)
-    return np.full((count, len(candidates), study.num_numbers), np.nan)
-
-
 def _provenance(
     config: EvaluationConfig, study: Study, candidates: Sequence[Candidate]
 ) -> dict[str, Any]:
@@ -178,7 +179,7 @@ def _provenance(
     values = to_values(config)
     return {
         'flags': {name: value for name, value in values.items() if name not in NOT_OF_NUMBERS},
-        'compared': {each.name: each.provenance for each in candidates},
+        'candidates': {each.name: each.provenance for each in candidates},
         'data': [part.dataset.fingerprint() for part in study.parts],
         'slices noted together': BATCH,
         'intervals': f'{RESAMPLES} resamples, seed {config.seed}',
@@ -196,7 +197,7 @@ def _write(
 
     names = report.names
     tables.write_examples(path('examples.csv'), report.examples, names)
-    tables.write_examples(path(f'{report.units.unit}s.csv'), report.units, names)
+    tables.write_examples(path('patients.csv'), report.units, names)
     for folder in ('figures', 'pictures'):
         os.makedirs(path(folder), exist_ok=True)
     for i, figure in enumerate((*report.agreement_figures, *report.error_figures)):

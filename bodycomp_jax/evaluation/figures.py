@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bodycomp_jax.data.table import rows_by_name
 from bodycomp_jax.evaluation import plots
 from bodycomp_jax.evaluation.study import Examples, Metric, Pair
 from bodycomp_jax.evaluation.summary import Agreement
@@ -114,13 +115,12 @@ def cumulative(examples: Examples, metric: Metric, names: Sequence[str]) -> Figu
 
 def heights(about: Iterable[Mapping[str, str]]) -> np.ndarray:
     """`[N]` mm of each slice above the lowest one of its series in the data; NaN if unknown."""
-    rows = list(about)
-    z = np.array([_number(row.get('z', '')) for row in rows])
-    series = np.array([row.get('series', row.get('SeriesInstanceUID', '')) for row in rows])
-    for name in np.unique(series):
-        of_series = series == name
-        if np.isfinite(z[of_series]).any():
-            z[of_series] -= np.nanmin(z[of_series])
+    slices = list(about)
+    z = np.array([_number(each.get('z', '')) for each in slices])
+    series = [each.get('series', each.get('SeriesInstanceUID', '')) for each in slices]
+    for rows in rows_by_name(series).values():
+        if np.isfinite(z[rows]).any():
+            z[rows] -= np.nanmin(z[rows])
     return z
 
 

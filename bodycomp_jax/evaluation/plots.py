@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,8 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 10, 26, 40
 MAX_POINTS = 1000  # of a series; of more, evenly spread ones are drawn
 TICKS = 5
 INK, GRID = '#1c2126', '#d5d9de'
+
+Place = Callable[[float, float], tuple[float, float]]  # of values, in the figure
 
 
 class Points(NamedTuple):
@@ -69,19 +71,7 @@ def plot(
         right = LEFT + (x - x0) / (x1 - x0) * (WIDTH - LEFT - RIGHT)
         return right, HEIGHT - BOTTOM - (y - y0) / (y1 - y0) * (HEIGHT - TOP - BOTTOM)
 
-    parts = [_text(LEFT, 16, title, weight='bold')]
-    for x in _ticks(x0, x1):
-        right, down = at(x, y0)
-        parts += [
-            _line(right, TOP, right, down, GRID),
-            _text(right, down + 14, _label(x), 'middle'),
-        ]
-    for y in _ticks(y0, y1):
-        right, down = at(x0, y)
-        parts += [
-            _line(right, down, WIDTH - RIGHT, down, GRID),
-            _text(right - 5, down + 4, _label(y), 'end'),
-        ]
+    parts = _grid(axes, at)
     for each in points:
         parts += _drawn(each, at)
     for level in levels:
@@ -90,15 +80,12 @@ def plot(
             _line(right, down, WIDTH - RIGHT, down, INK, '5 3' if level.is_dashed else ''),
             _text(WIDTH - RIGHT - 2, down - 3, level.label, 'end'),
         ]
-    labelled = [each for each in points if each.label]
-    for i, each in enumerate(labelled):
-        down = TOP + 12 + 14 * i
-        parts += [
-            f'<rect x="{LEFT + 6}" y="{down - 8}" width="9" height="9" fill="{_hex(each)}"/>',
-            _text(LEFT + 20, down, each.label),
-        ]
+    parts += _legend([each for each in points if each.label])
+    most = max((len(each.x) for each in points if not each.is_line), default=0)
+    thinned = f' ({MAX_POINTS:,} of {most:,} shown)' if most > MAX_POINTS else ''
     centre = TOP + (HEIGHT - TOP - BOTTOM) / 2
     parts += [
+        _text(LEFT, 16, title + thinned, weight='bold'),
         _text(LEFT + (WIDTH - LEFT - RIGHT) / 2, HEIGHT - 6, x_label, 'middle'),
         f'<g transform="translate(12 {centre}) rotate(-90)">{_text(0, 0, y_label, "middle")}</g>',
     ]
@@ -109,7 +96,36 @@ def plot(
     )
 
 
-def _drawn(points: Points, at) -> list[str]:
+def _grid(axes: Axes, at: Place) -> list[str]:
+    """Lines and labels at round numbers."""
+    parts = []
+    for x in _ticks(*axes.x):
+        right, down = at(x, axes.y[0])
+        parts += [
+            _line(right, TOP, right, down, GRID),
+            _text(right, down + 14, f'{x:.6g}', 'middle'),
+        ]
+    for y in _ticks(*axes.y):
+        right, down = at(axes.x[0], y)
+        parts += [
+            _line(right, down, WIDTH - RIGHT, down, GRID),
+            _text(right - 5, down + 4, f'{y:.6g}', 'end'),
+        ]
+    return parts
+
+
+def _legend(labelled: Sequence[Points]) -> list[str]:
+    parts = []
+    for i, each in enumerate(labelled):
+        down = TOP + 12 + 14 * i
+        parts += [
+            f'<rect x="{LEFT + 6}" y="{down - 8}" width="9" height="9" fill="{_hex(each)}"/>',
+            _text(LEFT + 20, down, each.label),
+        ]
+    return parts
+
+
+def _drawn(points: Points, at: Place) -> list[str]:
     known = np.isfinite(points.x) & np.isfinite(points.y)
     x, y = points.x[known], points.y[known]
     if points.is_line:
@@ -137,10 +153,6 @@ def _ticks(low: float, high: float) -> list[float]:
     step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (factor * step) <= TICKS)
     first = math.ceil(low / step)
     return [i * step for i in range(first, math.floor(high / step) + 1)]
-
-
-def _label(value: float) -> str:
-    return f'{value:.6g}'
 
 
 def _hex(points: Points) -> str:

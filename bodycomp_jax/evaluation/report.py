@@ -92,7 +92,7 @@ def _means(report: Report) -> Iterator[str]:
                 (title if m == 0 else '', name, *_values(report, report.summary, metrics, m))
             )
     yield element('h2', f'Means over {counted(len(report.units.units), report.units.unit)}')
-    yield table(('', 'compared', *map(spaced, of)), rows)
+    yield table(('', 'candidate', *map(spaced, of)), rows)
     units = PLURAL[report.units.unit]
     text = (
         f'In brackets 95 % intervals from {RESAMPLES:,} resamples of the {units}. Bold: better '
@@ -148,7 +148,7 @@ def _groups(report: Report, groups: Mapping[str, Summary]) -> str:
         for m, name in enumerate(report.names)
     ]
     titles = [f'{spaced(metric.of)}, {metric.title}' for metric in leading]
-    return table(('', PLURAL[report.units.unit], 'compared', *titles), rows)
+    return table(('', PLURAL[report.units.unit], 'candidate', *titles), rows)
 
 
 def _units(summary: Summary, report: Report) -> str:
@@ -172,7 +172,7 @@ def _agreement(report: Report) -> Iterator[str]:
                 )
     units = PLURAL[report.units.unit]
     yield table(
-        ('', 'compared', units, 'bias (limits of agreement)', 'in percent', 'ICC(2,1)'), rows
+        ('', 'candidate', units, 'bias (limits of agreement)', 'in percent', 'ICC(2,1)'), rows
     )
     yield element(
         'p',

@@ -22,13 +22,13 @@ def write_examples(path: str, examples: Examples, names: Sequence[str]) -> None:
     rows = (
         {
             **about,
-            'compared': name,
+            'candidate': name,
             **dict(zip(examples.columns, map(_text, numbers), strict=True)),
         }
         for about, of_example in zip(examples.about, examples.numbers, strict=True)
         for name, numbers in zip(names, of_example, strict=True)
     )
-    write_table(path, rows, [*header, 'compared', *examples.columns])
+    write_table(path, rows, [*header, 'candidate', *examples.columns])
 
 
 def summary_json(

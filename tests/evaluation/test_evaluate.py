@@ -96,7 +96,7 @@ def test_patients_are_the_units(shifted, tmp_path):
     of_a = [
         float(row['muscle_dice'])
         for row in examples
-        if (row['patient'], row['compared']) == ('a', 'near')
+        if (row['patient'], row['candidate']) == ('a', 'near')
     ]
     patients = read_rows(tmp_path / 'out' / 'patients.csv')
     assert [row['patient'] for row in patients] == ['a', 'a', 'b', 'b']
@@ -168,7 +168,7 @@ def test_a_killed_run_continues(monkeypatch, shifted, tmp_path):
     monkeypatch.setattr(measure, 'answered', counted)
     evaluate(data, out, models=('near', 'far'))
     assert measured == [[16, 8]]  # of 40 slices 16 were done
-    for name in ('examples.csv', 'slices.csv', 'summary.json', 'report.html'):
+    for name in ('examples.csv', 'patients.csv', 'summary.json', 'report.html'):
         assert (out / name).read_bytes() == (whole / name).read_bytes()
     measured.clear()
     evaluate(data, out, models=('near', 'far'), seed=1)
@@ -178,7 +178,7 @@ def test_a_killed_run_continues(monkeypatch, shifted, tmp_path):
 def test_other_networks_do_not_continue_a_run(shifted, tmp_path):
     data = write_set(tmp_path / 'data', val=2)
     evaluate(data, tmp_path / 'out', models=('near',))
-    with pytest.raises(InputError, match=r'was begun with flags=.*--overwrite'):
+    with pytest.raises(InputError, match=r'was begun with models=.*--overwrite'):
         evaluate(data, tmp_path / 'out', models=('far',))
     evaluate(data, tmp_path / 'out', models=('far',), overwrite=True)
 

@@ -72,7 +72,7 @@ def test_errors_are_those_of_the_shift(networks, tmp_path):
     found = evaluate(data, tmp_path / 'out', models=tuple(networks))
     rows = read_rows(tmp_path / 'out' / 'examples.csv')
     assert len(rows) == 3 * 7
-    by_name = {row['compared']: row for row in rows}
+    by_name = {row['candidate']: row for row in rows}
     for name, mm, within, next_to in (
         ('exact', 0, '1', '1'),
         ('slice', 5, '1', '1'),
@@ -101,7 +101,7 @@ def test_areas_at_the_found_and_at_the_true_slice(networks, tmp_path):
     found = evaluate(data, tmp_path / 'out', models=models, labelled_slices=labelled)
     rows = read_rows(tmp_path / 'out' / 'examples.csv')
     areas = {
-        (row['series'], row['compared']): (
+        (row['series'], row['candidate']): (
             row['L3_muscle_found_cm2'],
             row['L3_muscle_true_cm2'],
         )

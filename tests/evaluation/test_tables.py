@@ -22,7 +22,7 @@ def examples():
 def test_a_row_for_each_example_and_candidate(tmp_path):
     tables.write_examples(str(tmp_path / 'examples.csv'), examples(), ['A', 'B'])
     rows = read_rows(tmp_path / 'examples.csv')
-    assert [(row['row'], row['z'], row['compared'], row['dice']) for row in rows] == [
+    assert [(row['row'], row['z'], row['candidate'], row['dice']) for row in rows] == [
         ('0', '5', 'A', '0.1'),
         ('0', '5', 'B', ''),
         ('1', '', 'A', '0.3333333333'),
