@@ -13,7 +13,6 @@ from bodycomp_jax.errors import InputError
 from bodycomp_jax.evaluation import markup, tables
 from bodycomp_jax.evaluation.bootstrap import RESAMPLES
 from bodycomp_jax.evaluation.candidates import (
-    BATCH,
     Candidate,
     alike_but_for_the_seed,
     open_networks,
@@ -181,7 +180,6 @@ def _provenance(
         'flags': {name: value for name, value in values.items() if name not in NOT_OF_NUMBERS},
         'candidates': {each.name: each.provenance for each in candidates},
         'data': [part.dataset.fingerprint() for part in study.parts],
-        'slices noted together': BATCH,
         'intervals': f'{RESAMPLES} resamples, seed {config.seed}',
         'versions': versions((*PACKAGES, 'scipy')),
     }

@@ -108,7 +108,8 @@ def cumulative(examples: Examples, metric: Metric, names: Sequence[str]) -> Figu
     if not curves:
         return None
     title = f'{spaced(metric.of)}: share of the series by {metric.title}'
-    axes = plots.axes_around(curves)._replace(y=(0.0, 1.05))
+    axes = plots.axes_around(curves)
+    axes = plots.Axes((0.0, axes.x[1]), (0.0, 1.05))
     label = f'{metric.title} at most, {metric.unit}'
     return Figure(title, plots.plot(title, label, 'share of the series', curves, axes))
 

@@ -78,7 +78,9 @@ def elements(report: Report) -> Iterator[str]:
     yield element('h2', 'Definitions')
     yield table(('number', 'definition'), report.definitions.items())
     yield element('h2', 'Provenance')
-    yield table(('', ''), [(name, _text(value)) for name, value in report.provenance.items()])
+    yield table(
+        ('what', 'value'), [(name, _text(value)) for name, value in report.provenance.items()]
+    )
 
 
 def _means(report: Report) -> Iterator[str]:
