@@ -103,7 +103,7 @@ class Answers:
         padded = np.pad(images, ((0, padding), (0, 0), (0, 0)), mode='edge')
         sharded = data_parallel.shard_batch(padded, self._devices)
         answers = [step(variables, sharded) for step, variables in self._networks]
-        return [*answers, *(read(rows) for read in self._part.readers)]
+        return [*answers, *(reader.read(rows)['mask'] for reader in self._part.readers)]
 
 
 def alike_but_for_the_seed(candidates: Sequence[Candidate]) -> set[tuple[int, int]]:

@@ -57,7 +57,8 @@ def evaluate_candidates(config: EvaluationConfig) -> None:
     cache_compiled_programs(devices)
     doubts = []
     for part in study.parts:
-        part.dataset.validate()
+        for dataset in (part.dataset, *part.readers):
+            dataset.validate()
         terminal.line(part.dataset.describe())
         doubts += part.dataset.warnings()
     groups = _groups(config, study)
@@ -179,7 +180,11 @@ def _provenance(
     return {
         'flags': {name: value for name, value in values.items() if name not in NOT_OF_NUMBERS},
         'candidates': {each.name: each.provenance for each in candidates},
-        'data': [part.dataset.fingerprint() for part in study.parts],
+        'data': [
+            dataset.fingerprint()
+            for part in study.parts
+            for dataset in (part.dataset, *part.readers)
+        ],
         'intervals': f'{RESAMPLES} resamples, seed {config.seed}',
         'versions': versions((*PACKAGES, 'scipy')),
     }

@@ -117,8 +117,9 @@ def cumulative(examples: Examples, metric: Metric, names: Sequence[str]) -> Figu
 def heights(about: Iterable[Mapping[str, str]]) -> np.ndarray:
     """`[N]` mm of each slice above the lowest one of its series in the data; NaN if unknown."""
     slices = list(about)
-    z = np.array([_number(each.get('z', '')) for each in slices])
     series = [each.get('series', each.get('SeriesInstanceUID', '')) for each in slices]
+    z = np.array([_number(each.get('z', '')) for each in slices])
+    z[[not name for name in series]] = np.nan
     for rows in rows_by_name(series).values():
         if np.isfinite(z[rows]).any():
             z[rows] -= np.nanmin(z[rows])

@@ -171,21 +171,22 @@ class LevelStudy(Study):
         if not true.min() <= 0 <= true.max():
             return [np.nan] * columns
         found = vertebrae.find_level(true, predicted, self._threshold).z
-        order = np.argsort(true, kind='stable')
-        steps = np.inf
-        at_level = int(np.abs(true[order]).argmin())
-        at_found = at_level
-        if np.isfinite(found):
-            at_found = int(np.abs(true[order] - found).argmin())
-            steps = abs(at_found - at_level)
-        numbers = [found, abs(found), float(abs(found) <= WITHIN_MM), float(steps <= 1)]
+        if not np.isfinite(found):
+            return [np.nan, np.nan, 0.0, 0.0] + [np.nan] * (columns - len(COLUMNS))
+        at_found, at_level = (int(np.abs(true - mm).argmin()) for mm in (found, 0))
+        place = np.argsort(np.argsort(true, kind='stable'))
+        is_near = abs(place[at_found] - place[at_level]) <= 1
+        numbers = [found, abs(found), float(abs(found) <= WITHIN_MM), float(is_near)]
+        return numbers + self._areas_at(series, rows[[at_found, at_level]])
+
+    def _areas_at(self, series: str, rows: np.ndarray) -> list[float]:
+        """`AREAS` in the slices at two rows, if any are known."""
         if not self._areas:
-            return numbers
-        z = [self._z(rows[order[place]]) for place in (at_found, at_level)]
-        areas = self._areas.get(series)
-        if areas is None or not np.isfinite([found, *z]).all():
-            return numbers + [np.nan] * len(AREAS)
-        return [*numbers, *np.stack([areas.at(mm) for mm in z], axis=1).ravel()]
+            return []
+        areas, z = self._areas.get(series), [self._z(row) for row in rows]
+        if areas is None or not np.isfinite(z).all():
+            return [np.nan] * len(AREAS)
+        return np.stack([areas.at(mm) for mm in z], axis=1).ravel().tolist()
 
     def _z(self, row: int) -> float:
         try:

@@ -59,7 +59,8 @@ def measure(
             for rows, of_rows in terminal.track(measured, len(todo), _title(part)):
                 numbers[rows] = of_rows
                 note(_name(number, int(rows[0])), [_as_text(of_rows)])
-            part.dataset.refuse_changes()
+            for dataset in (part.dataset, *part.readers):
+                dataset.refuse_changes()
             found.append(numbers)
     return np.concatenate(found)
 

@@ -142,7 +142,7 @@ def _groups(report: Report, groups: Mapping[str, Summary]) -> str:
     rows = [
         (
             value if m == 0 else '',
-            _units(summary, report),
+            str(max(value.n for value in summary.values.values())),
             name,
             *_values(report, summary, leading, m),
         )
@@ -151,10 +151,6 @@ def _groups(report: Report, groups: Mapping[str, Summary]) -> str:
     ]
     titles = [f'{spaced(metric.of)}, {metric.title}' for metric in leading]
     return table(('', PLURAL[report.units.unit], 'candidate', *titles), rows)
-
-
-def _units(summary: Summary, report: Report) -> str:
-    return str(max(value.n for value in summary.values.values()))
 
 
 def _agreement(report: Report) -> Iterator[str]:

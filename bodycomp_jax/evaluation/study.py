@@ -20,15 +20,15 @@ class Part(NamedTuple):
 
     Attributes:
       fold: of the cross-validation; None for a split.
-      dataset: of the slices.
+      dataset: of the slices, with the reference standard.
       about: {column: value} of each slice.
-      readers: `read` of the labels of each reader, at some rows.
+      readers: the same slices with the labels of each reader who is compared.
     """
 
     fold: int | None
     dataset: Dataset
     about: Sequence[Mapping[str, str]]
-    readers: Sequence[Any]
+    readers: Sequence[Dataset]
 
 
 class Metric(NamedTuple):

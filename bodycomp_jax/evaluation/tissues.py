@@ -148,16 +148,20 @@ def _open_part(config: EvaluationConfig, fold: int | None, network: UNetConfig) 
             return open_files(config.data_dir, config.split, **options)
         return open_fold(config.data_dir, fold, config.folds, **options)[1]
 
-    images, masks = open_part(reference)
-    dataset = SegmentationSet(
-        images,
-        masks,
-        network.tissues,
-        apply_window=network.apply_window_function,
-        check_values=config.check_values,
+    def labelled_by(masks_dir: str, check_values: bool) -> SegmentationSet:
+        return SegmentationSet(
+            *open_part(masks_dir),
+            network.tissues,
+            apply_window=network.apply_window_function,
+            check_values=check_values,
+        )
+
+    return Part(
+        fold,
+        labelled_by(reference, config.check_values),
+        _about(config, fold),
+        [labelled_by(folder, False) for folder in readers],
     )
-    readers = [_reader(*open_part(folder)) for folder in readers]
-    return Part(fold, dataset, _about(config, fold), readers)
 
 
 def _about(config: EvaluationConfig, fold: int | None) -> list[dict[str, str]]:
@@ -176,13 +180,6 @@ def _about(config: EvaluationConfig, fold: int | None) -> list[dict[str, str]]:
     if fold is None or config.folds is None:
         return about
     return [about[row] for row in share_out([table], fold, config.folds)[1].rows]
-
-
-def _reader(images: Rows, masks: Rows) -> Any:
-    def read(rows: np.ndarray) -> np.ndarray:
-        return masks.read(rows).reshape(len(rows), *images.shape[1:3])
-
-    return read
 
 
 def _refuse_other_images(data_dir: str, masks_dir: str) -> None:
@@ -259,5 +256,6 @@ def _definitions(spacing: Spacing) -> dict[str, str]:
         'area': f'The pixels of a label times the area of a pixel, in {spacing.area}, without HU '
         f'limits. Area error: the absolute difference to the labelled area. {spacing.source}',
         'mean HU': 'The mean of the pixels of a label.',
-        'pixels that are not labelled': 'Those of the label 255 count nowhere.',
+        'pixels that are not labelled': 'Those of the label 255 count nowhere; what a '
+        'reader who is compared did not label counts as background.',
     }

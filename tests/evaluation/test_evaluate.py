@@ -150,6 +150,25 @@ def test_readers_of_other_images_are_refused(monkeypatch, tmp_path):
         evaluate(data, tmp_path / 'out', masks=(str(data), str(other)))
 
 
+def test_labels_of_readers_are_checked(monkeypatch, tmp_path):
+    data = write_set(tmp_path / 'data', val=2)
+    (tmp_path / 'reader').mkdir()
+    masks = np.load(data / 'val_masks.npy')
+    path = tmp_path / 'reader' / 'val_masks.npy'
+    readers = (str(data), str(tmp_path / 'reader'))
+    np.save(path, masks)
+    evaluate(data, tmp_path / 'out', masks=readers)
+    np.save(path, masks // 2)
+    with pytest.raises(InputError, match=r'was begun with data=.*--overwrite'):
+        evaluate(data, tmp_path / 'out', masks=readers)
+    np.save(path, masks * 3)
+    with pytest.raises(InputError, match=r'reader/val_masks.npy: slice 0 has the labels'):
+        evaluate(data, tmp_path / 'out', masks=readers)
+    np.save(path, masks[:1])
+    with pytest.raises(InputError, match='do not match'):
+        evaluate(data, tmp_path / 'out', masks=readers)
+
+
 def test_a_killed_run_continues(monkeypatch, shifted, tmp_path):
     data = write_set(tmp_path / 'data', val=40)
     whole, out = tmp_path / 'whole', tmp_path / 'out'

@@ -68,6 +68,6 @@ def test_cumulative_shares():
 def test_heights_begin_at_the_lowest_slice_of_each_series():
     rows = [
         {'z': '110', 'series': 'a'}, {'z': '100', 'series': 'a'}, {'z': '-5', 'series': 'b'},
-        {'z': '', 'series': 'a'}, {'series': 'c'},
+        {'z': '', 'series': 'a'}, {'series': 'c'}, {'z': '7'},
     ]  # fmt: skip
-    np.testing.assert_array_equal(heights(rows), [10, 0, 0, np.nan, np.nan])
+    np.testing.assert_array_equal(heights(rows), [10, 0, 0, np.nan, np.nan, np.nan])
