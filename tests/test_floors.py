@@ -14,7 +14,7 @@ FLOORS = (  # from the ground up; folders and modules of one floor do not import
     ('checkpoints',),
     ('inference',),
     ('training',),
-    ('benchmark', 'estimation', 'preparation'),
+    ('benchmark', 'estimation', 'evaluation', 'preparation'),
     ('programs',),
     ('bin',),
 )
@@ -56,12 +56,14 @@ HOMES = {
         'bodycomp_jax/data/phantom/grids.py',
         'bodycomp_jax/data/phantom/projections.py',
         'bodycomp_jax/data/scans/field_of_view.py',
+        'bodycomp_jax/metrics/surfaces.py',
     },
     'psutil': {'bodycomp_jax/runtime/host_memory.py'},
     'PIL': {
         'bodycomp_jax/data/png.py',
         'bodycomp_jax/estimation/label_files.py',
         'bodycomp_jax/estimation/previews.py',
+        'bodycomp_jax/evaluation/worst.py',
         'bodycomp_jax/metrics/figures.py',
         'bodycomp_jax/metrics/views.py',
         'bodycomp_jax/preparation/previews.py',

@@ -14,6 +14,7 @@ from bodycomp_jax.checkpoints import folder, keras_network, shipped, store
 from bodycomp_jax.config import (
     TRAINERS,
     NetworkConfig,
+    TrainerConfig,
     UNetConfig,
     as_flag,
     contradiction,
@@ -34,12 +35,17 @@ class Network(NamedTuple):
     Attributes:
       config: its options.
       variables: {'params', 'batch_stats'}, on the host.
-      precision: of the arithmetic that it was trained with.
+      training: the options of its training; None of a Keras file.
     """
 
     config: NetworkConfig
     variables: dict[str, Any]
-    precision: str
+    training: TrainerConfig | None
+
+    @property
+    def precision(self) -> str:
+        """Of the arithmetic that it was trained with."""
+        return 'auto' if self.training is None else self.training.precision
 
 
 def load_network(
@@ -65,7 +71,7 @@ def load_network(
     path = shipped.resolved(os.fspath(path), kind)
     if os.path.isfile(path):
         config, variables = keras_network.read(path, overrides, kind)
-        return Network(config, variables, 'auto')
+        return Network(config, variables, None)
     try:
         network = _load_folder(os.path.abspath(path), warn)
     except OSError as error:
@@ -208,4 +214,4 @@ def _read_network(model: str) -> Network:
         variables = shipped.unpacked(store.read(model, arrays=shipped.packed_shapes(shapes)))
     else:
         variables = store.read(model, arrays={'variables': shapes})['variables']
-    return Network(config.network, variables, config.precision)
+    return Network(config.network, variables, config)

@@ -13,39 +13,52 @@ from bodycomp_jax.errors import InputError
 
 
 def open_files(
-    data_dir: str | os.PathLike[str], split: str, *, apply_window: bool = True
+    data_dir: str | os.PathLike[str],
+    split: str,
+    *,
+    apply_window: bool = True,
+    masks_dir: str | os.PathLike[str] | None = None,
 ) -> tuple[NpyRows, NpyRows]:
     """The images and the masks of a split, `[N, H, W]` or `[N, H, W, 1]`.
 
     Args:
       data_dir: the folder with the files.
-      split: 'train' or 'val'.
+      split: such as 'train' or 'val'.
       apply_window: whether the images must be HU; otherwise grey values in 0..255.
+      masks_dir: the folder with the masks, if it is another one.
 
     Reads the headers alone; raises InputError where they do not match.
     """
     images = NpyRows(os.path.join(data_dir, f'{split}_images.npy'))
-    masks = NpyRows(os.path.join(data_dir, f'{split}_masks.npy'))
+    masks = NpyRows(os.path.join(masks_dir or data_dir, f'{split}_masks.npy'))
     _check_images(images, apply_window)
     _check_masks(masks, images)
     return images, masks
 
 
 def open_fold(
-    data_dir: str | os.PathLike[str], fold: int, folds: int, *, apply_window: bool = True
+    data_dir: str | os.PathLike[str],
+    fold: int,
+    folds: int,
+    *,
+    apply_window: bool = True,
+    masks_dir: str | os.PathLike[str] | None = None,
 ) -> list[tuple[Rows, Rows]]:
     """The images and the masks that train, and those that validate, of both splits together.
 
     Args:
       data_dir: the folder with the files and `slices.csv`.
       fold, folds: see `share_out`.
-      apply_window: see `open_files`.
+      apply_window, masks_dir: see `open_files`.
 
     Raises InputError as `open_files`, `read_slices_table` and `share_out`.
     """
 
     def open_splits() -> list[tuple[NpyRows, NpyRows]]:
-        return [open_files(data_dir, split, apply_window=apply_window) for split in SPLITS]
+        return [
+            open_files(data_dir, split, apply_window=apply_window, masks_dir=masks_dir)
+            for split in SPLITS
+        ]
 
     splits = open_splits()
     lengths = {split: len(images) for split, (images, _) in zip(SPLITS, splits, strict=True)}

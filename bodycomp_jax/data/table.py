@@ -3,7 +3,7 @@
 import csv
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -98,14 +98,17 @@ def read_table(path: str, separator: str = ',') -> Table:
 
 
 def write_table(
-    path: str, rows: Sequence[Mapping[str, str]], header: Sequence[str] | None = None
+    path: str, rows: Iterable[Mapping[str, str]], header: Sequence[str] | None = None
 ) -> None:
     """Writes a CSV file of these rows; the header is that of the first row, if none is given.
 
     What a row lacks is empty.
     """
+    if header is None:
+        rows = list(rows)
+        header = list(rows[0])
     with replacing(path) as file:
-        writer = csv.DictWriter(file, header or list(rows[0]), lineterminator='\n')
+        writer = csv.DictWriter(file, header, lineterminator='\n')
         writer.writeheader()
         writer.writerows(rows)
 

@@ -10,7 +10,7 @@ from bodycomp_jax.data.scans import Series, Skipped, find_series
 from bodycomp_jax.data.scans.metadata import COLUMNS as METADATA
 from bodycomp_jax.data.table import write_table
 from bodycomp_jax.errors import InputError, RunError, listed
-from bodycomp_jax.estimation import choose, journal
+from bodycomp_jax.estimation import choose
 from bodycomp_jax.estimation.method import method_of
 from bodycomp_jax.estimation.options import EstimationConfig
 from bodycomp_jax.estimation.ratings import EXCLUDED, excluded, identity, read_bad
@@ -25,6 +25,7 @@ from bodycomp_jax.estimation.rows import (
     columns_of_page,
     on_page,
 )
+from bodycomp_jax.runtime import journal
 from bodycomp_jax.runtime.files import refuse_unwritable, replacing
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.runtime.versions import PACKAGES, SCAN_PACKAGES, versions
@@ -48,7 +49,7 @@ def estimate_cohort(config: EstimationConfig) -> None:
     if config.overwrite:
         journal.forget(config.output_dir)
     bad = read_bad(config.exclude) if config.exclude is not None else set()
-    rows = journal.read_done(config.output_dir, config.of_rows)
+    rows = _done(config)
     found = find_series(config.scans, progress=terminal.track)
     if not found.series:
         reasons = listed(dict.fromkeys(skipped.reason for skipped in found.skipped))
@@ -75,6 +76,14 @@ def estimate_cohort(config: EstimationConfig) -> None:
     _write_tables(config, table)
     _write_page(config, table)
     _report(config, table, terminal)
+
+
+def _done(config: EstimationConfig) -> dict[str, list[Row]]:
+    """The rows of the series that were measured before, but for those that failed."""
+    done = journal.read_done(config.output_dir, config.of_rows)
+    return {
+        name: rows for name, rows in done.items() if all(row['status'] != FAILED for row in rows)
+    }
 
 
 def _measure(

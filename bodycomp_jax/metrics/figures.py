@@ -45,12 +45,44 @@ def segmentation_figures(
     Returns:
       list of B figures `[h, w, 3]` uint8.
     """
-    grey = ct.window(images.astype(np.float32)) if apply_window else images
-    colours = label_colours(tissues)
     return [
-        _comparison(g.clip(0, 255).astype(np.uint8), mask, prediction, tissues, colours)
-        for g, mask, prediction in zip(grey, masks, logits.argmax(-1), strict=True)
+        comparison_figure(image, mask, labels, tissues=tissues, apply_window=apply_window)
+        for image, mask, labels in zip(images, masks, logits.argmax(-1), strict=True)
     ]
+
+
+def comparison_figure(
+    image: np.ndarray,
+    mask: np.ndarray,
+    prediction: np.ndarray,
+    *,
+    tissues: Sequence[str],
+    apply_window: bool,
+) -> np.ndarray:
+    """The figure of `segmentation_figures` for a slice.
+
+    Args:
+      image, mask: `[H, W]`, as there.
+      prediction: `[H, W]` labels.
+      tissues, apply_window: as there.
+
+    Returns:
+      `[h, w, 3]` uint8.
+    """
+    grey = ct.window(image.astype(np.float32)) if apply_window else image
+    plain = np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, -1)
+    colours = label_colours(tissues)
+    differs = ((mask != prediction) & (mask != ct.NOT_LABELLED))[..., None]
+    shown = np.where((prediction == 0)[..., None], MISSED, colours[prediction]).astype(np.uint8)
+    tiles = [
+        plain,
+        tinted(plain, mask, colours),
+        tinted(plain, prediction, colours),
+        np.where(differs, shown, plain // 3),
+    ]
+    zoom = -(-TILE // len(plain))
+    strip = np.concatenate([t.repeat(zoom, 0).repeat(zoom, 1) for t in tiles], axis=1)
+    return _with_captions(strip, _legend(mask, prediction, tissues))
 
 
 def label_colours(tissues: Sequence[str]) -> np.ndarray:
@@ -180,27 +212,6 @@ def _true_curve(
         text = 'not finite'
     titles = f'{title[-MAX_TITLE:]}: true', f'predicted: {text}'
     return level_curve(true, predicted, threshold, level=0, found=position.z, titles=titles)
-
-
-def _comparison(
-    grey: np.ndarray,
-    mask: np.ndarray,
-    prediction: np.ndarray,
-    tissues: Sequence[str],
-    colours: np.ndarray,
-) -> np.ndarray:
-    plain = np.repeat(grey[..., None], 3, -1)
-    differs = ((mask != prediction) & (mask != ct.NOT_LABELLED))[..., None]
-    shown = np.where((prediction == 0)[..., None], MISSED, colours[prediction]).astype(np.uint8)
-    tiles = [
-        plain,
-        tinted(plain, mask, colours),
-        tinted(plain, prediction, colours),
-        np.where(differs, shown, plain // 3),
-    ]
-    zoom = -(-TILE // len(grey))
-    strip = np.concatenate([t.repeat(zoom, 0).repeat(zoom, 1) for t in tiles], axis=1)
-    return _with_captions(strip, _legend(mask, prediction, tissues))
 
 
 def _legend(

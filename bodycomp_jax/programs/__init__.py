@@ -8,8 +8,9 @@ import sys
 from typing import NoReturn
 
 PROGRAMS = (
-    'benchmark', 'convert_weights', 'demo', 'estimate', 'make_synthetic', 'prepare_segmentation',
-    'prepare_slice_selection', 'ship_network', 'train_segmentation', 'train_slice_selection',
+    'benchmark', 'convert_weights', 'demo', 'estimate', 'evaluate', 'make_synthetic',
+    'prepare_segmentation', 'prepare_slice_selection', 'ship_network', 'train_segmentation',
+    'train_slice_selection',
 )  # fmt: skip
 
 
@@ -41,7 +42,8 @@ def restart(name: str) -> NoReturn:
 
 
 (
-    run_benchmark, run_convert_weights, run_demo, run_estimate, run_make_synthetic,
-    run_prepare_segmentation, run_prepare_slice_selection, run_ship_network, run_train_segmentation,
+    run_benchmark, run_convert_weights, run_demo, run_estimate, run_evaluate, run_make_synthetic,
+    run_prepare_segmentation, run_prepare_slice_selection, run_ship_network,
+    run_train_segmentation,
     run_train_slice_selection,
 ) = (functools.partial(run, name) for name in PROGRAMS)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Rows of the series that are done, in files that are only appended to.
+"""Results of what is done, such as each series, in files that are only appended to.
 
 A killed run, and each part of a job that shares the work, leaves what it has done.
 """
@@ -12,13 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.estimation.rows import FAILED, Row
 from bodycomp_jax.runtime.files import explained, open_regular_file, replacing
 from bodycomp_jax.runtime.folders import locked
 
 FOLDER, FILE = 'journal', 'rows.jsonl'
-
-Rows = Mapping[str, list[Row]]  # by the name of the series
+WHOLE = '1-of-1'  # the only part of a job that does not share the work
 
 
 def forget(output_dir: str) -> None:
@@ -27,8 +25,8 @@ def forget(output_dir: str) -> None:
         shutil.rmtree(os.path.join(output_dir, FOLDER))
 
 
-def read_done(output_dir: str, options: Mapping[str, Any]) -> dict[str, list[Row]]:
-    """The rows of each series that is done, by all parts of a job.
+def read_done(output_dir: str, options: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """{name: rows} of what is done, by all parts of a job.
 
     Args:
       output_dir: of the run.
@@ -36,7 +34,7 @@ def read_done(output_dir: str, options: Mapping[str, Any]) -> dict[str, list[Row
 
     Raises InputError if other options have decided them, and for files that cannot be read.
     """
-    done: dict[str, list[Row]] = {}
+    done: dict[str, list[Any]] = {}
     for path in sorted(glob.glob(os.path.join(glob.escape(output_dir), FOLDER, '*', FILE))):
         done |= _read(path, options)
     return done
@@ -45,8 +43,8 @@ def read_done(output_dir: str, options: Mapping[str, Any]) -> dict[str, list[Row
 @contextlib.contextmanager
 def appending(
     output_dir: str, part: str, options: Mapping[str, Any]
-) -> Iterator[Callable[[str, list[Row]], None]]:
-    """Yields a function that notes the rows of a series, which then are on disk.
+) -> Iterator[Callable[[str, list[Any]], None]]:
+    """Yields a function that notes a name and its rows, which then are on disk.
 
     Args:
       output_dir: of the run.
@@ -62,11 +60,11 @@ def appending(
         done = _read(path, options) if os.path.exists(path) else {}
         with replacing(path) as file:  # without a line that a killed run left unfinished
             file.write(_line({'options': dict(options)}))
-            file.writelines(_line({'series': name, 'rows': rows}) for name, rows in done.items())
+            file.writelines(_line({'name': name, 'rows': rows}) for name, rows in done.items())
         with open(path, 'a') as file:
 
-            def note(name: str, rows: list[Row]) -> None:
-                file.write(_line({'series': name, 'rows': rows}))
+            def note(name: str, rows: list[Any]) -> None:
+                file.write(_line({'name': name, 'rows': rows}))
                 file.flush()
                 os.fsync(file.fileno())
 
@@ -77,20 +75,15 @@ def _line(content: Mapping[str, Any]) -> str:
     return json.dumps(content, allow_nan=False) + '\n'
 
 
-def _read(path: str, options: Mapping[str, Any]) -> dict[str, list[Row]]:
-    """{series: rows} of those that did not fail. Raises InputError for other options."""
+def _read(path: str, options: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """{name: rows} of a file. Raises InputError for other options."""
     try:
         with open(open_regular_file(path), encoding='utf-8') as file:
             entries = [json.loads(line) for line in file if line.endswith('\n')]
         first, *others = entries or [{'options': dict(options)}]
         begun = first['options']
         changed = next((name for name in options if begun.get(name) != options[name]), None)
-        done = {entry['series']: entry['rows'] for entry in others}
-        kept = {
-            name: rows
-            for name, rows in done.items()
-            if all(row['status'] != FAILED for row in rows)
-        }
+        done = {entry['name']: list(entry['rows']) for entry in others}
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({explained(error, "")})') from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -102,4 +95,4 @@ def _read(path: str, options: Mapping[str, Any]) -> dict[str, list[Row]]:
             f'{path}: was begun with {changed}={begun.get(changed)!r}, not {options[changed]!r}; '
             'choose another output folder, or begin again with --overwrite'
         )
-    return kept
+    return done

@@ -3,7 +3,7 @@
 import pytest
 
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.estimation.journal import appending, forget, read_done
+from bodycomp_jax.runtime.journal import appending, forget, read_done
 
 OPTIONS = {'size': 512, 'levels': ['L3']}
 ROWS = {
@@ -42,11 +42,10 @@ def test_a_line_that_is_not_finished_is_not_done(tmp_path, left):
     assert read_done(str(tmp_path), OPTIONS) == ROWS
 
 
-def test_what_failed_is_tried_again(tmp_path):
-    write(tmp_path, {**ROWS, 'S3': [{'status': 'failed'}]})
-    assert read_done(str(tmp_path), OPTIONS) == ROWS
-    write(tmp_path, {'S3': [{'status': 'measured'}]})
-    assert read_done(str(tmp_path), OPTIONS) == {**ROWS, 'S3': [{'status': 'measured'}]}
+def test_the_last_rows_of_a_name_count(tmp_path):
+    write(tmp_path, ROWS)
+    write(tmp_path, {'S2': [{'status': 'failed'}]})
+    assert read_done(str(tmp_path), OPTIONS) == {**ROWS, 'S2': [{'status': 'failed'}]}
 
 
 def test_two_processes_do_not_do_the_same_part(tmp_path):

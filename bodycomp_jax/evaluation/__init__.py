@@ -1,0 +1,1 @@
+"""Evaluation: which network or reader is better, and where each is wrong."""
