@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from bodycomp_jax.data.batches import ReadAhead
-from bodycomp_jax.data.scans import Series, Skipped, find_series
+from bodycomp_jax.data.scans import Series, SeriesSequence, Skipped, find_series
 from bodycomp_jax.data.scans.metadata import COLUMNS as METADATA
 from bodycomp_jax.data.table import write_table
 from bodycomp_jax.errors import InputError, RunError, listed
@@ -57,7 +57,8 @@ def estimate_cohort(config: EstimationConfig) -> None:
         )
     rows |= _not_chosen(config, found.series)
     part, parts = config.part
-    todo = [each for each in found.series[part - 1 :: parts] if each.name not in rows]
+    names = found.series.names
+    todo = [i for i in range(part - 1, len(names), parts) if names[i] not in rows]
     if todo:
         rows |= _measure(config, todo, found.series, terminal)
     if parts > 1:
@@ -66,11 +67,11 @@ def estimate_cohort(config: EstimationConfig) -> None:
             'without --shard writes the tables'
         )
         return
-    table = [row for each in found.series for row in rows[each.name]] + _left_out(found.skipped)
+    table = [row for name in names for row in rows[name]] + _left_out(found.skipped)
     if config.exclude is not None:
         if missing := bad - {identity(row) for row in table}:
-            names = listed(' '.join(each) for each in sorted(missing))
-            terminal.warn(f'{config.exclude}: no row of the results is of {names}')
+            unknown = listed(' '.join(each) for each in sorted(missing))
+            terminal.warn(f'{config.exclude}: no row of the results is of {unknown}')
         table = excluded(table, bad, config.exclude)
     _write_tables(config, table)
     _write_page(config, table)
@@ -79,11 +80,11 @@ def estimate_cohort(config: EstimationConfig) -> None:
 
 def _measure(
     config: EstimationConfig,
-    todo: Sequence[Series],
-    series: Sequence[Series],
+    todo: Sequence[int],
+    series: SeriesSequence,
     terminal: Terminal,
 ) -> dict[str, list[Row]]:
-    """The rows of the series that are to do, among all; each is on disk when it is done.
+    """The rows of the series with these indices; each is on disk when it is done.
 
     Two threads measure: while the device is busy with a series, another is read.
     """
@@ -96,13 +97,14 @@ def _measure(
     part = '{}-of-{}'.format(*config.part)
     rows = {}
     with journal.appending(config.output_dir, part, config.of_rows) as note:
-        measured = zip(todo, ReadAhead(method.rows, todo), strict=True)
-        for each, of_series in terminal.track(measured, len(todo), config.scans):
-            note(each.name, of_series)
-            rows[each.name] = of_series
+        measured = zip(todo, ReadAhead(lambda i: method.rows(series[i]), todo), strict=True)
+        for i, of_series in terminal.track(measured, len(todo), config.scans):
+            name = series.names[i]
+            note(name, of_series)
+            rows[name] = of_series
             for row in of_series:
                 if row['status'] == FAILED:
-                    terminal.warn(f'series {each.name}: {row["reason"]}')
+                    terminal.warn(f'series {name}: {row["reason"]}')
     return rows
 
 

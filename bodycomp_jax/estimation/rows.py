@@ -1,6 +1,7 @@
 """Tables of results: a row for each slice that is measured, and for each that is missing."""
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 
 from bodycomp_jax.ct import TISSUES
@@ -149,9 +150,10 @@ def _of_slice(series: Series, measured: Measured) -> Row:
 
 
 def _named(level: str, numbers: Numbers) -> Row:
-    """The numbers by column."""
+    """The numbers by column; all rows share these names in memory."""
     return {
-        name if name in OF_SLICE else f'{level}_{name}': value for name, value in numbers.items()
+        sys.intern(name if name in OF_SLICE else f'{level}_{name}'): value
+        for name, value in numbers.items()
     }
 
 
