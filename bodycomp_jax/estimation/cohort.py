@@ -4,6 +4,7 @@ import collections
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from bodycomp_jax.data.batches import ReadAhead
 from bodycomp_jax.data.scans import Series, SeriesSequence, Skipped, find_series
@@ -11,7 +12,7 @@ from bodycomp_jax.data.scans.metadata import COLUMNS as METADATA
 from bodycomp_jax.data.table import write_table
 from bodycomp_jax.errors import InputError, RunError, listed
 from bodycomp_jax.estimation import choose, journal
-from bodycomp_jax.estimation.method import method_of
+from bodycomp_jax.estimation.method import fingerprints, method_of
 from bodycomp_jax.estimation.options import EstimationConfig
 from bodycomp_jax.estimation.ratings import EXCLUDED, excluded, identity, read_bad
 from bodycomp_jax.estimation.report import write_report
@@ -45,10 +46,11 @@ def estimate_cohort(config: EstimationConfig) -> None:
     """
     terminal = Terminal()
     refuse_unwritable(config.output_dir)
+    decisive = config.of_rows | fingerprints(config)
     if config.overwrite:
         journal.forget(config.output_dir)
     bad = read_bad(config.exclude) if config.exclude is not None else set()
-    rows = journal.read_done(config.output_dir, config.of_rows)
+    rows = journal.read_done(config.output_dir, decisive)
     found = find_series(config.scans, progress=terminal.track)
     if not found.series:
         reasons = listed(dict.fromkeys(skipped.reason for skipped in found.skipped))
@@ -60,7 +62,7 @@ def estimate_cohort(config: EstimationConfig) -> None:
     names = found.series.names
     todo = [i for i in range(part - 1, len(names), parts) if names[i] not in rows]
     if todo:
-        rows |= _measure(config, todo, found.series, terminal)
+        rows |= _measure(config, decisive, todo, found.series, terminal)
     if parts > 1:
         terminal.line(
             f'{config.output_dir}: part {config.shard} is done; after all parts, the same command '
@@ -73,13 +75,14 @@ def estimate_cohort(config: EstimationConfig) -> None:
             unknown = listed(' '.join(each) for each in sorted(missing))
             terminal.warn(f'{config.exclude}: no row of the results is of {unknown}')
         table = excluded(table, bad, config.exclude)
-    _write_tables(config, table)
+    _write_tables(config, decisive, table)
     _write_page(config, table)
     _report(config, table, terminal)
 
 
 def _measure(
     config: EstimationConfig,
+    decisive: Mapping[str, Any],
     todo: Sequence[int],
     series: SeriesSequence,
     terminal: Terminal,
@@ -96,7 +99,7 @@ def _measure(
         )
     part = '{}-of-{}'.format(*config.part)
     rows = {}
-    with journal.appending(config.output_dir, part, config.of_rows) as note:
+    with journal.appending(config.output_dir, part, decisive) as note:
         measured = zip(todo, ReadAhead(lambda i: method.rows(series[i]), todo), strict=True)
         for i, of_series in terminal.track(measured, len(todo), config.scans):
             name = series.names[i]
@@ -148,7 +151,9 @@ def _left_out(skipped: Iterable[Skipped]) -> list[Row]:
     ]
 
 
-def _write_tables(config: EstimationConfig, table: Sequence[Row]) -> None:
+def _write_tables(
+    config: EstimationConfig, decisive: Mapping[str, Any], table: Sequence[Row]
+) -> None:
     """Writes results.csv, results.json and columns.json."""
     levels = list(dict.fromkeys(str(row['level']) for row in table if 'level' in row))
     header = columns(levels)
@@ -157,7 +162,7 @@ def _write_tables(config: EstimationConfig, table: Sequence[Row]) -> None:
     write_table(os.path.join(config.output_dir, 'results.csv'), texts, list(header))
     about_columns = {name: column._asdict() for name, column in header.items()}
     about_run = {
-        'flags': config.of_rows,
+        'flags': decisive,
         'versions': versions((*PACKAGES, *SCAN_PACKAGES)),
         'rows': [{name: row[name] for name in header if name in row} for row in table],
     }

@@ -33,9 +33,9 @@ def read_done(output_dir: str, options: Mapping[str, Any]) -> dict[str, list[Row
 
     Args:
       output_dir: of the run.
-      options: that decide the rows.
+      options: that decide the rows, and what identifies the networks and tables that do.
 
-    Raises InputError if other options have decided them, and for files that cannot be read.
+    Raises InputError if others have decided them, and for files that cannot be read.
     """
     done: dict[str, list[Row]] = {}
     for path in sorted(glob.glob(os.path.join(glob.escape(output_dir), FOLDER, '*', FILE))):

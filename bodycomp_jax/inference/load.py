@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from bodycomp_jax.checkpoints.network import load_network
+from bodycomp_jax.checkpoints import network
 from bodycomp_jax.config import DenseNetConfig, UNetConfig
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.inference.predictors import Segmenter, SliceSelector
@@ -46,9 +46,9 @@ def load_model(
     """
     refuse_no_device()
     with without_strict_modes():
-        networks = [load_network(each, overrides) for each in _paths(path)]
+        networks = [network.load_network(each, overrides) for each in _paths(path)]
         kind = networks[0].config.kind
-        if any(network.config.kind != kind for network in networks):
+        if any(each.config.kind != kind for each in networks):
             raise InputError(f'{path}: networks of different kinds; load each kind alone')
         if test_time_flip and kind == DenseNetConfig.kind:
             raise InputError(
@@ -56,9 +56,18 @@ def load_model(
                 'mirrored slice may be another level'
             )
         dtype = compute_dtype(networks[0].precision, jax.local_devices())
-        members: Any = [(network.config, network.variables) for network in networks]
+        members: Any = [(each.config, each.variables) for each in networks]
         options = {'test_time_flip': True} if test_time_flip else {}
         return PREDICTORS[kind](members, dtype, **options)
+
+
+def fingerprint(path: str) -> str:
+    """Identifies the networks that a path of `load_model` names, without loading them.
+
+    Raises InputError if there is none; RunError if files cannot be read now.
+    """
+    refuse_no_device()
+    return ','.join(map(network.fingerprint, _paths(path)))
 
 
 def _paths(path: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:

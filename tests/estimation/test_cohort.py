@@ -140,6 +140,43 @@ def test_nothing_is_measured_again_unless_it_is_to_be_overwritten(run, networks,
     assert networks.tissues.seen == 3
 
 
+@pytest.mark.parametrize('kind', ['segmentation', 'slice_selection'])
+def test_a_network_that_was_trained_again_is_not_mixed_with_the_first(run, networks, kind):
+    out = run()
+    network = {'segmentation': 'tissues', 'slice_selection': 'levels'}[kind]
+    networks.trained[network] = 'second'
+    with pytest.raises(InputError, match=f"begun with {kind}_fingerprint='first', not 'second'"):
+        run()
+    run(overwrite=True)
+    about = json.loads((out / 'results.json').read_text())
+    assert about['flags'][f'{kind}_fingerprint'] == 'second'
+
+
+@pytest.mark.parametrize(
+    ('flag', 'text'),
+    [
+        ('levels_table', 'series,level,z_mm\n1.2.11,L3,450\n'),
+        ('patients', 'patient_id,height_cm\nP1,200\n'),
+    ],
+)
+def test_a_table_that_was_edited_is_another_run(run, tmp_path, flag, text):
+    path = tmp_path / 'table.csv'
+    path.write_text(text)
+    run(**{flag: str(path)})
+    run(**{flag: str(path)})
+    path.write_text(text.replace('50', '60').replace('200', '190'))
+    with pytest.raises(InputError, match=f'begun with {flag}_fingerprint='):
+        run(**{flag: str(path)})
+
+
+def test_what_cannot_be_used_leaves_the_results(run):
+    out = run()
+    before = {path: path.read_bytes() for path in out.rglob('*') if path.is_file()}
+    with pytest.raises(InputError, match='nowhere'):
+        run(overwrite=True, patients='nowhere')
+    assert {path: path.read_bytes() for path in out.rglob('*') if path.is_file()} == before
+
+
 def test_parts_of_a_job_are_merged_to_the_same_bits(run, networks, scans):
     shutil.rmtree(scans / 'c')
     expected = run('whole')
