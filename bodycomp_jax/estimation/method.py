@@ -87,7 +87,15 @@ class Method(NamedTuple):
             reference=reference,
             height_m=height.m,
             flag=height.flag,
+            other_levels=self.other_levels,
         )
+
+    @property
+    def other_levels(self) -> list[str]:
+        """The levels on which the segmentation network was not trained, as far as it is known."""
+        if self.segmenter is None:
+            return []
+        return [level for level in self.levels if not self.segmenter.is_trained_on(level)]
 
     @property
     def model(self) -> str | None:

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from bodycomp_jax.ct import TISSUES
 from bodycomp_jax.data.masks.labels import HULimits
@@ -81,6 +81,7 @@ def rows_of(
     reference: str,
     height_m: float | None,
     flag: str,
+    other_levels: Collection[str] = (),
 ) -> list[Row]:
     """The rows of a series, a level after the other.
 
@@ -92,6 +93,7 @@ def rows_of(
       reference: point of the vertebra that the network finds.
       height_m: of the patient.
       flag: what is odd about the height; ''.
+      other_levels: on which the network was not trained.
     """
     of_series: Row = {**about(estimate.series), **estimate.metadata, 'height_m': height_m}
     for tissue in TISSUES:
@@ -102,10 +104,14 @@ def rows_of(
         of_level = {**of_series, **_of_curve(curve, reference)}
         slab = [each for each in estimate.slab if each.level == level]
         for each, status in [(measured, MEASURED), *((other, IN_SLAB) for other in slab)]:
-            flags = ';'.join(_flags(each, curve, estimate.series.prone, flag))
+            found = [*_flags(each, curve, estimate.series.prone), *([flag] if flag else [])]
+            if level in other_levels:
+                found.append('level_not_trained')
             of_slice = _of_slice(estimate.series, each)
             of_files = files.get((level, each.index), {})
-            rows.append({'status': status, **of_level, **of_slice, 'flags': flags, **of_files})
+            rows.append(
+                {'status': status, **of_level, **of_slice, 'flags': ';'.join(found), **of_files}
+            )
         if slab:
             mean = _named(level, _mean([measured.numbers, *(each.numbers for each in slab)]))
             rows.append({'status': SLAB_MEAN, **of_level, 'level': level, **mean})
@@ -164,9 +170,7 @@ def _mean(slices: Sequence[Numbers]) -> Numbers:
     return {name: sum(xs) / len(xs) if xs else None for name, xs in means.items()}
 
 
-def _flags(
-    measured: Measured, curve: Curve | None, prone: bool | None, height: str
-) -> Iterator[str]:
+def _flags(measured: Measured, curve: Curve | None, prone: bool | None) -> Iterator[str]:
     if curve is not None and confidence(curve.position) < MIN_CONFIDENCE:
         yield 'level_uncertain'
     if measured.numbers['muscle_area_cm2'] == 0:
@@ -178,8 +182,6 @@ def _flags(
         yield 'members_disagree'
     if prone:
         yield 'prone'
-    if height:
-        yield height
 
 
 def as_text(value: str | float | None) -> str:

@@ -80,6 +80,11 @@ class Segmenter:
         networks = list(zip(configs, jax.device_get(self.variables), strict=True))
         return functools.partial(type(self), test_time_flip=test_time_flip), (networks, dtype)
 
+    def is_trained_on(self, level: str) -> bool:
+        """Whether no network is known to be trained on slices of other vertebral levels alone."""
+        configs, _, _ = self._pickled
+        return all(level in config.levels for config in configs if config.levels)
+
     def members(self) -> list['Segmenter']:
         """Each network as a segmenter of its own; itself if it is one network."""
         configs, dtype, test_time_flip = self._pickled

@@ -1,6 +1,7 @@
 """Trains the network that segments muscle, subcutaneous and visceral fat on CT slices."""
 
 from bodycomp_jax.config import RunConfig, SegmentationConfig
+from bodycomp_jax.data.prepared import determined_options
 from bodycomp_jax.data.segmentation import SegmentationSet, open_sets
 from bodycomp_jax.programs import restart
 from bodycomp_jax.programs.trainer import run_trainer
@@ -16,6 +17,7 @@ def main(argv: list[str]) -> None:
         lambda config, devices, steps_per_epoch, _: segmentation_task(
             config, devices=devices, steps_per_epoch=steps_per_epoch
         ),
+        determined_options,
     )
 
 

@@ -177,6 +177,16 @@ def test_what_cannot_be_used_leaves_the_results(run):
     assert {path: path.read_bytes() for path in out.rglob('*') if path.is_file()} == before
 
 
+@pytest.mark.parametrize(
+    ('trained', 'flagged'),
+    [((), []), (('L3',), ['T12']), (('L3', 'T12'), []), (('L1',), ['L3', 'T12'])],
+)
+def test_levels_on_which_the_network_was_not_trained_are_flagged(run, networks, trained, flagged):
+    networks.tissues.config.levels = trained
+    found = [row for row in rows(run()) if 'level_not_trained' in row['flags'].split(';')]
+    assert sorted({row['level'] for row in found}) == flagged
+
+
 def test_parts_of_a_job_are_merged_to_the_same_bits(run, networks, scans):
     shutil.rmtree(scans / 'c')
     expected = run('whole')

@@ -11,6 +11,7 @@ from helpers import read_rows
 from PIL import Image
 
 from bodycomp_jax.config import SegmentationConfig, from_values
+from bodycomp_jax.data.prepared import determined_options
 from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.preparation.options import SegmentationPreparation
@@ -151,6 +152,7 @@ def test_slices_at_levels(patients, changed, tmp_path):
         for level in levels
     ]
     assert heights == expected
+    assert determined_options(folder) == {'levels': ['L3', 'T12']}
 
 
 def test_a_level_far_from_every_slice_is_refused(changed, tmp_path):
