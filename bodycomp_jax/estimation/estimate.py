@@ -16,7 +16,8 @@ from bodycomp_jax.estimation.measuring import HU_LIMITS, measure
 from bodycomp_jax.estimation.native import AGREEMENT, Segmented, segment
 from bodycomp_jax.estimation.places import Places, at_levels, every_slice
 from bodycomp_jax.estimation.result import MEASURED, Estimate, Measured
-from bodycomp_jax.inference.predictors import MAX_BATCH, Segmenter, SliceSelector
+from bodycomp_jax.inference.batches import MAX_BATCH
+from bodycomp_jax.inference.predictors import Segmenter, SliceSelector
 
 SIDE = 512  # pixels of the squares that segmentation networks are trained on
 

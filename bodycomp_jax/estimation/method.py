@@ -180,7 +180,7 @@ def _network(name: str, path: str | None, wanted: type[Network]) -> Network | No
     """The network of a flag. Raises InputError for one of another kind."""
     if path is None:
         return None
-    network = load.load_model(path)
+    network = load.load_model(path, all_devices=True)
     if not isinstance(network, wanted):
         raise InputError(
             f'{as_flag(name, path)}: a {network.config.kind} network; give one that was trained '

@@ -23,6 +23,7 @@ def load_model(
     path: str | os.PathLike | Sequence[str | os.PathLike],
     *,
     test_time_flip: bool = False,
+    all_devices: bool = False,
     **overrides: Any,
 ) -> Segmenter | SliceSelector:
     """Loads a trained network, or several that predict together, for prediction.
@@ -33,6 +34,7 @@ def load_model(
         mean of their probabilities or offsets, as the networks of a cross-validation do.
       test_time_flip: whether a segmentation network also predicts the slices mirrored left to
         right, in twice the time, and averages both.
+      all_devices: whether batches are spread over all devices, not computed on one.
       overrides: options that a Keras file leaves open, such as activation='elu',
         threshold=10.0 or levels=('L3', 'L1'); must agree with what the file determines.
 
@@ -55,9 +57,11 @@ def load_model(
                 f'{path}: test_time_flip does not apply to a slice-selection network, to which a '
                 'mirrored slice may be another level'
             )
-        dtype = compute_dtype(networks[0].precision, jax.local_devices())
+        devices = jax.local_devices()
+        dtype = compute_dtype(networks[0].precision, devices)
         members: Any = [(each.config, each.variables) for each in networks]
-        options = {'test_time_flip': True} if test_time_flip else {}
+        options: dict[str, Any] = {'test_time_flip': True} if test_time_flip else {}
+        options |= {'devices': devices} if all_devices else {}
         return PREDICTORS[kind](members, dtype, **options)
 
 
