@@ -18,10 +18,11 @@ from bodycomp_jax.runtime.versions import versions
 MAKER = 'bodycomp_jax'
 VERSION = versions((MAKER,))[MAKER]
 SERIES_NUMBER = 901
-TYPES = {  # codes of the tissues; none exists for visceral fat
+TYPES = {  # codes of the tissues; none exists for visceral fat and fat in muscle
     'muscle': codes.SCT.SkeletalMuscle,
     'subcutaneous_fat': CodedConcept('67769002', 'SCT', 'Subcutaneous fatty tissue'),
     'visceral_fat': CodedConcept('55603005', 'SCT', 'Adipose tissue'),
+    'intermuscular_fat': CodedConcept('55603005', 'SCT', 'Adipose tissue'),
 }
 REGIONS = {'visceral_fat': [codes.SCT.Abdomen]}
 
@@ -31,15 +32,18 @@ def segmentation(
 ) -> pydicom.Dataset:
     """A binary segmentation of a slice, with a segment for each tissue.
 
+    Fat in muscle is another segment where it is labelled apart.
+
     Args:
       source: the slice.
-      labels: `[rows, columns]` in patient orientation; all but the tissues is background.
+      labels: `[rows, columns]` in patient orientation; all but `ct.IN_MASKS` is background.
       level: such as 'L3', for the description.
       model: what identifies the networks; None if people made the labels.
 
     The same labels of the same slice have the same identifiers.
     """
-    labels = source.turn.undo(np.where(labels > len(ct.TISSUES), 0, labels).astype(np.uint8))
+    labels = source.turn.undo(np.where(labels > len(ct.IN_MASKS), 0, labels).astype(np.uint8))
+    tissues = ct.IN_MASKS if (labels == ct.INTERMUSCULAR_FAT).any() else ct.TISSUES
     origin = [
         source.image.SOPInstanceUID,
         str(source.frame),
@@ -51,7 +55,7 @@ def segmentation(
         [source.image],
         labels[None],
         'BINARY',
-        [_segment(n, tissue, model) for n, tissue in enumerate(ct.TISSUES, 1)],
+        [_segment(n, tissue, model) for n, tissue in enumerate(tissues, 1)],
         series_instance_uid=generate_uid(entropy_srcs=['series', *origin]),
         series_number=SERIES_NUMBER,
         sop_instance_uid=generate_uid(entropy_srcs=['instance', *origin]),
