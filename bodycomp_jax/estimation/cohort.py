@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bodycomp_jax.data.batches import ReadAhead
+from bodycomp_jax.data.masks.labels import UNSEEN
 from bodycomp_jax.data.scans import Series, SeriesSequence, Skipped, find_series
 from bodycomp_jax.data.scans.metadata import COLUMNS as METADATA
 from bodycomp_jax.data.table import write_table
@@ -108,6 +109,8 @@ def _measure(
             for row in of_series:
                 if row['status'] == FAILED:
                     terminal.warn(f'series {name}: {row["reason"]}')
+    for flag in method.meaning.unseen() if config.masks is not None else ():
+        terminal.warn(f'{flag}: {UNSEEN}')
     return rows
 
 

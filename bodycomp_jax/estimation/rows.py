@@ -33,7 +33,7 @@ LEADING = {
     'slices': Column('1', 'number of slices of the series; of files, where none is taken'),
     'slice': Column('1', 'index of the measured slice, from the feet to the head'),
     'z_mm': Column('mm', 'position of the measured slice, towards the head'),
-    'level_z_mm': Column('mm', 'position of the level that the network finds'),
+    'level_z_mm': Column('mm', 'position of the level that the network finds in the scan'),
     'level_confidence': Column('1', 'how well its curve has the form of a level, 0 to 1'),
     'level_reference': Column('', 'point of the vertebra that the network was trained to find'),
     'file': Column('', 'of the measured slice, else of the first slice'),
@@ -135,9 +135,9 @@ def about(series: Series) -> Row:
 def _of_curve(curve: Curve | None, reference: str) -> Row:
     if curve is None:
         return {}
-    z = curve.position.z
+    z, outside = curve.position.z, curve.position.outside
     return {
-        'level_z_mm': z if math.isfinite(z) else None,
+        'level_z_mm': None if outside or not math.isfinite(z) else z,
         'level_confidence': confidence(curve.position),
         'level_reference': reference,
     }

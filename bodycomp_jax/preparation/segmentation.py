@@ -7,7 +7,7 @@ import numpy as np
 
 from bodycomp_jax import ct
 from bodycomp_jax.data import segmentation
-from bodycomp_jax.data.masks.labels import LabelMap, label_map
+from bodycomp_jax.data.masks.labels import UNSEEN, LabelMap, label_map
 from bodycomp_jax.data.masks.mask import Mask, open_mask
 from bodycomp_jax.data.npy import NpyRows, npy_writers
 from bodycomp_jax.data.scans import Series, Slice
@@ -47,7 +47,12 @@ def prepare_segmentation_set(config: SegmentationPreparation) -> None:
         indices = _which_slices(config, case, series, mask)
         return _write_slices(series, indices, mask, meaning, config.size, path)
 
-    prepare(config, cases.cases, make_slices, _write_set)
+    def write_set(folder: str, parts_of: PartsOf) -> None:
+        _write_set(folder, parts_of)
+        for flag in meaning.unseen():
+            Terminal().warn(f'{flag}: {UNSEEN}')
+
+    prepare(config, cases.cases, make_slices, write_set)
 
 
 def _write_slices(

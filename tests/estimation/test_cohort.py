@@ -56,6 +56,8 @@ def test_every_series_has_a_row_for_each_level(run, scans, capsys):
         ('c', ''): 'failed',
         ('scans', ''): 'not_taken',
     }
+    outside = next(row for row in rows(out) if row['status'] == 'level_outside_scan')
+    assert (outside['level_z_mm'], float(outside['level_confidence']) > 0.9) == ('', True)
     printed = capsys.readouterr().out
     assert 'WARNING: series 1.2.31' in printed
     assert '15000 HU' in printed
@@ -242,7 +244,7 @@ def test_results_are_a_table_of_levels(run, tmp_path):
     assert rows(again)[0]['z_mm'] == rows(first)[0]['z_mm']
 
 
-def test_masks_are_measured_instead(run, tmp_path):
+def test_masks_are_measured_instead(run, tmp_path, capsys):
     masks = tmp_path / 'masks' / '1.2.11'
     masks.mkdir(parents=True)
     labels = np.zeros((24, 32), np.uint8)
@@ -253,6 +255,8 @@ def test_masks_are_measured_instead(run, tmp_path):
     assert [row['status'] for row in found] == ['measured', 'no_mask', 'no_mask']
     assert (found[0]['level'], found[0]['slice']) == ('slice', '10')
     assert float(found[0]['slice_muscle_area_cm2']) == 64
+    run('misspelt', masks=str(masks.parent), muscle=('1', 'Muscel'), background=('others',))
+    assert 'WARNING: --muscle=Muscel: no mask that was read has such' in capsys.readouterr().out
     with pytest.raises(UnexplainedLabelError, match='nothing says what the label 1 means'):
         run('unexplained', masks=str(masks.parent))
     at_level = rows(run('level', slice_selection='levels', levels=('L3',), **flags))
@@ -310,6 +314,8 @@ def test_what_cannot_be_measured_at_all(run, scans, tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(InputError, match=r'empty: no axial CT series \(no files\)'):
         run('other', scans=str(tmp_path / 'empty'))
+    with pytest.raises(InputError, match='nowhere: no such file or folder; check the path'):
+        run('other', scans='nowhere')
 
 
 def test_files_of_each_slice_are_named_in_its_row(run, networks, scans):
