@@ -210,6 +210,12 @@ class UNetConfig:
         group='Network',
         short='p',
     )
+    levels: tuple[str, ...] = option(
+        (),
+        'vertebral levels of the training slices; bin/estimate.py flags others (default: those of '
+        'a set that was prepared with --slices=level, else unknown)',
+        group='Network',
+    )
 
     def __post_init__(self) -> None:
         _check_choices(self)

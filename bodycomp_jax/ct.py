@@ -17,7 +17,8 @@ WINDOW_WIDTH = 400  # HU
 GREY_LEVELS = 256
 
 TISSUES = ('muscle', 'subcutaneous_fat', 'visceral_fat')  # labels 1, 2, 3; label 0 is background
-INTERMUSCULAR_FAT = 4  # the label of fat in muscle, where masks show it apart
+IN_MASKS = (*TISSUES, 'intermuscular_fat')  # some masks show fat in muscle apart
+INTERMUSCULAR_FAT = 4  # its label
 NOT_LABELLED = 255  # the label of pixels that nobody labelled
 
 

@@ -12,10 +12,14 @@ class FakeSegmenter(Segmenter):
 
     size_divisor = 8
 
-    def __init__(self, threshold=0, *, windowed=True, members=None):
+    def __init__(self, threshold=0, *, windowed=True, members=None, levels=()):
         self.config = types.SimpleNamespace(
-            kind='segmentation', thoracic_model=False, apply_window_function=windowed
+            kind='segmentation',
+            thoracic_model=False,
+            apply_window_function=windowed,
+            levels=levels,
         )
+        self._pickled = [self.config], None, False
         self.threshold, self.seen = threshold, 0
         self._members = members
 

@@ -24,4 +24,4 @@ def series(z, *, name='S1', hu=None, shape=(8, 8), **metadata):
         Slice(grid, float(mm), f'{name}/{i}.dcm', f'{name}.{i}', 0, Turn(), 1.0, 0.0)
         for i, (grid, mm) in enumerate(zip(grids, z, strict=True))
     )
-    return Series(slices, name, name, stored, lambda: dict.fromkeys(COLUMNS, '') | metadata)
+    return Series(slices, name, name, lambda: stored, lambda: dict.fromkeys(COLUMNS, '') | metadata)

@@ -159,7 +159,7 @@ def test_invalid_values_are_refused_by_name(changes, message):
 
 def test_contradictions_name_the_first_option_that_differs():
     values = to_values(UNetConfig(num_convs=2))
-    assert contradiction(values, {'num_convs': 2, 'levels': ('L3',)}) is None
+    assert contradiction(values, {'num_convs': 2, 'threshold': 10.0}) is None
     assert contradiction(values, {'compression_channels': (16, 32, 64, 128, 256, 512)}) is None
     message = 'this network has --num_convs=2, not --num_convs=1'
     assert contradiction(values, {'num_convs': 1}) == message

@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -25,11 +26,14 @@ from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime.files import free_bytes
 from bodycomp_jax.runtime.processes import on_main_process
 
+NONE: Mapping[str, Any] = MappingProxyType({})
 MAX_UNSAVED_EPOCHS = 2  # written to metrics.csv before the first checkpoint is complete
 
 
-def settled_config(run_dir: str, config: TrainerConfig, given: set[str]) -> TrainerConfig:
-    """The config with the options of a preset that the user did not give.
+def settled_config(
+    run_dir: str, config: TrainerConfig, given: set[str], of_data: Mapping[str, Any] = NONE
+) -> TrainerConfig:
+    """The config with the options of a preset and of the data that the user did not give.
 
     Those of a run that continues are as it was started, perhaps by a version with other defaults.
 
@@ -37,8 +41,11 @@ def settled_config(run_dir: str, config: TrainerConfig, given: set[str]) -> Trai
       run_dir: the folder of the run.
       config: as on the command line.
       given: names of the options that the user gave.
+      of_data: {option: value} of those that the data determine.
     """
     started = _read_started_options(run_dir)
+    determined = of_data if started is None else {name: started[name] for name in of_data}
+    config = with_values(config, dict(determined), given)
     if started is None or 'preset' in given:
         return with_preset(config, given)
     of_preset = {name: started[name] for name in ('preset', *config.reference) if name in started}
@@ -57,6 +64,7 @@ def load_pretrained(
     config: TrainerConfig,
     given: set[str],
     warn: Callable[[str], None] = warnings.warn,
+    of_data: Mapping[str, Any] = NONE,
 ) -> tuple[TrainerConfig, dict[str, Any] | None]:
     """The config and the initial variables, from the network at `config.load_weights`.
 
@@ -66,18 +74,22 @@ def load_pretrained(
       given: names of the options that the user gave; the other options of the network are taken
         from the pretrained one.
       warn: see `load_network`.
+      of_data: {option: value} of those that the data determine, whatever the weights.
 
     Returns:
       (the config, settled as by `settled_config`, the pretrained variables or None to draw them).
 
     Raises InputError if the weights cannot be read or are of another network.
     """
-    config = settled_config(run_dir, config, given)
-    wanted = {name: v for name, v in to_values(config.network).items() if name in given}
+    config = settled_config(run_dir, config, given, of_data)
+    values = to_values(config.network)
+    wanted = {name: values[name] for name in values.keys() & given - of_data.keys()}
     options, variables = _read_pretrained(run_dir, config, wanted, warn)
     if options is None:
         return config, None
-    network = from_values(type(config.network), options | wanted)
+    network = from_values(
+        type(config.network), options | wanted | {name: values[name] for name in of_data}
+    )
     return dataclasses.replace(config, network=network), variables
 
 

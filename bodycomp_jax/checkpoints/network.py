@@ -1,6 +1,8 @@
 """The network that a path names: of a run, a checkpoint, a Keras file or the package."""
 
 import contextlib
+import hashlib
+import json
 import os
 import tempfile
 import warnings
@@ -86,6 +88,33 @@ def load_network(
         if message:
             raise InputError(f'{path}: {message}; give the same value')
     return network
+
+
+def fingerprint(path: str, kind: str | None = None) -> str:
+    """Identifies the network that a path names, without reading its weights.
+
+    Raises InputError if there is none; RunError if its files cannot be read now.
+    """
+    path = shipped.resolved(path, kind)
+    if os.path.isfile(path):
+        return files.fingerprint(path)
+    path = os.path.abspath(path)
+    corrupt: dict[str, folder.CorruptCheckpointError] = {}
+    try:
+        for model in _models_in(path, lambda message: None):
+            try:
+                sums = store.read(model, 'checksums')['checksums']
+            except folder.CorruptCheckpointError as error:
+                corrupt[model] = error
+                continue
+            of_network = {
+                n: crc for n, crc in sums.items() if n.startswith(('variables', 'steps', 'config'))
+            }
+            text = json.dumps(of_network, sort_keys=True)
+            return hashlib.sha256(text.encode()).hexdigest()[: files.HASH_LETTERS]
+    except OSError as error:
+        raise RunError(files.explained(error)) from error
+    raise _no_model(path, corrupt)
 
 
 def convert(source: str, target: str, overrides: dict[str, Any]) -> NetworkConfig:
@@ -184,11 +213,15 @@ def _load_folder(path: str, warn: Callable[[str], None]) -> Network:
         elif model not in (path, os.path.join(path, folder.FINAL_MODEL)):
             warn(f'{path} has no {folder.FINAL_MODEL} yet; {model} is loaded, its best so far')
         return network
+    raise _no_model(path, corrupt)
+
+
+def _no_model(path: str, corrupt: dict[str, folder.CorruptCheckpointError]) -> InputError:
     if corrupt:
         found = f'no valid model found ({folder.listed(corrupt)}); copy it again, or'
     else:
         found = 'no model found;' if os.path.lexists(path) else 'there is no such file or folder;'
-    raise InputError(
+    return InputError(
         f'{path}: {found} give the folder of a run, one of its checkpoints (checkpoints/<step>), '
         'its final_model or a Keras file'
     )

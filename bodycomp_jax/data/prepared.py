@@ -1,12 +1,24 @@
 """What a set that was prepared from scans says of itself."""
 
 import os
+from typing import Any
 
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime.json_files import read_json_object
 from bodycomp_jax.vertebrae import REFERENCES
 
 ACCOUNT = 'dataset.json'
+
+
+def determined_options(data_dir: str | os.PathLike[str]) -> dict[str, Any]:
+    """{option of a segmentation network: value} that a set determines.
+
+    `levels`: of its slices; none if it has slices of others, or does not say.
+    """
+    flags = _flags(data_dir)
+    at_levels = flags.get('slices') == 'level'
+    levels = flags.get('levels') if at_levels else None
+    return {'levels': [*map(str, levels)] if isinstance(levels, list) else []}
 
 
 def refuse_other_reference(data_dir: str | os.PathLike[str], reference: str) -> None:
@@ -16,13 +28,17 @@ def refuse_other_reference(data_dir: str | os.PathLike[str], reference: str) -> 
       data_dir: the folder of the set; without an account, any point is accepted.
       reference: one of `vertebrae.REFERENCES`.
     """
-    path = os.path.join(data_dir, ACCOUNT)
-    if not os.path.exists(path):
-        return
-    flags = read_json_object(path).get('flags')
-    found = flags.get('reference') if isinstance(flags, dict) else None
+    found = _flags(data_dir).get('reference')
     if found in REFERENCES and found != reference:
         raise InputError(
-            f'{path}: the offsets were prepared with --reference={found}, but the network has '
-            f'--reference={reference}; add --reference={found}'
+            f'{os.path.join(data_dir, ACCOUNT)}: the offsets were prepared with '
+            f'--reference={found}, but the network has --reference={reference}; add '
+            f'--reference={found}'
         )
+
+
+def _flags(data_dir: str | os.PathLike[str]) -> dict[str, Any]:
+    """The flags with which a set was prepared; {} without an account."""
+    path = os.path.join(data_dir, ACCOUNT)
+    flags = read_json_object(path).get('flags') if os.path.exists(path) else None
+    return flags if isinstance(flags, dict) else {}

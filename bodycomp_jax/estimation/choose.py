@@ -29,11 +29,11 @@ def chosen(series: Sequence[Series], metadata: Sequence[Mapping[str, str]]) -> d
 
     A series without StudyInstanceUID is a study of its own.
     """
+    ranks = [rank(each, about) for each, about in zip(series, metadata, strict=True)]
     best: dict[str, int] = {}
     for i, about in enumerate(metadata):
         study = _study(i, about)
-        first = best.setdefault(study, i)
-        if rank(series[i], about) < rank(series[first], metadata[first]):
+        if ranks[i] < ranks[best.setdefault(study, i)]:
             best[study] = i
     return {i: best[_study(i, about)] for i, about in enumerate(metadata)}
 

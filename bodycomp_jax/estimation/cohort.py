@@ -4,14 +4,16 @@ import collections
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from bodycomp_jax.data.batches import ReadAhead
-from bodycomp_jax.data.scans import Series, Skipped, find_series
+from bodycomp_jax.data.masks.labels import UNSEEN
+from bodycomp_jax.data.scans import Series, SeriesSequence, Skipped, find_series
 from bodycomp_jax.data.scans.metadata import COLUMNS as METADATA
 from bodycomp_jax.data.table import write_table
 from bodycomp_jax.errors import InputError, RunError, listed
 from bodycomp_jax.estimation import choose
-from bodycomp_jax.estimation.method import method_of
+from bodycomp_jax.estimation.method import fingerprints, method_of
 from bodycomp_jax.estimation.options import EstimationConfig
 from bodycomp_jax.estimation.ratings import EXCLUDED, excluded, identity, read_bad
 from bodycomp_jax.estimation.report import write_report
@@ -46,10 +48,11 @@ def estimate_cohort(config: EstimationConfig) -> None:
     """
     terminal = Terminal()
     refuse_unwritable(config.output_dir)
+    decisive = config.of_rows | fingerprints(config)
     if config.overwrite:
         journal.forget(config.output_dir)
     bad = read_bad(config.exclude) if config.exclude is not None else set()
-    rows = _done(config)
+    rows = _done(config, decisive)
     found = find_series(config.scans, progress=terminal.track)
     if not found.series:
         reasons = listed(dict.fromkeys(skipped.reason for skipped in found.skipped))
@@ -58,29 +61,30 @@ def estimate_cohort(config: EstimationConfig) -> None:
         )
     rows |= _not_chosen(config, found.series)
     part, parts = config.part
-    todo = [each for each in found.series[part - 1 :: parts] if each.name not in rows]
+    names = found.series.names
+    todo = [i for i in range(part - 1, len(names), parts) if names[i] not in rows]
     if todo:
-        rows |= _measure(config, todo, found.series, terminal)
+        rows |= _measure(config, decisive, todo, found.series, terminal)
     if parts > 1:
         terminal.line(
             f'{config.output_dir}: part {config.shard} is done; after all parts, the same command '
             'without --shard writes the tables'
         )
         return
-    table = [row for each in found.series for row in rows[each.name]] + _left_out(found.skipped)
+    table = [row for name in names for row in rows[name]] + _left_out(found.skipped)
     if config.exclude is not None:
         if missing := bad - {identity(row) for row in table}:
-            names = listed(' '.join(each) for each in sorted(missing))
-            terminal.warn(f'{config.exclude}: no row of the results is of {names}')
+            unknown = listed(' '.join(each) for each in sorted(missing))
+            terminal.warn(f'{config.exclude}: no row of the results is of {unknown}')
         table = excluded(table, bad, config.exclude)
-    _write_tables(config, table)
+    _write_tables(config, decisive, table)
     _write_page(config, table)
     _report(config, table, terminal)
 
 
-def _done(config: EstimationConfig) -> dict[str, list[Row]]:
+def _done(config: EstimationConfig, decisive: Mapping[str, Any]) -> dict[str, list[Row]]:
     """The rows of the series that were measured before, but for those that failed."""
-    done = journal.read_done(config.output_dir, config.of_rows)
+    done = journal.read_done(config.output_dir, decisive)
     return {
         name: rows for name, rows in done.items() if all(row['status'] != FAILED for row in rows)
     }
@@ -88,11 +92,12 @@ def _done(config: EstimationConfig) -> dict[str, list[Row]]:
 
 def _measure(
     config: EstimationConfig,
-    todo: Sequence[Series],
-    series: Sequence[Series],
+    decisive: Mapping[str, Any],
+    todo: Sequence[int],
+    series: SeriesSequence,
     terminal: Terminal,
 ) -> dict[str, list[Row]]:
-    """The rows of the series that are to do, among all; each is on disk when it is done.
+    """The rows of the series with these indices; each is on disk when it is done.
 
     Two threads measure: while the device is busy with a series, another is read.
     """
@@ -104,14 +109,17 @@ def _measure(
         )
     part = '{}-of-{}'.format(*config.part)
     rows = {}
-    with journal.appending(config.output_dir, part, config.of_rows) as note:
-        measured = zip(todo, ReadAhead(method.rows, todo), strict=True)
-        for each, of_series in terminal.track(measured, len(todo), config.scans):
-            note(each.name, of_series)
-            rows[each.name] = of_series
+    with journal.appending(config.output_dir, part, decisive) as note:
+        measured = zip(todo, ReadAhead(lambda i: method.rows(series[i]), todo), strict=True)
+        for i, of_series in terminal.track(measured, len(todo), config.scans):
+            name = series.names[i]
+            note(name, of_series)
+            rows[name] = of_series
             for row in of_series:
                 if row['status'] == FAILED:
-                    terminal.warn(f'series {each.name}: {row["reason"]}')
+                    terminal.warn(f'series {name}: {row["reason"]}')
+    for flag in method.meaning.unseen() if config.masks is not None else ():
+        terminal.warn(f'{flag}: {UNSEEN}')
     return rows
 
 
@@ -155,7 +163,9 @@ def _left_out(skipped: Iterable[Skipped]) -> list[Row]:
     ]
 
 
-def _write_tables(config: EstimationConfig, table: Sequence[Row]) -> None:
+def _write_tables(
+    config: EstimationConfig, decisive: Mapping[str, Any], table: Sequence[Row]
+) -> None:
     """Writes results.csv, results.json and columns.json."""
     levels = list(dict.fromkeys(str(row['level']) for row in table if 'level' in row))
     header = columns(levels)
@@ -164,7 +174,7 @@ def _write_tables(config: EstimationConfig, table: Sequence[Row]) -> None:
     write_table(os.path.join(config.output_dir, 'results.csv'), texts, list(header))
     about_columns = {name: column._asdict() for name, column in header.items()}
     about_run = {
-        'flags': config.of_rows,
+        'flags': decisive,
         'versions': versions((*PACKAGES, *SCAN_PACKAGES)),
         'rows': [{name: row[name] for name in header if name in row} for row in table],
     }

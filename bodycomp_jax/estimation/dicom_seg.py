@@ -14,15 +14,17 @@ def segmentation(
 ) -> pydicom.Dataset:
     """A binary segmentation of a slice, with a segment for each tissue.
 
+    Fat in muscle is another segment where it is labelled apart.
+
     Args:
       source: the slice.
-      labels: `[rows, columns]` in patient orientation; all but the tissues is background.
+      labels: `[rows, columns]` in patient orientation; all but `ct.IN_MASKS` is background.
       level: such as 'L3', for the description.
       model: what identifies the networks; None if people made the labels.
 
     The same labels of the same slice have the same identifiers.
     """
-    labels = source.turn.undo(np.where(labels > len(ct.TISSUES), 0, labels).astype(np.uint8))
+    labels = source.turn.undo(np.where(labels > len(ct.IN_MASKS), 0, labels).astype(np.uint8))
     made = tissue_segmentation(
         [source.image],
         labels[None],

@@ -98,7 +98,7 @@ def _findings(
     findings = []
     for frame, groups in enumerate(segmentation.PerFrameFunctionalGroupsSequence, 1):
         segment = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
-        tissue = ct.TISSUES[segment - 1]
+        tissue = ct.IN_MASKS[segment - 1]
         finding = sr.PlanarROIMeasurementsAndQualitativeEvaluations(
             sr.TrackingIdentifier(generate_uid(entropy_srcs=[uid, tissue]), f'{level}, {tissue}'),
             referenced_segment=sr.ReferencedSegmentationFrame(

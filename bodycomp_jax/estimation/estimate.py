@@ -6,17 +6,18 @@ from typing import NamedTuple
 import numpy as np
 
 from bodycomp_jax import ct
-from bodycomp_jax.data.masks.labels import HULimits, LabelMap
+from bodycomp_jax.data.masks.labels import HU_LIMITS, HULimits, LabelMap
 from bodycomp_jax.data.masks.mask import Mask
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.data.scans.reasons import naming
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.estimation.heights import height_of
-from bodycomp_jax.estimation.measuring import HU_LIMITS, measure
+from bodycomp_jax.estimation.measuring import measure
 from bodycomp_jax.estimation.native import AGREEMENT, Segmented, segment
 from bodycomp_jax.estimation.places import Places, at_levels, every_slice
 from bodycomp_jax.estimation.result import MEASURED, Estimate, Measured
-from bodycomp_jax.inference.predictors import MAX_BATCH, Segmenter, SliceSelector
+from bodycomp_jax.inference.batches import MAX_BATCH
+from bodycomp_jax.inference.predictors import Segmenter, SliceSelector
 
 SIDE = 512  # pixels of the squares that segmentation networks are trained on
 

@@ -53,6 +53,6 @@ def write_label_png(path: str, of: Slice, labels: np.ndarray) -> None:
     Raises OSError that names the path.
     """
     picture = Image.fromarray(np.ascontiguousarray(of.turn.undo(labels)))
-    picture.putpalette(label_colours(ct.TISSUES).tobytes())
+    picture.putpalette(label_colours(ct.IN_MASKS).tobytes())
     with replacing(path, binary=True) as file:
         picture.save(file, 'PNG')

@@ -9,7 +9,8 @@ from bodycomp_jax import ct
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.data.squares import AIR, padded
 from bodycomp_jax.estimation.result import Curve, SeenSlices
-from bodycomp_jax.inference.predictors import MAX_BATCH, SliceSelector
+from bodycomp_jax.inference.batches import MAX_BATCH
+from bodycomp_jax.inference.predictors import SliceSelector
 from bodycomp_jax.vertebrae import REACH, LevelPosition, find_level
 
 COARSE_MM = 15.0  # between the slices that are seen first

@@ -13,10 +13,6 @@ from bodycomp_jax.data.scans.field_of_view import cut_share
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.estimation.result import Numbers
 
-HU_LIMITS = {  # conventions that differ in visceral fat
-    'alberta': HULimits(visceral_fat=(-150, -50)),
-    'boa': HULimits(visceral_fat=(-190, -30)),
-}
 INTERMUSCULAR_FAT_LIMITS = (-190, -30)  # HU, within muscle
 ATTENUATIONS = {'low_attenuation_muscle': (-29, 29), 'normal_attenuation_muscle': (30, 150)}
 

@@ -1,6 +1,8 @@
 """How the series of a cohort are measured, by the flags of the program."""
 
+import functools
 import pathlib
+from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from bodycomp_jax.config import as_flag
@@ -22,8 +24,9 @@ from bodycomp_jax.estimation.outputs import write_outputs
 from bodycomp_jax.estimation.places import Places, at_levels, every_slice, labelled_slices
 from bodycomp_jax.estimation.result import Estimate, NotMeasured
 from bodycomp_jax.estimation.rows import FAILED, Row, about, rows_of
-from bodycomp_jax.inference.load import load_model
+from bodycomp_jax.inference import load
 from bodycomp_jax.inference.predictors import Segmenter, SliceSelector
+from bodycomp_jax.runtime import files
 
 Network = TypeVar('Network', Segmenter, SliceSelector)
 
@@ -78,15 +81,23 @@ class Method(NamedTuple):
         except InputError as error:
             return [{**about(series), 'status': FAILED, 'reason': str(error)}]
         threshold = self.selector.config.threshold if self.selector is not None else 1.0
-        files = write_outputs(self.config, found, model=self.model, threshold=threshold)
+        written = write_outputs(self.config, found, model=self.model, threshold=threshold)
         return rows_of(
             found,
             self.config.limits,
-            files,
+            written,
             reference=reference,
             height_m=height.m,
             flag=height.flag,
+            other_levels=self.other_levels,
         )
+
+    @property
+    def other_levels(self) -> list[str]:
+        """The levels on which the segmentation network was not trained, as far as it is known."""
+        if self.segmenter is None:
+            return []
+        return [level for level in self.levels if not self.segmenter.is_trained_on(level)]
 
     @property
     def model(self) -> str | None:
@@ -148,11 +159,30 @@ def method_of(config: EstimationConfig, *, alone: bool) -> Method:
     )
 
 
+def fingerprints(config: EstimationConfig) -> dict[str, str]:
+    """{`FLAG_fingerprint`: what identifies the content} of networks and tables.
+
+    They decide the rows as the flags do. Raises InputError for those that are not there.
+    """
+    contents: dict[str, Callable[[str], str]] = {
+        'segmentation': functools.partial(load.fingerprint, kind='segmentation'),
+        'slice_selection': functools.partial(load.fingerprint, kind='slice_selection'),
+        'levels_table': files.fingerprint,
+        'patients': files.fingerprint,
+    }
+    paths = {flag: getattr(config, flag) for flag in contents}
+    return {
+        f'{flag}_fingerprint': contents[flag](path)
+        for flag, path in paths.items()
+        if path is not None
+    }
+
+
 def _network(name: str, path: str | None, wanted: type[Network]) -> Network | None:
     """The network of a flag. Raises InputError for one of another kind."""
     if path is None:
         return None
-    network = load_model(path, kind=name)
+    network = load.load_model(path, kind=name, all_devices=True)
     if not isinstance(network, wanted):
         raise InputError(
             f'{as_flag(name, path)}: a {network.config.kind} network; give one that was trained '

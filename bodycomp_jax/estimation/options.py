@@ -5,13 +5,12 @@ import os
 import re
 
 from bodycomp_jax.config import as_flag, option, to_values
-from bodycomp_jax.data.masks.labels import PRESETS, HULimits, LabelMap, label_map
+from bodycomp_jax.data.masks.labels import HU_LIMITS, PRESETS, HULimits, LabelMap, label_map
+from bodycomp_jax.data.masks.options import CONVENTIONS, MaskOptions
 from bodycomp_jax.data.masks.options import GROUP as LABELS
-from bodycomp_jax.data.masks.options import MaskOptions
 from bodycomp_jax.data.squares import refuse_invalid_size
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.estimation.estimate import SIDE
-from bodycomp_jax.estimation.measuring import HU_LIMITS
 
 MAX_SLAB_MM = 500.0
 FILES, LEVELS, MEASURING = 'Input and output', 'Networks and levels', 'Measuring'
@@ -102,8 +101,7 @@ class EstimationConfig(MaskOptions):
     )
     hu_limits: str = option(
         'alberta',
-        'HU limits of the tissues: muscle -29..150, subcutaneous fat -190..-30, visceral fat '
-        '-150..-50 (alberta) or -190..-30 (boa); areas without limits are given as well',
+        f'HU limits of the tissues: {CONVENTIONS}; areas without limits are given as well',
         group=MEASURING,
         choices=tuple(HU_LIMITS),
     )

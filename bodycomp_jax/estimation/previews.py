@@ -68,7 +68,7 @@ def _axial(series: Series, measured: Measured) -> Image.Image:
     grid = series.slices[measured.index].grid
     grey = ct.window(measured.hu.astype(np.float32)).astype(np.uint8)
     plain = np.repeat(grey[..., None], 3, axis=-1)
-    coloured = tinted(plain, measured.labels, label_colours(ct.TISSUES))
+    coloured = tinted(plain, measured.labels, label_colours(ct.IN_MASKS))
     height, width = grid.rows * grid.spacing[0], grid.columns * grid.spacing[1]
     scale = TILE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -104,11 +104,16 @@ def _title(series: Series, measured: Measured) -> str:
 def _legend(measured: Measured) -> dict[str, str]:
     """{tissue: its name and area, if that is known}."""
     texts = {}
-    for tissue in ct.TISSUES:
+    for tissue in _shown(measured.labels):
         area = measured.numbers.get(f'{tissue}_area_cm2')
         name = tissue.replace('_', ' ')
         texts[tissue] = name if area is None else f'{name}: {area:.1f} cm2'
     return texts
+
+
+def _shown(labels: np.ndarray) -> tuple[str, ...]:
+    """The tissues, and fat in muscle where it is labelled apart."""
+    return ct.IN_MASKS if (labels == ct.INTERMUSCULAR_FAT).any() else ct.TISSUES
 
 
 def _views(seen: SeenSlices, levels: dict[str, float]) -> Image.Image:

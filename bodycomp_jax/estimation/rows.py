@@ -1,7 +1,8 @@
 """Tables of results: a row for each slice that is measured, and for each that is missing."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from bodycomp_jax.ct import TISSUES
 from bodycomp_jax.data.masks.labels import HULimits
@@ -32,7 +33,7 @@ LEADING = {
     'slices': Column('1', 'number of slices of the series; of files, where none is taken'),
     'slice': Column('1', 'index of the measured slice, from the feet to the head'),
     'z_mm': Column('mm', 'position of the measured slice, towards the head'),
-    'level_z_mm': Column('mm', 'position of the level that the network finds'),
+    'level_z_mm': Column('mm', 'position of the level that the network finds in the scan'),
     'level_confidence': Column('1', 'how well its curve has the form of a level, 0 to 1'),
     'level_reference': Column('', 'point of the vertebra that the network was trained to find'),
     'file': Column('', 'of the measured slice, else of the first slice'),
@@ -80,6 +81,7 @@ def rows_of(
     reference: str,
     height_m: float | None,
     flag: str,
+    other_levels: Collection[str] = (),
 ) -> list[Row]:
     """The rows of a series, a level after the other.
 
@@ -91,6 +93,7 @@ def rows_of(
       reference: point of the vertebra that the network finds.
       height_m: of the patient.
       flag: what is odd about the height; ''.
+      other_levels: on which the network was not trained.
     """
     of_series: Row = {**about(estimate.series), **estimate.metadata, 'height_m': height_m}
     for tissue in TISSUES:
@@ -101,10 +104,14 @@ def rows_of(
         of_level = {**of_series, **_of_curve(curve, reference)}
         slab = [each for each in estimate.slab if each.level == level]
         for each, status in [(measured, MEASURED), *((other, IN_SLAB) for other in slab)]:
-            flags = ';'.join(_flags(each, curve, estimate.series.prone, flag))
+            found = [*_flags(each, curve, estimate.series.prone), *([flag] if flag else [])]
+            if level in other_levels:
+                found.append('level_not_trained')
             of_slice = _of_slice(estimate.series, each)
             of_files = files.get((level, each.index), {})
-            rows.append({'status': status, **of_level, **of_slice, 'flags': flags, **of_files})
+            rows.append(
+                {'status': status, **of_level, **of_slice, 'flags': ';'.join(found), **of_files}
+            )
         if slab:
             mean = _named(level, _mean([measured.numbers, *(each.numbers for each in slab)]))
             rows.append({'status': SLAB_MEAN, **of_level, 'level': level, **mean})
@@ -128,9 +135,9 @@ def about(series: Series) -> Row:
 def _of_curve(curve: Curve | None, reference: str) -> Row:
     if curve is None:
         return {}
-    z = curve.position.z
+    z, outside = curve.position.z, curve.position.outside
     return {
-        'level_z_mm': z if math.isfinite(z) else None,
+        'level_z_mm': None if outside or not math.isfinite(z) else z,
         'level_confidence': confidence(curve.position),
         'level_reference': reference,
     }
@@ -149,9 +156,10 @@ def _of_slice(series: Series, measured: Measured) -> Row:
 
 
 def _named(level: str, numbers: Numbers) -> Row:
-    """The numbers by column."""
+    """The numbers by column; all rows share these names in memory."""
     return {
-        name if name in OF_SLICE else f'{level}_{name}': value for name, value in numbers.items()
+        sys.intern(name if name in OF_SLICE else f'{level}_{name}'): value
+        for name, value in numbers.items()
     }
 
 
@@ -162,9 +170,7 @@ def _mean(slices: Sequence[Numbers]) -> Numbers:
     return {name: sum(xs) / len(xs) if xs else None for name, xs in means.items()}
 
 
-def _flags(
-    measured: Measured, curve: Curve | None, prone: bool | None, height: str
-) -> Iterator[str]:
+def _flags(measured: Measured, curve: Curve | None, prone: bool | None) -> Iterator[str]:
     if curve is not None and confidence(curve.position) < MIN_CONFIDENCE:
         yield 'level_uncertain'
     if measured.numbers['muscle_area_cm2'] == 0:
@@ -176,8 +182,6 @@ def _flags(
         yield 'members_disagree'
     if prone:
         yield 'prone'
-    if height:
-        yield height
 
 
 def as_text(value: str | float | None) -> str:

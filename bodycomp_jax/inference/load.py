@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from bodycomp_jax.checkpoints.network import load_network
+from bodycomp_jax.checkpoints import network
 from bodycomp_jax.config import DenseNetConfig, UNetConfig
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.inference.predictors import Segmenter, SliceSelector
@@ -24,6 +24,7 @@ def load_model(
     *,
     kind: str | None = None,
     test_time_flip: bool = False,
+    all_devices: bool = False,
     **overrides: Any,
 ) -> Segmenter | SliceSelector:
     """Loads a trained network, or several that predict together, for prediction.
@@ -38,6 +39,7 @@ def load_model(
         says which.
       test_time_flip: whether a segmentation network also predicts the slices mirrored left to
         right, in twice the time, and averages both.
+      all_devices: whether batches are spread over all devices, not computed on one.
       overrides: options that a Keras file leaves open, such as activation='elu',
         threshold=10.0 or levels=('L3', 'L1'); must agree with what the file determines.
 
@@ -51,19 +53,30 @@ def load_model(
     """
     refuse_no_device()
     with without_strict_modes():
-        networks = [load_network(each, overrides, kind) for each in _paths(path)]
+        networks = [network.load_network(each, overrides, kind) for each in _paths(path)]
         kind = networks[0].config.kind
-        if any(network.config.kind != kind for network in networks):
+        if any(each.config.kind != kind for each in networks):
             raise InputError(f'{path}: networks of different kinds; load each kind alone')
         if test_time_flip and kind == DenseNetConfig.kind:
             raise InputError(
                 f'{path}: test_time_flip does not apply to a slice-selection network, to which a '
                 'mirrored slice may be another level'
             )
-        dtype = compute_dtype(networks[0].precision, jax.local_devices())
-        members: Any = [(network.config, network.variables) for network in networks]
-        options = {'test_time_flip': True} if test_time_flip else {}
+        devices = jax.local_devices()
+        dtype = compute_dtype(networks[0].precision, devices)
+        members: Any = [(each.config, each.variables) for each in networks]
+        options: dict[str, Any] = {'test_time_flip': True} if test_time_flip else {}
+        options |= {'devices': devices} if all_devices else {}
         return PREDICTORS[kind](members, dtype, **options)
+
+
+def fingerprint(path: str, kind: str | None = None) -> str:
+    """Identifies the networks that a path of `load_model` names, without loading them.
+
+    Raises InputError if there is none; RunError if files cannot be read now.
+    """
+    refuse_no_device()
+    return ','.join(network.fingerprint(each, kind) for each in _paths(path))
 
 
 def _paths(path: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:

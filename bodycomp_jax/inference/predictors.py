@@ -1,10 +1,8 @@
 """Networks as functions of CT slices."""
 
 import functools
-import itertools
-import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,10 +15,9 @@ from bodycomp_jax.config import DENSENET_SIDE, DenseNetConfig, UNetConfig, as_fl
 from bodycomp_jax.data.plausibility import refuse_impossible_slices, refuse_types_without_hu
 from bodycomp_jax.data.png import resized
 from bodycomp_jax.errors import InputError
+from bodycomp_jax.inference.batches import in_batches, replicated
 from bodycomp_jax.models.build import build_network, preprocess
-from bodycomp_jax.runtime.devices import without_strict_modes
 
-MAX_BATCH = 16  # slices per call of the network; bounds the memory
 MIN_SLICES, MAX_FALL = 5, -0.5  # of a series whose direction is judged, and its correlation
 MIN_SPACING = 0.1  # mm between slices; CT has none that are closer
 
@@ -41,13 +38,15 @@ class Segmenter:
         dtype: DTypeLike = jnp.float32,
         *,
         test_time_flip: bool = False,
+        devices: Sequence[jax.Device] = (),
     ):
-        """Puts the networks on the device.
+        """Puts the networks on the devices.
 
         Args:
           networks: (options, variables) of each.
           dtype: precision of the arithmetic.
           test_time_flip: whether each network also predicts the slices mirrored left to right.
+          devices: over which batches are spread; the default device if none is named.
 
         Raises InputError if the networks differ in their tissues or in the window.
         """
@@ -55,7 +54,8 @@ class Segmenter:
         _refuse_differences(configs, 'thoracic_model', 'apply_window_function')
         self.config = configs[0]
         self.size_divisor = max(config.size_divisor for config in configs)
-        self.variables = jax.device_put(tuple(variables for _, variables in networks))
+        self.variables = replicated(tuple(variables for _, variables in networks), devices)
+        self._devices = devices
         self._pickled = configs, dtype, test_time_flip
         applied = [functools.partial(_apply, build_network(c, dtype=dtype), c) for c in configs]
 
@@ -80,13 +80,18 @@ class Segmenter:
         networks = list(zip(configs, jax.device_get(self.variables), strict=True))
         return functools.partial(type(self), test_time_flip=test_time_flip), (networks, dtype)
 
+    def is_trained_on(self, level: str) -> bool:
+        """Whether no network is known to be trained on slices of other vertebral levels alone."""
+        configs, _, _ = self._pickled
+        return all(level in config.levels for config in configs if config.levels)
+
     def members(self) -> list['Segmenter']:
         """Each network as a segmenter of its own; itself if it is one network."""
         configs, dtype, test_time_flip = self._pickled
         if len(configs) == 1:
             return [self]
         return [
-            Segmenter([network], dtype, test_time_flip=test_time_flip)
+            Segmenter([network], dtype, test_time_flip=test_time_flip, devices=self._devices)
             for network in zip(configs, self.variables, strict=True)
         ]
 
@@ -121,7 +126,7 @@ class Segmenter:
         probabilities = np.empty((*slices.shape, self.config.num_classes), np.float32)
         labels = np.empty(slices.shape, np.uint8)
         segment = functools.partial(self.program, self.variables)
-        _in_batches(segment, slices, (probabilities, labels))
+        in_batches(segment, slices, (probabilities, labels), self._devices)
         return probabilities, labels
 
 
@@ -137,20 +142,26 @@ class SliceSelector:
     """
 
     def __init__(
-        self, networks: Sequence[tuple[DenseNetConfig, Any]], dtype: DTypeLike = jnp.float32
+        self,
+        networks: Sequence[tuple[DenseNetConfig, Any]],
+        dtype: DTypeLike = jnp.float32,
+        *,
+        devices: Sequence[jax.Device] = (),
     ):
-        """Puts the networks on the device.
+        """Puts the networks on the devices.
 
         Args:
           networks: (options, variables) of each.
           dtype: precision of the arithmetic.
+          devices: as of `Segmenter`.
 
         Raises InputError if the networks differ in their levels, threshold or reference.
         """
         configs = [config for config, _ in networks]
         _refuse_differences(configs, 'levels', 'threshold', 'reference')
         self.config = configs[0]
-        self.variables = jax.device_put(tuple(variables for _, variables in networks))
+        self.variables = replicated(tuple(variables for _, variables in networks), devices)
+        self._devices = devices
         self._pickled = configs, dtype
         applied = [functools.partial(_apply, build_network(c, dtype=dtype), c) for c in configs]
 
@@ -193,7 +204,8 @@ class SliceSelector:
         for image, hu in zip(images, slices, strict=True):
             image[:] = resized(ct.window(hu.astype(np.float32)).round().astype(np.uint8))
         offsets = np.empty((len(slices), len(self.config.levels)), np.float32)
-        _in_batches(functools.partial(self.program, self.variables), images, offsets)
+        predict = functools.partial(self.program, self.variables)
+        in_batches(predict, images, offsets, self._devices)
         return offsets
 
     def find(
@@ -307,23 +319,3 @@ def _validated(slices: Any, apply_window: bool) -> np.ndarray:
     if apply_window:
         refuse_types_without_hu(slices.dtype, 'slices')
     return slices
-
-
-def _in_batches(function: Callable, slices: np.ndarray, results: Any) -> None:
-    """Fills `results`, a pytree of arrays, by `function` of at most `MAX_BATCH` slices.
-
-    Batches are padded to a power of two, which bounds the number of compilations. The results of
-    a batch are fetched while the next one is computed.
-    """
-
-    def computed():
-        for start in range(0, len(slices), MAX_BATCH):
-            batch = slices[start : start + MAX_BATCH]
-            padding = 2 ** math.ceil(math.log2(len(batch))) - len(batch)
-            rows = slice(start, start + len(batch))
-            yield rows, function(np.pad(batch, ((0, padding), (0, 0), (0, 0))))
-
-    with without_strict_modes():
-        for (rows, batch), _ in itertools.pairwise(itertools.chain(computed(), [None])):
-            for result, values in zip(*map(jax.tree.leaves, (results, batch)), strict=True):
-                result[rows] = np.asarray(values)[: rows.stop - rows.start]

@@ -12,6 +12,7 @@ COLOURS = {  # distinct for the colour-blind too
     'muscle': (214, 66, 60),
     'subcutaneous_fat': (240, 201, 62),
     'visceral_fat': (64, 176, 228),
+    'intermuscular_fat': (120, 94, 190),
 }
 MISSED, NOT_LABELLED = (255, 255, 255), (128, 128, 128)
 TINT = 0.55  # of a tissue's colour over the grey slice

@@ -3,9 +3,9 @@
 import dataclasses
 
 from bodycomp_jax.config import as_flag, option
-from bodycomp_jax.data.masks.labels import HULimits
+from bodycomp_jax.data.masks.labels import HU_LIMITS, HULimits
+from bodycomp_jax.data.masks.options import CONVENTIONS, MaskOptions
 from bodycomp_jax.data.masks.options import GROUP as LABELS
-from bodycomp_jax.data.masks.options import MaskOptions
 from bodycomp_jax.data.masks.vertebrae import LEVELS, NUMBERS
 from bodycomp_jax.data.squares import refuse_invalid_size
 from bodycomp_jax.errors import InputError
@@ -95,31 +95,19 @@ class SegmentationPreparation(MaskOptions, PreparationConfig):
         choices=('labelled', 'all', 'level'),
     )
     size: int = option(512, 'rows and columns of the slices in the set', group=LABELS)
-    hu_limits: bool = option(
-        False,
-        'label only pixels within the HU limits of their tissue: muscle -29..150, subcutaneous '
-        'fat -190..-30, visceral fat as in --visceral_fat_limits; for masks of regions, such as '
-        'those of SAROS',
+    hu_limits: str | None = option(
+        None,
+        f'label only pixels within the HU limits of their tissue: {CONVENTIONS}; for masks of '
+        'regions, such as those of SAROS (default: no limits)',
         group=LABELS,
-    )
-    visceral_fat_limits: tuple[int, ...] = option(
-        (-150, -50),
-        'lowest and highest HU of visceral fat with --hu_limits; others use -190,-30',
-        group=LABELS,
+        choices=tuple(HU_LIMITS),
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_invalid_size(self.size)
-        limits = self.visceral_fat_limits
-        if len(limits) != 2 or limits[0] >= limits[1]:
-            raise InputError(
-                f'invalid {as_flag("visceral_fat_limits", limits)}: use the lowest and the highest '
-                'HU, such as -190,-30'
-            )
 
     @property
     def limits(self) -> HULimits | None:
         """The HU limits of the tissues; None without --hu_limits."""
-        lowest, highest = self.visceral_fat_limits
-        return HULimits(visceral_fat=(lowest, highest)) if self.hu_limits else None
+        return None if self.hu_limits is None else HU_LIMITS[self.hu_limits]

@@ -90,7 +90,11 @@ def make_parts(
     Raises UnexplainedLabelError: other cases have labels that no flag explains, too.
     """
     account = Account([], [], {})
-    find = functools.lru_cache(maxsize=1)(find_series)  # a folder may be that of many cases
+
+    @functools.lru_cache(maxsize=1)  # a folder may be that of many cases
+    def find(path: str) -> Found:
+        return find_series(path, progress=terminal.track)
+
     has_folds = any(case.fold for case in cases)
     of_series: dict[tuple[str, float], Case] = {}
     unnamed = 0

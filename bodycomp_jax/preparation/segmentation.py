@@ -7,7 +7,7 @@ import numpy as np
 
 from bodycomp_jax import ct
 from bodycomp_jax.data import segmentation
-from bodycomp_jax.data.masks.labels import label_map
+from bodycomp_jax.data.masks.labels import UNSEEN, label_map
 from bodycomp_jax.data.masks.mask import Mask, open_mask
 from bodycomp_jax.data.npy import NpyRows, npy_writers
 from bodycomp_jax.data.scans import Series, Slice
@@ -55,7 +55,12 @@ def prepare_segmentation_set(config: SegmentationPreparation) -> None:
 
         return write_slices(series, indices, labels, config.size, path)
 
-    prepare(config, cases.cases, make_slices, write_set)
+    def write_and_warn(folder: str, parts_of: PartsOf) -> None:
+        write_set(folder, parts_of)
+        for flag in meaning.unseen():
+            Terminal().warn(f'{flag}: {UNSEEN}')
+
+    prepare(config, cases.cases, make_slices, write_and_warn)
 
 
 def write_slices(

@@ -15,8 +15,6 @@ def main(argv: list[str]) -> None:
         flags.refuse_without_effect(
             given & {'levels', 'reference', 'vertebra_numbers'}, '--slices=level'
         )
-    if not config.hu_limits:
-        flags.refuse_without_effect(given & {'visceral_fat_limits'}, '--hu_limits')
     prepare_segmentation_set(config)
 
 

@@ -2,6 +2,7 @@
 
 from bodycomp_jax.config import RunConfig, SegmentationConfig
 from bodycomp_jax.data.dataset import Dataset
+from bodycomp_jax.data.prepared import determined_options
 from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.data.synthetic import segmentation_sets
 from bodycomp_jax.programs import restart
@@ -19,6 +20,7 @@ def main(argv: list[str]) -> None:
         lambda config, devices, steps_per_epoch, _: segmentation_task(
             config, devices=devices, steps_per_epoch=steps_per_epoch
         ),
+        determined_options,
     )
 
 

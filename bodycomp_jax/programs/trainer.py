@@ -26,6 +26,7 @@ def run_trainer(
     config_class: type,
     open_sets: Callable[[RunConfig, Any, str, Pool], tuple[Any, Any]],
     make_task: Callable[[Any, Sequence[Any], int, Any], Task],
+    options_of_data: Callable[[str], dict[str, Any]] = lambda data_dir: {},
 ) -> None:
     """Trains what the command line describes.
 
@@ -34,6 +35,7 @@ def run_trainer(
       config_class: of the hyper-parameters.
       open_sets: settings, config, run folder, processes that draw -> training and validation set.
       make_task: config, devices, steps per epoch, validation set -> task.
+      options_of_data: folder of the data -> {option: value} that it determines.
 
     Raises InputError for wrong usage, and as `train`.
     """
@@ -41,7 +43,9 @@ def run_trainer(
     _refuse_missing_data(settings, config)
     launch.join(settings)
     run_dir = run_folder(settings)
-    config, pretrained = load_pretrained(run_dir, config, given, Terminal().warn)
+    with sync_errors():
+        of_data = {} if settings.data_dir is None else options_of_data(settings.data_dir)
+    config, pretrained = load_pretrained(run_dir, config, given, Terminal().warn, of_data)
     with Pool(own_cores()) as pool:
         with sync_errors():
             devices = choose_devices(settings.num_gpus, config.batch_size)

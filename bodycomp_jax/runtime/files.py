@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -16,6 +17,7 @@ DISK_ERRORS = (  # also those of a network drive whose server does not answer
     errno.EIO, errno.ENXIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ESHUTDOWN,
     errno.EHOSTDOWN,
 )  # fmt: skip
+HASH_LETTERS = 16  # of what identifies a content
 FILES_OPEN = 'too many files are open; raise the limit (ulimit -n)'
 REMEDIES = {
     errno.ENOSPC: 'free some space on this disk',
@@ -63,6 +65,12 @@ def open_regular_file(path: str | os.PathLike[str]) -> int:
         os.close(fd)
         raise InputError(f'{os.fspath(path)}: not a regular file; give a file on disk')
     return fd
+
+
+def fingerprint(path: str) -> str:
+    """Identifies the content of a file. Raises InputError if it cannot be read."""
+    with os.fdopen(open_regular_file(path), 'rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()[:HASH_LETTERS]
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import glob
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -30,9 +31,9 @@ def read_done(output_dir: str, options: Mapping[str, Any]) -> dict[str, list[Any
 
     Args:
       output_dir: of the run.
-      options: that decide the rows.
+      options: that decide the rows, and what identifies the networks and tables that do.
 
-    Raises InputError if other options have decided them, and for files that cannot be read.
+    Raises InputError if others have decided them, and for files that cannot be read.
     """
     done: dict[str, list[Any]] = {}
     for path in sorted(glob.glob(os.path.join(glob.escape(output_dir), FOLDER, '*', FILE))):
@@ -75,11 +76,18 @@ def _line(content: Mapping[str, Any]) -> str:
     return json.dumps(content, allow_nan=False) + '\n'
 
 
+def _entry(line: str) -> Any:
+    """What a line says; names that all lines repeat are in memory once."""
+    return json.loads(
+        line, object_pairs_hook=lambda pairs: {sys.intern(name): value for name, value in pairs}
+    )
+
+
 def _read(path: str, options: Mapping[str, Any]) -> dict[str, list[Any]]:
     """{name: rows} of a file. Raises InputError for other options."""
     try:
         with open(open_regular_file(path), encoding='utf-8') as file:
-            entries = [json.loads(line) for line in file if line.endswith('\n')]
+            entries = [_entry(line) for line in file if line.endswith('\n')]
         first, *others = entries or [{'options': dict(options)}]
         begun = first['options']
         changed = next((name for name in options if begun.get(name) != options[name]), None)

@@ -1,4 +1,4 @@
-"""Data parallelism: the only code that deals with more than one device.
+"""Data parallelism: the only code of the training that deals with more than one device.
 
 The state has no device axis: it goes in and comes out whole, the same on every device. A batch
 is sharded along its first axis over the devices of all processes.

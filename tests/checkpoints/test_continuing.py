@@ -61,6 +61,21 @@ def test_a_run_continues_with_the_defaults_that_it_was_started_with(finished_run
     assert settled_config(run_dir, now, {'batch_size', 'preset'}) == now
 
 
+def test_levels_are_those_of_the_data_for_a_new_run_only(finished_run, tmp_path):
+    new, of_data = str(tmp_path), {'levels': ['L3']}
+    config = tiny_config()
+    assert settled_config(new, config, set(), of_data).network.levels == ('L3',)
+    own = tiny_config(levels=('T12',))
+    assert settled_config(new, own, {'levels'}, of_data).network.levels == ('T12',)
+    older = str(finished_run.run_dir)  # begun when the levels were not known
+    assert settled_config(older, config, set(), of_data).network.levels == ()
+    from_older = tiny_config(load_weights=older)
+    assert load_pretrained(new, from_older, set(), of_data=of_data)[0].network.levels == ('L3',)
+    from_older = tiny_config(load_weights=older, levels=('T12',))
+    found, _ = load_pretrained(new, from_older, {'levels'}, of_data=of_data)
+    assert found.network.levels == ('T12',)
+
+
 def test_pretrained_weights_bring_the_options_of_their_network(finished_run, tmp_path):
     weights = str(finished_run.run_dir)
     config = tiny_config(load_weights=weights, epochs=1)

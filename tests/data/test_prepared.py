@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bodycomp_jax.config import DenseNetConfig
-from bodycomp_jax.data.prepared import refuse_other_reference
+from bodycomp_jax.data.prepared import determined_options, refuse_other_reference
 from bodycomp_jax.errors import InputError
 
 
@@ -26,6 +26,21 @@ def test_the_accounts_of_others_are_not_its_concern(tmp_path, about):
     refuse_other_reference(tmp_path, 'middle')
     write(tmp_path, about)
     refuse_other_reference(tmp_path, 'middle')
+
+
+@pytest.mark.parametrize(
+    ('flags', 'levels'),
+    [
+        ({'slices': 'level', 'levels': ['L3', 'T12']}, ['L3', 'T12']),
+        ({'slices': 'labelled', 'levels': ['L3']}, []),
+        ({'slices': 'level', 'levels': 3}, []),
+        ({}, []),
+    ],
+)
+def test_a_set_of_slices_at_levels_says_so(tmp_path, flags, levels):
+    assert determined_options(tmp_path) == {'levels': []}
+    write(tmp_path, {'flags': flags})
+    assert determined_options(tmp_path) == {'levels': levels}
 
 
 def test_an_account_that_cannot_be_read_is_named(tmp_path):

@@ -61,11 +61,13 @@ def networks(monkeypatch):
         tissues=fake_networks.FakeSegmenter(),
         levels=fake_networks.FakeSelector({'L3': L3, 'T12': L3 + 90}),
         count=0,
+        trained={'tissues': 'first', 'levels': 'first'},
     )
 
-    def load(path, kind):
+    def load(path, *, kind, all_devices):
         loaded.count += 1
         return getattr(loaded, path)
 
-    monkeypatch.setattr(method, 'load_model', load)
+    monkeypatch.setattr(method.load, 'load_model', load)
+    monkeypatch.setattr(method.load, 'fingerprint', lambda path, kind: loaded.trained[path])
     return loaded

@@ -56,6 +56,8 @@ def test_every_series_has_a_row_for_each_level(run, scans, capsys):
         ('c', ''): 'failed',
         ('scans', ''): 'not_taken',
     }
+    outside = next(row for row in rows(out) if row['status'] == 'level_outside_scan')
+    assert (outside['level_z_mm'], float(outside['level_confidence']) > 0.9) == ('', True)
     printed = capsys.readouterr().out
     assert 'WARNING: series 1.2.31' in printed
     assert '15000 HU' in printed
@@ -140,6 +142,53 @@ def test_nothing_is_measured_again_unless_it_is_to_be_overwritten(run, networks,
     assert networks.tissues.seen == 3
 
 
+@pytest.mark.parametrize('kind', ['segmentation', 'slice_selection'])
+def test_a_network_that_was_trained_again_is_not_mixed_with_the_first(run, networks, kind):
+    out = run()
+    network = {'segmentation': 'tissues', 'slice_selection': 'levels'}[kind]
+    networks.trained[network] = 'second'
+    with pytest.raises(InputError, match=f"begun with {kind}_fingerprint='first', not 'second'"):
+        run()
+    run(overwrite=True)
+    about = json.loads((out / 'results.json').read_text())
+    assert about['flags'][f'{kind}_fingerprint'] == 'second'
+
+
+@pytest.mark.parametrize(
+    ('flag', 'text'),
+    [
+        ('levels_table', 'series,level,z_mm\n1.2.11,L3,450\n'),
+        ('patients', 'patient_id,height_cm\nP1,200\n'),
+    ],
+)
+def test_a_table_that_was_edited_is_another_run(run, tmp_path, flag, text):
+    path = tmp_path / 'table.csv'
+    path.write_text(text)
+    run(**{flag: str(path)})
+    run(**{flag: str(path)})
+    path.write_text(text.replace('50', '60').replace('200', '190'))
+    with pytest.raises(InputError, match=f'begun with {flag}_fingerprint='):
+        run(**{flag: str(path)})
+
+
+def test_what_cannot_be_used_leaves_the_results(run):
+    out = run()
+    before = {path: path.read_bytes() for path in out.rglob('*') if path.is_file()}
+    with pytest.raises(InputError, match='nowhere'):
+        run(overwrite=True, patients='nowhere')
+    assert {path: path.read_bytes() for path in out.rglob('*') if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ('trained', 'flagged'),
+    [((), []), (('L3',), ['T12']), (('L3', 'T12'), []), (('L1',), ['L3', 'T12'])],
+)
+def test_levels_on_which_the_network_was_not_trained_are_flagged(run, networks, trained, flagged):
+    networks.tissues.config.levels = trained
+    found = [row for row in rows(run()) if 'level_not_trained' in row['flags'].split(';')]
+    assert sorted({row['level'] for row in found}) == flagged
+
+
 def test_parts_of_a_job_are_merged_to_the_same_bits(run, networks, scans):
     shutil.rmtree(scans / 'c')
     expected = run('whole')
@@ -195,7 +244,7 @@ def test_results_are_a_table_of_levels(run, tmp_path):
     assert rows(again)[0]['z_mm'] == rows(first)[0]['z_mm']
 
 
-def test_masks_are_measured_instead(run, tmp_path):
+def test_masks_are_measured_instead(run, tmp_path, capsys):
     masks = tmp_path / 'masks' / '1.2.11'
     masks.mkdir(parents=True)
     labels = np.zeros((24, 32), np.uint8)
@@ -206,6 +255,8 @@ def test_masks_are_measured_instead(run, tmp_path):
     assert [row['status'] for row in found] == ['measured', 'no_mask', 'no_mask']
     assert (found[0]['level'], found[0]['slice']) == ('slice', '10')
     assert float(found[0]['slice_muscle_area_cm2']) == 64
+    run('misspelt', masks=str(masks.parent), muscle=('1', 'Muscel'), background=('others',))
+    assert 'WARNING: --muscle=Muscel: no mask that was read has such' in capsys.readouterr().out
     with pytest.raises(UnexplainedLabelError, match='nothing says what the label 1 means'):
         run('unexplained', masks=str(masks.parent))
     at_level = rows(run('level', slice_selection='levels', levels=('L3',), **flags))
@@ -263,6 +314,8 @@ def test_what_cannot_be_measured_at_all(run, scans, tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(InputError, match=r'empty: no axial CT series \(no files\)'):
         run('other', scans=str(tmp_path / 'empty'))
+    with pytest.raises(InputError, match='nowhere: no such file or folder; check the path'):
+        run('other', scans='nowhere')
 
 
 def test_files_of_each_slice_are_named_in_its_row(run, networks, scans):

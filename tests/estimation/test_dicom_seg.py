@@ -23,6 +23,7 @@ ORIENTATIONS = [
     for along, down in ((AXES[0], AXES[1]), (AXES[1], AXES[0]))
     for a, b in itertools.product((1, -1), repeat=2)
 ]
+APART = label_map(intermuscular_fat=())
 TILTED = (1, 0, 0, 0, 0.98480775, 0.17364818)
 
 
@@ -71,12 +72,12 @@ def test_pixels_are_where_they_are_in_the_patient(tmp_path, path, orientation):
     (series,) = find_series(tmp_path / 'in').series
     labels = drawn(series.slices[0].grid)
     found = written(path, series, 0, labels)
-    for number in (1, 2, 3):
+    for number in (1, 2, 3, 4):
         wanted = [series.slices[0].grid.point(*at) for at in np.argwhere(labels == number)]
         of_file = positions(found, number)
         np.testing.assert_allclose(sorted(map(tuple, of_file)), sorted(wanted), atol=1e-6)
-    mask = open_mask(path, series, label_map())
-    np.testing.assert_array_equal(mask.labels(0), np.where(labels > 3, 0, labels))
+    mask = open_mask(path, series, APART)
+    np.testing.assert_array_equal(mask.labels(0), np.where(labels > 4, 0, labels))
 
 
 def test_a_frame_of_a_multi_frame_file_is_referenced(tmp_path, path):
@@ -84,8 +85,8 @@ def test_a_frame_of_a_multi_frame_file_is_referenced(tmp_path, path):
     (series,) = find_series(tmp_path / 'in').series
     labels = drawn(series.slices[0].grid)
     found = written(path, series, 0, labels)
-    mask = open_mask(path, series, label_map())
-    np.testing.assert_array_equal(mask.labels(0), np.where(labels > 3, 0, labels))
+    mask = open_mask(path, series, APART)
+    np.testing.assert_array_equal(mask.labels(0), np.where(labels > 4, 0, labels))
     assert (mask.labels(1) == ct.NOT_LABELLED).all()
     for frame in found.PerFrameFunctionalGroupsSequence:
         reference = frame.DerivationImageSequence[0].SourceImageSequence[0]
@@ -105,13 +106,15 @@ def test_segments_have_names_codes_and_what_made_them(tmp_path, path):
     assert found.SegmentationType == 'BINARY'
     codes = [
         (each.segment_label, each.segmented_property_type.value)
-        for each in map(found.get_segment_description, (1, 2, 3))
+        for each in map(found.get_segment_description, (1, 2, 3, 4))
     ]
     assert codes == [
         ('Muscle', '127954009'),
         ('Subcutaneous fat', '67769002'),
         ('Visceral fat', '55603005'),
+        ('Intermuscular fat', '55603005'),
     ]
+    assert written(path, series, 0, np.where(labels == 4, 1, labels)).number_of_segments == 3
     fat = found.get_segment_description(3)
     assert fat.segmented_property_category.value == '85756007'
     assert fat.anatomic_regions[0].value == '818981001'

@@ -64,6 +64,18 @@ def test_each_tissue_has_its_numbers_site_and_segment(tmp_path):
     assert references == {('1.2.3.4.0', None), (uid, None), (uid, 1), (uid, 2)}
 
 
+def test_fat_in_muscle_that_is_labelled_apart_has_its_numbers(tmp_path):
+    write_slice(tmp_path / 'a.dcm')
+    source = read_source(find_series(tmp_path / 'a.dcm').series[0].slices[0])
+    labels = np.full(HU.shape, 4, np.uint8)
+    made = segmentation(source, labels, level='L3', model=None)
+    numbers = {'intermuscular_fat_area_cm2': 10.25}
+    path = str(tmp_path / 'sr.dcm')
+    write_dicom(path, structured_report(source, made, numbers, level='L3', model=None))
+    (group,) = highdicom.sr.srread(path).content.get_planar_roi_measurement_groups()
+    assert [each.value for each in group.get_measurements()] == [10.25]
+
+
 @pytest.mark.parametrize('level', ['slice', 'X9'])
 def test_slices_at_no_vertebra_are_of_the_abdomen(tmp_path, level):
     found, _ = report(tmp_path, level)

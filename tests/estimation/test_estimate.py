@@ -6,10 +6,9 @@ import pytest
 from fake_networks import FakeSegmenter, FakeSelector
 
 import bodycomp_jax
-from bodycomp_jax.data.masks.labels import label_map
+from bodycomp_jax.data.masks.labels import HU_LIMITS, label_map
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.estimation.estimate import by_mask, measure_places
-from bodycomp_jax.estimation.measuring import HU_LIMITS
 from bodycomp_jax.estimation.places import every_slice
 
 Z = np.arange(-100, 101, 5)

@@ -70,7 +70,7 @@ def test_a_label_image_is_read_on_its_slice(tmp_path, flags):
 
 def test_a_label_image_shows_the_tissues(tmp_path):
     path = tmp_path / 'a.png'
-    labels = np.arange(4, dtype=np.uint8)[None]
+    labels = np.arange(5, dtype=np.uint8)[None]
     write_label_png(str(path), series_of().slices[0], labels)
     with Image.open(path) as picture:
         assert picture.mode == 'P'

@@ -7,10 +7,10 @@ import pytest
 from helpers import SHARED_DATA, needs_shared_data
 
 from bodycomp_jax import ct
-from bodycomp_jax.data.masks.labels import HULimits
+from bodycomp_jax.data.masks.labels import HU_LIMITS, HULimits
 from bodycomp_jax.data.scans import Grid, find_series
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.estimation.measuring import COLUMNS, HU_LIMITS, measure
+from bodycomp_jax.estimation.measuring import COLUMNS, measure
 
 LABELS = np.array([[1, 1, 1, 1, 1], [2, 2, 3, 3, 0], [4, 0, 0, 0, 0]], np.uint8)
 HU = np.array([[-100, 0, 30, 60, 160], [-100, -20, -100, -40, 0], [-60, 0, 0, 0, 0]], np.int16)

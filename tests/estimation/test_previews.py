@@ -1,5 +1,6 @@
 """Pictures of what was measured and where."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -38,6 +39,18 @@ def test_a_slice_has_the_proportions_of_the_patient_and_its_tissues(tmp_path):
     assert np.abs(tissue - TINT * np.array(COLOURS['muscle'])).max() < 8
     for background in (TILE // 4, 3 * TILE // 4, TILE + TILE // 4):
         assert picture[quarter, background].max() < 8
+
+
+def test_fat_in_muscle_is_shown_where_it_is_labelled_apart(tmp_path):
+    labels = np.where(LABELS == 1, 4, 0).astype(np.uint8)
+    picture = drawn(tmp_path, measured=dataclasses.replace(MEASURED, labels=labels))
+    tissue = picture[LINE + TILE // 8, TILE + 3 * TILE // 4]
+    colour = np.array(COLOURS['intermuscular_fat'])
+    assert np.abs(tissue - TINT * colour).max() < 8
+    legend = picture[LINE + TILE // 2 :].reshape(-1, 3)
+    assert (np.abs(legend - colour).max(-1) < 8).sum() > 50
+    legend = drawn(tmp_path, measured=MEASURED)[LINE + TILE // 2 :].reshape(-1, 3)
+    assert not (np.abs(legend - colour).max(-1) < 8).sum() > 50
 
 
 def test_a_level_has_a_line_in_both_views_and_a_curve(tmp_path):

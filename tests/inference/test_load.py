@@ -13,8 +13,10 @@ from helpers import SIDE
 import bodycomp_jax
 from bodycomp_jax import load_model
 from bodycomp_jax.checkpoints import folder, store
+from bodycomp_jax.checkpoints.network import convert
 from bodycomp_jax.config import TRAINERS, DenseNetConfig, from_values, to_json, to_values
 from bodycomp_jax.errors import InputError, RunError
+from bodycomp_jax.inference.load import fingerprint
 from bodycomp_jax.models.build import variable_shapes
 
 
@@ -143,6 +145,22 @@ def test_networks_that_cannot_predict_together_are_refused(finished_run, tmp_pat
             load_model(paths)
     with pytest.raises(InputError, match='test_time_flip does not apply'):
         load_model(tmp_path / 'level', test_time_flip=True)
+
+
+def test_networks_are_identified_by_their_content(finished_run, run_copy, tmp_path):
+    run, step = str(finished_run.run_dir), sorted((run_copy / 'checkpoints').iterdir())[0]
+    of_run = fingerprint(run)
+    assert fingerprint(str(run_copy)) == of_run
+    assert fingerprint(f'{run},{run}') == f'{of_run},{of_run}'
+    assert fingerprint(str(step)) != of_run
+    convert(run, str(tmp_path / 'run.hdf5'), {})
+    of_file = fingerprint(str(tmp_path / 'run.hdf5'))
+    assert of_file != of_run
+    shutil.rmtree(run_copy / 'final_model')
+    (run_copy / 'checkpoints' / step.name).rename(run_copy / 'final_model')
+    assert fingerprint(str(run_copy)) != of_run
+    with pytest.raises(InputError, match='nowhere: there is no such file'):
+        fingerprint('nowhere')
 
 
 def test_where_no_model_is_the_message_says_what_to_give(tmp_path):

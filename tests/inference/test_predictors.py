@@ -11,6 +11,7 @@ from bodycomp_jax.config import DenseNetConfig
 from bodycomp_jax.data import phantom
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.inference import predictors
+from bodycomp_jax.inference.batches import MAX_BATCH
 
 
 @pytest.fixture(scope='module')
@@ -25,7 +26,7 @@ def images(data_dir):
 
 def test_probabilities_and_labels_of_any_number_of_slices(model, images):
     probabilities, labels = model(images)
-    assert len(images) > predictors.MAX_BATCH
+    assert len(images) > MAX_BATCH
     assert (probabilities.shape, probabilities.dtype) == ((*images.shape, 4), np.float32)
     assert (labels.shape, labels.dtype) == (images.shape, np.uint8)
     np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)

@@ -11,6 +11,7 @@ from helpers import read_rows
 from PIL import Image
 
 from bodycomp_jax.config import SegmentationConfig, from_values
+from bodycomp_jax.data.prepared import determined_options
 from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.preparation.options import SegmentationPreparation
@@ -151,6 +152,7 @@ def test_slices_at_levels(patients, changed, tmp_path):
         for level in levels
     ]
     assert heights == expected
+    assert determined_options(folder) == {'levels': ['L3', 'T12']}
 
 
 def test_a_level_far_from_every_slice_is_refused(changed, tmp_path):
@@ -168,7 +170,7 @@ def test_regions_become_tissues_and_what_is_not_labelled_stays_so(patients, chan
     labels[5] = 255
     cohort.write_nifti(patients.folder / 'regions.nii.gz', labels)
     cases = changed({2: {'mask': 'regions.nii.gz'}}, patients.rows)
-    folder = prepare(cases, tmp_path / 'set', hu_limits=True)
+    folder = prepare(cases, tmp_path / 'set', hu_limits='alberta')
     _, masks = arrays(folder, 'train')
     masks = masks[-len(trunk.z) + 2 :]
     kept = np.delete(np.arange(1, len(trunk.z)), 4)
@@ -197,7 +199,10 @@ def test_a_tissue_that_no_label_is(changed, patients, tmp_path, capsys):
     cases = changed(rows=patients.rows[1:])
     prepare(cases, tmp_path / 'set', muscle=('3',), visceral_fat=('7',), background=('others',))
     warning = 'WARNING: no pixel of the set is visceral fat; check the flags'
-    assert warning in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert warning in printed
+    assert 'WARNING: --visceral_fat=7: no mask that was read has such a label' in printed
+    assert '--muscle=3' not in printed
 
 
 def test_the_same_series_twice_is_left_out(changed, patients, tmp_path):
@@ -312,7 +317,7 @@ def test_saros_needs_only_hu_limits(patients, tmp_path):
     with pytest.raises(InputError, match='add --hu_limits'):
         prepare(str(raw), tmp_path / 'set', **none)
     with pytest.raises(RunError, match='1 of 3 cases were left out'):
-        prepare(str(raw), tmp_path / 'set', hu_limits=True, **none)
+        prepare(str(raw), tmp_path / 'set', hu_limits='alberta', **none)
     folder = tmp_path / 'set'
     for i, split in enumerate(('val', 'train')):
         trunk = patients.trunks[i]

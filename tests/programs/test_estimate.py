@@ -32,7 +32,7 @@ S, L = '--segmentation=a', '--slice_selection=b'
         ([S, L, '--slab_mm=nan'], 'invalid --slab_mm=nan'),
         ([S, '--single_slices', '--all_series'], '--all_series has no effect without'),
         ([S, L, '--hu_limits=narrow'], 'hu_limits'),
-        ([S, L], 'scans: no such file or folder'),
+        ([S, L], 'a: there is no such file or folder; give the folder of a run'),
     ],
 )
 def test_wrong_flags(tmp_path, flags, message):

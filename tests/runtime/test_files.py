@@ -27,6 +27,15 @@ def test_a_folder_that_does_not_exist_yet_is_on_the_disk_of_its_parent(tmp_path)
     assert files.free_bytes(tmp_path / 'a' / 'b') > 0
 
 
+def test_a_file_is_identified_by_its_content(tmp_path):
+    for name, content in (('a', b'1'), ('b', b'1'), ('c', b'2')):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (files.fingerprint(str(tmp_path / name)) for name in 'abc')
+    assert a == b != c
+    with pytest.raises(InputError, match='not a regular file'):
+        files.fingerprint(str(tmp_path))
+
+
 def test_output_below_a_file_is_refused(tmp_path):
     (tmp_path / 'file').touch()
     with pytest.raises(InputError, match='file is not a folder'):

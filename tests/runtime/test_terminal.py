@@ -27,6 +27,18 @@ def test_items_that_are_tracked_stay_the_same(monkeypatch, capsys, terminal):
         assert (text in printed) == (terminal == '1')
 
 
+def test_progress_within_progress_is_shown(monkeypatch, capsys):
+    monkeypatch.setenv('FORCE_COLOR', '1')
+    terminal = Terminal()
+    tracked = [
+        list(terminal.track(range(count), count, f'inner {count}'))
+        for count in terminal.track((1, 2), 2, 'outer')
+    ]
+    assert tracked == [[0], [0, 1]]
+    printed = capsys.readouterr().out
+    assert all(title in printed for title in ('outer', 'inner 1', 'inner 2'))
+
+
 @pytest.mark.parametrize(
     ('value', 'text'),
     [(1234567, '1,234,567'), (1234.5, '1,234'), (0.12345, '0.123'), (None, ''), ('cpu', 'cpu')],

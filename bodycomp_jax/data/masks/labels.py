@@ -18,6 +18,7 @@ OWN_NAMES = {  # which need no flag; nnU-Net calls what it must not learn 'ignor
     'ignore': ct.NOT_LABELLED,
 }
 FLAGS = (*(f'--{tissue}' for tissue in ct.TISSUES), '--background')
+UNSEEN = 'no mask that was read has such a label; check the spelling'
 MAX_VALUE = 1 << 31
 ROUNDING = 1e-3  # of labels that a file scales
 Names = Mapping[int, Sequence[str]]  # that a mask gives to its values
@@ -35,6 +36,12 @@ class HULimits:
     muscle: tuple[int, int] = (-29, 150)
     subcutaneous_fat: tuple[int, int] = (-190, -30)
     visceral_fat: tuple[int, int] = (-150, -50)
+
+
+HU_LIMITS = {  # conventions that differ in visceral fat
+    'alberta': HULimits(visceral_fat=(-150, -50)),
+    'boa': HULimits(visceral_fat=(-190, -30)),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,12 +83,15 @@ class LabelMap:
       numbers: {value: label} of values that the mask does not name.
       others: the label of all other values; None if they are errors.
       hu_limits: of the tissues within these regions; None if the values are tissues already.
+      given: {key of `keys` that the user gave: the flag with it}.
     """
 
     keys: Mapping[str, int]
     numbers: Mapping[int, int]
     others: int | None
     hu_limits: HULimits | None
+    given: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    _seen: set[str] = dataclasses.field(default_factory=set, compare=False, repr=False)
 
     def labels(self, values: np.ndarray, names: Names, path: str) -> np.ndarray:
         """The labels of values: an array of the same shape, uint8.
@@ -131,10 +141,15 @@ class LabelMap:
             within[(labels == label) & ((hu < lowest) | (hu > highest))] = BACKGROUND
         return within
 
+    def unseen(self) -> list[str]:
+        """The flags with what no mask that was read so far has, such as a misspelt name."""
+        return [flag for key, flag in self.given.items() if key not in self._seen]
+
     def _label(self, value: int | None, names: Sequence[str]) -> int | None:
         """The label of a value; its names go before its number."""
         for key in (*map(plain, names), str(value)):
             if key in self.keys:
+                self._seen.add(key)
                 return self.keys[key]
         if value is not None and not names:
             if value in self.numbers:
@@ -171,8 +186,11 @@ def label_map(
         raise InputError(f'--labels={preset}: no such preset; choose {", ".join(PRESETS)}')
     convention = PRESETS[preset] if preset is not None else Preset({})
     if convention.regions and hu_limits is None:
-        raise InputError(f'--labels={preset}: its labels are regions, not tissues; add --hu_limits')
+        raise InputError(
+            f'--labels={preset}: its labels are regions, not tissues; add --hu_limits=alberta'
+        )
     given: dict[str, int] = {}
+    flags: dict[str, str] = {}
     apart = BACKGROUND if intermuscular_fat is None else ct.INTERMUSCULAR_FAT
     for flag, label, keys in (
         ('--muscle', 1, muscle),
@@ -184,15 +202,16 @@ def label_map(
         for key in keys:
             if given.setdefault(plain(key), label) != label:
                 raise InputError(f'{flag}: {key!r} is given to another flag too; keep one')
+            flags.setdefault(plain(key), f'{flag}={key}')
     if '' in given:
         raise InputError(f'an empty name among those of {", ".join(FLAGS)}; give names or numbers')
-    others = given.pop(OTHERS, None)
+    others, _ = given.pop(OTHERS, None), flags.pop(OTHERS, None)
     if others not in (None, BACKGROUND):
         raise InputError(f'{OTHERS!r} can only be background; give it with --background')
     own = OWN_NAMES if intermuscular_fat is None else {**OWN_NAMES, 'intermuscular_fat': apart}
     names = _with_fat_in_muscle(convention.names, apart)
     numbers = _with_fat_in_muscle(convention.numbers, apart)
-    return LabelMap({**own, **names, **given}, numbers, others, hu_limits)
+    return LabelMap({**own, **names, **given}, numbers, others, hu_limits, flags)
 
 
 def whole_numbers(values: np.ndarray, path: str) -> np.ndarray:

@@ -6,6 +6,10 @@ from bodycomp_jax.config import option
 from bodycomp_jax.data.masks.labels import PRESETS
 
 GROUP = 'Slices and labels'
+CONVENTIONS = (  # `HU_LIMITS`
+    'muscle -29..150, subcutaneous fat -190..-30, visceral fat -150..-50 (alberta) or '
+    '-190..-30 (boa)'
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

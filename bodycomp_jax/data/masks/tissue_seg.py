@@ -17,10 +17,11 @@ from bodycomp_jax.runtime.versions import versions
 MAKER = 'bodycomp_jax'
 VERSION = versions((MAKER,))[MAKER]
 SERIES_NUMBER = 901
-TYPES = {  # codes of the tissues; none exists for visceral fat
+TYPES = {  # codes of the tissues; none exists for visceral fat and fat in muscle
     'muscle': codes.SCT.SkeletalMuscle,
     'subcutaneous_fat': CodedConcept('67769002', 'SCT', 'Subcutaneous fatty tissue'),
     'visceral_fat': CodedConcept('55603005', 'SCT', 'Adipose tissue'),
+    'intermuscular_fat': CodedConcept('55603005', 'SCT', 'Adipose tissue'),
 }
 REGIONS = {'visceral_fat': [codes.SCT.Abdomen]}
 
@@ -34,21 +35,22 @@ def tissue_segmentation(
     colours: Mapping[str, tuple[int, int, int]],
     model: str | None = None,
 ) -> pydicom.Dataset:
-    """A binary segmentation with a segment for each tissue.
+    """A binary segmentation with a segment for each tissue, and for fat in muscle that is shown.
 
     Args:
       images: N images of a series, which need no pixels.
-      labels: `[N, rows, columns]` uint8, as in `ct.TISSUES`.
+      labels: `[N, rows, columns]` uint8, as in `ct.IN_MASKS`.
       origin: what decides the identifiers.
       description: of the series.
       colours: RGB of each tissue.
       model: what identifies the networks that made the labels; None if none did.
     """
+    tissues = ct.IN_MASKS if (labels == ct.INTERMUSCULAR_FAT).any() else ct.TISSUES
     return highdicom.seg.Segmentation(
         images,
         labels,
         'BINARY',
-        [_segment(n, tissue, colours[tissue], model) for n, tissue in enumerate(ct.TISSUES, 1)],
+        [_segment(n, tissue, colours[tissue], model) for n, tissue in enumerate(tissues, 1)],
         series_instance_uid=generate_uid(entropy_srcs=['series', *origin]),
         series_number=SERIES_NUMBER,
         sop_instance_uid=generate_uid(entropy_srcs=['instance', *origin]),

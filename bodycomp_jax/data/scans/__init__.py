@@ -2,7 +2,8 @@
 
 from bodycomp_jax.data.scans.find import Found, find_series
 from bodycomp_jax.data.scans.grid import Grid, Turn
+from bodycomp_jax.data.scans.packed import SeriesSequence
 from bodycomp_jax.data.scans.reasons import Skipped
 from bodycomp_jax.data.scans.series import Series, Slice
 
-__all__ = ['Found', 'Grid', 'Series', 'Skipped', 'Slice', 'Turn', 'find_series']
+__all__ = ['Found', 'Grid', 'Series', 'SeriesSequence', 'Skipped', 'Slice', 'Turn', 'find_series']

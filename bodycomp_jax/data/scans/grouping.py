@@ -219,7 +219,7 @@ def _series(phase: list[_Placed]) -> Series:
         tuple(placed.slice for placed in phase),
         first.series_uid,
         first.series_uid if UID_TEXT.fullmatch(first.series_uid) else _name(phase),
-        DicomPixels(),
+        DicomPixels,
         functools.partial(read_metadata, first.path),
         first.common[COMMON.index('FrameOfReferenceUID')],
     )

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, cast
 
 import numpy as np
@@ -56,9 +56,15 @@ def open_series(path: str) -> Series:
         slices=volume.slices,
         uid='',
         name=volume.name(),
-        _read_stored=lambda of: to_hu(volume.stored(of), of.slope, of.intercept),
+        _open=functools.partial(_reader, path),
         _read_metadata=lambda: dict.fromkeys(COLUMNS, ''),
     )
+
+
+def _reader(path: str) -> Callable[[Slice], np.ndarray]:
+    """What reads HU of the slices of an image."""
+    volume = NiftiVolume(path)
+    return lambda of: to_hu(volume.stored(of), of.slope, of.intercept)
 
 
 class NiftiVolume:

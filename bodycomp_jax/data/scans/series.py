@@ -50,12 +50,17 @@ class Series:
     slices: tuple[Slice, ...]
     uid: str
     name: str
-    _read_stored: Callable[[Slice], np.ndarray] = dataclasses.field(repr=False)
+    _open: Callable[[], Callable[[Slice], np.ndarray]] = dataclasses.field(repr=False)
     _read_metadata: Callable[[], dict[str, str]] = dataclasses.field(repr=False)
     frame_of_reference: str = ''
 
     def __len__(self) -> int:
         return len(self.slices)
+
+    @functools.cached_property
+    def _read_stored(self) -> Callable[[Slice], np.ndarray]:
+        """What reads HU as the file has them; files may stay open as long as the series exists."""
+        return self._open()
 
     @functools.cached_property
     def metadata(self) -> dict[str, str]:

@@ -138,7 +138,7 @@ def as_series(trunk: phantom.Trunk, origin: list[str]) -> Series:
         slices,
         uid,
         uid,
-        lambda of: np.maximum(trunk.hu[of.frame], AIR),
+        lambda: lambda of: np.maximum(trunk.hu[of.frame], AIR),
         dict,
         uid_of('frame of reference'),
     )

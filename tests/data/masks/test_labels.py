@@ -88,6 +88,21 @@ def test_all_others_can_be_background():
     assert label_map(**options).label_of_class(('liver',), 'liver.nii') == 0
 
 
+def test_names_that_no_mask_has_are_told():
+    meaning = label_map(muscle=['Muscel', '1'], visceral_fat=['Fat'], background=['others', '9'])
+    assert meaning.unseen() == [
+        '--muscle=Muscel',
+        '--muscle=1',
+        '--visceral_fat=Fat',
+        '--background=9',
+    ]
+    meaning.labels(np.array([0, 1, 2]), {2: ('fat',)}, 'a.nii')
+    assert meaning.unseen() == ['--muscle=Muscel', '--background=9']
+    meaning.label_of_class(('muscel',), 'muscel.nii')
+    assert meaning.unseen() == ['--background=9']
+    assert label_map('alberta').unseen() == []
+
+
 def test_a_class_without_a_number_is_explained_by_its_name_alone():
     with pytest.raises(UnexplainedLabelError, match=r'liver\.nii: .* label liver means'):
         label_map(muscle=['1']).label_of_class(('liver',), 'liver.nii')

@@ -25,6 +25,15 @@ def test_series_are_found_at_any_depth_under_any_name(tmp_path):
     assert found.skipped == []
 
 
+def test_files_are_in_the_order_of_their_paths(tmp_path):
+    for i, name in enumerate(('a-b', 'a.dcm', 'a/2', 'ab', 'b')):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_slice(tmp_path / name, SeriesInstanceUID=f'1.{9 - i}')
+    found = [series.slices[0].path for series in find_series(tmp_path).series]
+    assert found == sorted(found)
+    assert len(found) == 5
+
+
 def test_a_single_file_is_a_series(tmp_path):
     write_slice(tmp_path / 'slice')
     (series,) = find_series(tmp_path / 'slice').series
@@ -101,7 +110,7 @@ def test_without_rescaling_values_must_look_like_hu(tmp_path):
     np.testing.assert_array_equal(series.hu(0), HU)
     write_slice(tmp_path / 'hu', PixelData=(HU + 1024).tobytes(), **missing)
     found = find_series(tmp_path)
-    assert found.series == []
+    assert not found.series
     assert 'RescaleSlope or RescaleIntercept is missing in 1 of 1 slices' in reasons(found)['hu']
 
 
