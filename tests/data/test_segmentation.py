@@ -339,7 +339,7 @@ IMPROBABLE = {
     'left and right': ({'masks': lambda x: x[:, :, ::-1][::-1]}, 'nor in another order'),
     'transposed': (
         {'masks': lambda x: x.swapaxes(1, 2)},
-        'in 12 of 12 slices, the first is slice 0',
+        'in 1[0-2] of 12 slices, the first is slice 0',
     ),
     'other slices': ({'masks': lambda x: x[::-1]}, 'nor in another order'),
     'some shifted': ({'images': shifted}, 'in 3 of 12 slices, the first is slice 7'),
