@@ -114,14 +114,14 @@ def _compare(trunks: dict[str, phantom.Trunk], results: pathlib.Path) -> None:
     at_l3 = [_nearest(trunk.z, trunk.levels['L3']) for trunk in trunks.values()]
     true_mm = [trunk.levels['L3'] for trunk in trunks.values()]
     print(f'\nL3 of {NEW} new synthetic subjects, measured (true):')
-    print(f'  {"height, mm":<22}{_pairs([row["level_z_mm"] for row in rows], true_mm)}')
+    print(f'  {"height, mm":<23}{_pairs([row["level_z_mm"] for row in rows], true_mm)}')
     for label, tissue in enumerate(ct.TISSUES, start=1):
         cm2 = [
             ct.area_cm2(trunk.labels[i], label, (trunk.pixel_mm,) * 2)
             for trunk, i in zip(trunks.values(), at_l3, strict=True)
         ]
         areas = [row[f'L3_{tissue}_area_cm2'] for row in rows]
-        print(f'  {tissue.replace("_", " ") + ", cm2":<22}{_pairs(areas, cm2)}')
+        print(f'  {tissue.replace("_", " ") + ", cm2":<23}{_pairs(areas, cm2)}')
     print(f'the report: {results / "report.html"}')
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from PIL import Image
 
+from bodycomp_jax import ct
 from bodycomp_jax.data.npy import NpyRows, npy_writers
 from bodycomp_jax.metrics.figures import COLOURS, NOT_LABELLED, TINT
 from bodycomp_jax.preparation import previews
@@ -29,7 +30,7 @@ def test_tiles_show_slices_with_their_labels(tmp_path):
     first, second = (read(tmp_path / f'val_{i:03d}.png') for i in range(2))
     assert not (tmp_path / 'val_002.png').exists()
     middle = previews.TILE // 2
-    for i, colour in enumerate((*COLOURS.values(), NOT_LABELLED)):
+    for i, colour in enumerate((*(COLOURS[tissue] for tissue in ct.TISSUES), NOT_LABELLED)):
         tinted = first[middle, i * previews.TILE + middle]
         assert np.abs(tinted - TINT * np.array(colour)).max() <= 1
     assert not second[middle, middle].any()

@@ -1,4 +1,4 @@
-"""The demo: its training sets, the commands it runs, and what it prints and draws."""
+"""The demo: its training sets and scans, the commands it runs, and what it prints."""
 
 import csv
 import importlib.util
@@ -8,47 +8,40 @@ import types
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from bodycomp_jax import ct
+from bodycomp_jax import ct, find_series
 from bodycomp_jax.config import RunConfig, SegmentationConfig, SliceSelectionConfig
 from bodycomp_jax.data import phantom
+from bodycomp_jax.errors import InputError
+from bodycomp_jax.estimation.options import EstimationConfig
 from bodycomp_jax.programs import demo
 from bodycomp_jax.runtime import flags
-from bodycomp_jax.vertebrae import LevelPosition
 
-CONFIGS = {'train_segmentation': SegmentationConfig, 'train_slice_selection': SliceSelectionConfig}
+CONFIGS = {
+    'train_segmentation': (RunConfig, SegmentationConfig),
+    'train_slice_selection': (RunConfig, SliceSelectionConfig),
+    'estimate': (EstimationConfig,),
+}
 SIDE = 64
 
 
 @pytest.fixture
 def small(monkeypatch):
     """Few subjects of few slices."""
-    for name, value in {'TRAIN': 2, 'VAL': 1, 'SIDE': SIDE, 'NEW_SPACING': 20.0}.items():
+    for name, value in {'TRAIN': 2, 'VAL': 1, 'NEW': 2, 'SIDE': SIDE, 'NEW_SPACING': 20.0}.items():
         monkeypatch.setattr(demo, name, value)
 
 
-class Segmenter:
-    """Predicts muscle wherever a pixel has its HU."""
-
-    config = types.SimpleNamespace(tissues=ct.TISSUES)
-
-    def __call__(self, slices):
-        labels = ((slices > 20) & (slices < 90)).astype(np.uint8)
-        return np.eye(4, dtype=np.float32)[labels], labels
-
-
-class SliceSelector:
-    """Finds L3 so many mm above the lowest slice."""
-
-    config = types.SimpleNamespace(levels=('L3',), threshold=10.0)
-    z = 207.0
-
-    def __call__(self, slices):
-        return np.linspace(-self.z, self.z, len(slices), dtype=np.float32)[:, None]
-
-    def find(self, slices, z):
-        return {'L3': LevelPosition(z=self.z, misfit=0.0, outside=False)}
+@pytest.fixture
+def started(monkeypatch):
+    """The commands that would have been started, each of which would succeed."""
+    commands = []
+    monkeypatch.setattr(
+        demo.subprocess,
+        'run',
+        lambda command, check: commands.append(command) or types.SimpleNamespace(returncode=0),
+    )
+    return commands
 
 
 def test_both_networks_see_the_same_subjects(small, tmp_path):
@@ -74,79 +67,74 @@ def test_both_networks_see_the_same_subjects(small, tmp_path):
         assert next(rows, None) is None
 
 
-@pytest.mark.parametrize('code', [0, 3])
-def test_trainers_are_started_as_a_user_would(monkeypatch, capsys, tmp_path, code):
-    started, loaded = [], []
-    monkeypatch.setattr(
-        demo.subprocess,
-        'run',
-        lambda command, check: started.append(command) or types.SimpleNamespace(returncode=code),
-    )
-    monkeypatch.setattr(demo, 'load_model', loaded.append)
-    for trainer, options in (
-        ('train_segmentation', demo.SEGMENTATION),
-        ('train_slice_selection', demo.SLICE_SELECTION),
-    ):
-        if code:
-            with pytest.raises(SystemExit) as exit_code:
-                demo._train(trainer, tmp_path / 'data', tmp_path / 'models', options)
-            assert exit_code.value.code == code
-            assert not loaded
-        else:
-            demo._train(trainer, tmp_path / 'data', tmp_path / 'models', options)
-        python, unshadowed, _, package, name, *arguments = started.pop()
+def test_programs_are_started_as_a_user_would(small, started, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(demo, '_compare', lambda *of: None)
+    demo.main(['demo', '--scan', str(tmp_path)])
+    parsed = {}
+    for python, unshadowed, _, package, name, *arguments in started:
         assert (python, unshadowed) == (sys.executable, '-P')
         assert importlib.util.find_spec(f'{package}.{name}') is not None
-        (run, _), _ = flags.parse([name, *arguments], '', RunConfig, CONFIGS[trainer])
-        assert run.data_dir == str(tmp_path / 'data')
-        assert f'$ python -m {package} {name} {" ".join(arguments)}' in capsys.readouterr().out
-        if not code:
-            assert loaded.pop() == tmp_path / 'models' / run.name
-
-
-def test_it_prints_what_is_predicted_at_the_level_found_and_what_is_true(small, tmp_path, capsys):
-    demo._measure(Segmenter(), SliceSelector(), tmp_path)
-    lines = capsys.readouterr().out.strip().splitlines()
-    trunks = [phantom.draw(3 + i, SIDE, demo.NEW_SPACING) for i in range(3)]
-    found = [trunk.hu[np.abs(trunk.z - SliceSelector.z).argmin()] for trunk in trunks]
-    true = [trunk.labels[np.abs(trunk.z - trunk.levels['L3']).argmin()] for trunk in trunks]
-    pixel = trunks[0].pixel_mm ** 2 / 100
-    predicted = [((hu > 20) & (hu < 90)).sum() * pixel for hu in found]
-
-    def pairs(values, truth, digits):
-        return ', '.join(
-            f'{v:.{digits}f} ({t:.{digits}f})' for v, t in zip(values, truth, strict=True)
-        )
-
-    heights = pairs([207] * 3, [trunk.levels['L3'] for trunk in trunks], 0)
-    assert lines[0] == (
-        f'L3 of 3 new synthetic subjects, mm above the lowest slice, predicted (true): {heights}'
+        (config, *_), _ = flags.parse([name, *arguments], '', *CONFIGS[name])
+        parsed.setdefault(name, []).append(config)
+    (tissues,), (level,), (cohort, own) = parsed.values()
+    models = tissues.model_output_dir
+    assert (cohort.segmentation, cohort.slice_selection, cohort.size) == (
+        f'{models}/{tissues.name}',
+        f'{models}/{level.name}',
+        SIDE,
     )
-    assert lines[1] == 'cm2 at L3 of 3 new synthetic subjects, predicted (true):'
-    for label, tissue, areas, line in zip(
-        (1, 2, 3), ct.TISSUES, (predicted, [0] * 3, [0] * 3), lines[2:5], strict=True
-    ):
-        truth = [(mask == label).sum() * pixel for mask in true]
-        assert line.split('  ')[1] == tissue.replace('_', ' ')
-        assert line.endswith('  ' + pairs(areas, truth, 1))
-    for name, line in zip(('prediction.png', 'level.png'), lines[5:], strict=True):
-        assert line == f'figure: {tmp_path / name}'
-        with Image.open(tmp_path / name) as picture:
-            assert picture.mode == 'RGB'
-            assert min(picture.size) > 3 * 64
+    assert (own.scans, own.segmentation) == (str(tmp_path), 'synthetic')
+    printed = capsys.readouterr().out
+    assert '3 synthetic subjects, labelled from L4 to L2: ' in printed
+    assert f'$ python -m bodycomp_jax.programs train_segmentation {tissues.data_dir}' in printed
 
 
-def test_it_trains_both_networks_and_measures(small, monkeypatch, capsys):
-    models = {'train_segmentation': Segmenter(), 'train_slice_selection': SliceSelector()}
+def test_a_program_that_fails_ends_the_demo(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        demo.subprocess, 'run', lambda command, check: types.SimpleNamespace(returncode=3)
+    )
+    with pytest.raises(SystemExit) as code:
+        demo._run('estimate', tmp_path, tmp_path, '')
+    assert code.value.code == 3
 
-    def train(trainer, data_dir, output_dir, options):
-        assert any(data_dir.iterdir())
-        return models.pop(trainer)
 
-    monkeypatch.setattr(demo, '_train', train)
-    demo.main(['demo'])
-    assert not models
-    assert '3 synthetic subjects, labelled from L4 to L2: ' in capsys.readouterr().out
+def test_a_scan_that_is_not_there_is_refused_before_the_work(started, tmp_path):
+    with pytest.raises(InputError, match='no such file'):
+        demo.main(['demo', '--scan', str(tmp_path / 'none')])
+    assert not started
+
+
+def test_new_subjects_are_series_on_disk(small, tmp_path):
+    trunks = demo._write_scans(tmp_path)
+    found = {series.patient_id: series for series in find_series(str(tmp_path)).series}
+    assert found.keys() == trunks.keys() == {'new-1', 'new-2'}
+    for patient, trunk in trunks.items():
+        np.testing.assert_array_equal(found[patient].hu(3), np.maximum(trunk.hu[3], -1024))
+
+
+def test_what_is_measured_stands_beside_what_is_true(small, tmp_path, capsys):
+    trunks = {'a': phantom.draw(5, SIDE, 20.0), 'b': phantom.draw(6, SIDE, 20.0)}
+    areas = {f'L3_{tissue}_area_cm2': str(10.0 * n) for n, tissue in enumerate(ct.TISSUES, 1)}
+    rows = [
+        {'patient_id': 'b', 'level_z_mm': '', **dict.fromkeys(areas, '')},
+        {'patient_id': 'a', 'level_z_mm': '211.04', **areas},
+    ]
+    with open(tmp_path / 'results.csv', 'w', newline='') as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    demo._compare(trunks, tmp_path)
+    heights, *tissues = capsys.readouterr().out.strip().splitlines()[1:5]
+    a, b = (trunk.levels['L3'] for trunk in trunks.values())
+    assert heights.split(maxsplit=2)[2] == f'211.0 ({a:.1f}), - ({b:.1f})'
+    for n, line in enumerate(tissues, 1):
+        true = [
+            (trunk.labels[np.abs(trunk.z - trunk.levels['L3']).argmin()] == n).sum()
+            * trunk.pixel_mm**2
+            / 100
+            for trunk in trunks.values()
+        ]
+        assert line.endswith(f'  {10 * n}.0 ({true[0]:.1f}), - ({true[1]:.1f})')
 
 
 @pytest.mark.processes
@@ -154,21 +142,16 @@ def test_it_learns_to_segment(monkeypatch, capfd):
     """At half the size, with a level less; its trainer tests whether the other network learns."""
     for name, value in {'TRAIN': 24, 'VAL': 2, 'SIDE': SIDE, 'NEW_SPACING': 20.0}.items():
         monkeypatch.setattr(demo, name, value)
-    train = demo._train
+    run = demo._run
 
-    def train_segmenter(trainer, data_dir, output_dir, options):
-        if trainer != 'train_segmentation':
-            return SliceSelector()
-        return train(trainer, data_dir, output_dir, options.replace(',64 -M 32,', ' -M '))
+    def run_segmentation_trainer(program, source, target, options):
+        if program == 'train_segmentation':
+            run(program, source, target, options.replace(',64 -M 32,', ' -M '))
 
-    monkeypatch.setattr(demo, '_train', train_segmenter)
+    monkeypatch.setattr(demo, '_run', run_segmentation_trainer)
+    monkeypatch.setattr(demo, '_compare', lambda *of: None)
     demo.main(['demo'])
     printed = capfd.readouterr().out
     dice = [float(number) for number in re.search('best epoch.*', printed).group().split()[4:]]
     assert len(dice) == 3
     assert min(dice) > 0.8
-    pictures = re.findall('figure: (.*)', printed)
-    assert len(pictures) == 2
-    for picture in pictures:
-        with Image.open(picture) as image:
-            image.verify()
