@@ -217,7 +217,7 @@ def _help_on(field: dataclasses.Field) -> list[str]:
     else:
         head = f'{short}--{field.name} {PLACEHOLDERS[value_type]}'
     text = metadata['help']
-    if field.default is not None:
+    if field.default not in (None, ()):
         text += f' (default: {as_text(field.default)})'
     return [*_wrap(head, 2), *_wrap(text, 10)]
 

@@ -30,3 +30,11 @@ def test_wrong_flags(tmp_path, flags, message):
     with pytest.raises(InputError, match=message):
         evaluate.main(['x', str(tmp_path / 'data'), str(tmp_path / 'out'), *flags])
     assert not (tmp_path / 'out').exists()
+
+
+def test_help_names_no_empty_defaults(capsys):
+    with pytest.raises(SystemExit):
+        evaluate.main(['bin/evaluate.py', '--help'])
+    help_text = capsys.readouterr().out
+    assert '(default: val)' in help_text
+    assert '(default: )' not in help_text
