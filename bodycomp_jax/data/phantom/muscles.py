@@ -26,7 +26,7 @@ def _paint_erector_spinae(canvas: Canvas, cut: Cut) -> None:
     """Longissimus and iliocostalis reach the fascia behind them, unless they are wasted."""
     y, s, wall = cut.spine_y, cut.size, canvas.in_wall
     muscle, fat, seam = cut.tissues.muscle, cut.tissues.other_fat, cut.person.seams
-    thick = profile(cut.t, {-3.5: 0.0, -2: 0.45, -1: 0.75, 1: 1.0, 4: 0.95, 8: 0.7}) * s
+    thick = profile(cut.t, {-3.5: 0.0, -2: 0.45, -1: 0.75, 1: 1.0, 3: 0.95, 5: 0.72, 8: 0.6}) * s
     thin = thick * min(1.1, cut.person.muscle)
     wide = profile(cut.t, {-2: 0.7, 0: 0.9, 2: 1.0, 5: 0.95, 8: 0.8})
     x, a, b = 40 * s * wide, 19 * thin * wide, 30 * thin

@@ -81,11 +81,18 @@ def paint_fluid(canvas: Canvas, cut: Cut) -> None:
 
 
 def paint_vessels(canvas: Canvas, cut: Cut) -> None:
-    """Aorta and vena cava, and the iliac vessels below the fork."""
+    """Vena cava and aorta, below their forks the iliac vessels; arteries lie in front of veins."""
     t, s, y = cut.t, cut.size, cut.spine_y
     blood, venous = cut.tissues.blood, cut.tissues.venous_blood
-    below = cut.subject.bifurcation - t
-    if below < 0:
+    above = t - cut.subject.bifurcation  # of the aorta; that of the vena cava is lower
+    if above > -0.45:
+        forward = profile(t, {1: 25, 4: 28, 6: 36, 8: 52})
+        canvas.ellipse(-17 * s, y - forward * s, 12 * s, 9 * s, venous)
+    else:
+        x = 14 - 16 * (above + 0.45)
+        forward = profile(t, {-4: 62, -2: 36, 0: 25, 1: 25})
+        canvas.pair(x * s, y - forward * s, 7.5 * s, 6 * s, venous)
+    if above > 0:
         x = profile(t, {1: 3, 4: 7, 7: 15}) * s
         aorta_y = y - profile(t, {1: 28, 5: 29, 7: 24}) * s
         r = profile(t, {1: 8.5, 6: 11}) * s
@@ -93,18 +100,10 @@ def paint_vessels(canvas: Canvas, cut: Cut) -> None:
         canvas.ellipse(x, aorta_y, r, r, blood)
         _paint_calcification(canvas, cut, x, aorta_y, r)
     else:
-        x = 7 + 17 * below
+        x = 7 - 17 * above
         forward = profile(t, {-4: 75, -2: 48, 0: 30, 1: 28})
         canvas.pair(x * s, y - forward * s, 6.5 * s, 6.5 * s, blood)
         _paint_calcification(canvas, cut, x * s, y - forward * s, 6.5 * s)
-    below -= 0.45
-    if below < 0:
-        forward = profile(t, {1: 25, 4: 28, 6: 36, 8: 52})
-        canvas.ellipse(-17 * s, y - forward * s, 12 * s, 9 * s, venous)
-    else:
-        x = 14 + 16 * below
-        forward = profile(t, {-4: 62, -2: 36, 0: 25, 1: 25})
-        canvas.pair(x * s, y - forward * s, 7.5 * s, 6 * s, venous)
 
 
 def _paint_calcification(canvas: Canvas, cut: Cut, x: float, y: float, r: float) -> None:
