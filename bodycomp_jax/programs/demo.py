@@ -27,7 +27,7 @@ TRAIN, VAL, NEW = 40, 4, 3  # subjects
 SIDE, SPACING, NEW_SPACING = 128, 20.0, 5.0  # pixels; mm between slices
 LABELLED = ('L4', 'L2')  # levels between which the segmentation network sees slices
 SEGMENTATION = '--name tissues -C 8,16,32,64 -M 32,16,8 -b 8 -e 32 -g 1'
-SLICE_SELECTION = '--name level -e 5 --nb_layers_per_block 2 -g 1'
+SLICE_SELECTION = '--name level --nb_layers_per_block 2 -b 8 -e 8 -l 0.002 -g 1'
 SHIPPED = '--segmentation synthetic --slice_selection synthetic'
 NETWORKS = '--segmentation {models}/tissues --slice_selection {models}/level --size {size}'
 

@@ -86,12 +86,14 @@ class Loop(NamedTuple):
     wall: float  # mm
 
 
-def draw_abdomen(rng: np.random.Generator, tissues: Tissues, cavity: np.ndarray) -> Abdomen:
+def draw_abdomen(
+    rng: np.random.Generator, person: Person, tissues: Tissues, cavity: np.ndarray
+) -> Abdomen:
     """The organs for a cavity, given by its radii at `ANGLES`."""
     w, d = cavity[RIGHT], cavity[BACK]
 
     def draw(organ: Organ, tissue: Tissue, unit: tuple[float, float] = (1, 1)) -> Ellipsoid:
-        return _draw_organ(rng, cavity, organ, tissue, unit, BELOW_DIAPHRAGM)
+        return _draw_organ(rng, person, cavity, organ, tissue, unit, BELOW_DIAPHRAGM)
 
     def draw_tip(tip: Organ, tissue: Tissue) -> list[Ellipsoid]:
         """Thin, far down beside the wall, in half the subjects."""
@@ -105,7 +107,7 @@ def draw_abdomen(rng: np.random.Generator, tissues: Tissues, cavity: np.ndarray)
     meal, gas = Tissue(rng.uniform(-10, 60)), rng.uniform(-0.6, 0.3)
     mottled = rng.uniform(0, 250) * (rng.random() < 0.5)
     stomach = draw(STOMACH, meal, (w, d))._replace(gas=gas, mottled=mottled)
-    h = rng.uniform(1.5, 2.1)
+    h = _draw(rng, (1.5, 2.1), person.landmarks)
     kidneys = [draw(kidney._replace(h=h), tissues.renal_cortex) for kidney in KIDNEYS]
     sinus = rng.uniform(0.25, 0.55)
     bladder = draw(BLADDER, FLUID)
@@ -117,13 +119,15 @@ def draw_abdomen(rng: np.random.Generator, tissues: Tissues, cavity: np.ndarray)
     return Abdomen(liver, pancreas, gall_bladder, spleen, stomach, kidneys, sinus, bladder, cysts)
 
 
-def draw_chest(rng: np.random.Generator, tissues: Tissues, cavity: np.ndarray) -> Chest:
+def draw_chest(
+    rng: np.random.Generator, person: Person, tissues: Tissues, cavity: np.ndarray
+) -> Chest:
     """The heart, the domes of the diaphragm below it, and the vessels of the lungs."""
     w, d = cavity[RIGHT], cavity[BACK]
     vessels = rng.uniform((-0.9, -0.9, 6, 1.5, 2, 0.2, 0), (0.9, 0.9, 9, 4, 8, 0.6, np.pi), (60, 7))
 
     def draw(organ: Organ, tissue: Tissue) -> Ellipsoid:
-        return _draw_organ(rng, cavity, organ, tissue, (w, d), ABOVE_DIAPHRAGM)
+        return _draw_organ(rng, person, cavity, organ, tissue, (w, d), ABOVE_DIAPHRAGM)
 
     heart = draw(HEART, tissues.blood)
     domes = [draw(dome, tissues.visceral_fat) for dome in DOMES]
@@ -162,6 +166,7 @@ def draw_masses(rng: np.random.Generator, person: Person, cavity: np.ndarray) ->
 
 def _draw_organ(
     rng: np.random.Generator,
+    person: Person,
     cavity: np.ndarray,
     organ: Organ,
     tissue: Tissue,
@@ -169,16 +174,22 @@ def _draw_organ(
     spread: Spread,
 ) -> Ellipsoid:
     """An `organ` whose half axes are in a `unit` of so many mm, shifted and scaled at random."""
-    a, b, h, t = (_draw(rng, number) for number in (organ.a, organ.b, organ.h, organ.t))
+    a, b, h, t = (
+        _draw(rng, number, person.landmarks) for number in (organ.a, organ.b, organ.h, organ.t)
+    )
     x, y = (share + rng.normal(0, spread.place) for share in (organ.x, organ.y))
     factors = rng.normal(1, spread.size, 3) if spread.size else np.ones(3)
     a, b, h = (a * unit[0], b * unit[1], h) * factors
-    t += rng.normal(0, spread.t)
+    t += person.landmarks * rng.normal(0, spread.t)
     return Ellipsoid(*_place(cavity, x, y), t, a, b, h, tissue, organ.turn, organ.slant)
 
 
-def _draw(rng: np.random.Generator, number: Number) -> float:
-    return rng.uniform(*number) if isinstance(number, tuple) else number
+def _draw(rng: np.random.Generator, number: Number, spread: float) -> float:
+    """A number, or one between limits that are `spread` times as far apart as these."""
+    if not isinstance(number, tuple):
+        return number
+    middle = sum(number) / 2
+    return middle + spread * (rng.uniform(*number) - middle)
 
 
 def _draw_cyst(rng: np.random.Generator, host: Ellipsoid) -> Ellipsoid:

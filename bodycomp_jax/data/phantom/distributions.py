@@ -14,11 +14,12 @@ class Range(NamedTuple):
     chance: float = 1.0
     log: bool = False
 
-    def draw(self, rng: np.random.Generator) -> float:
-        """A value; takes two numbers from `rng` whatever comes out."""
+    def draw(self, rng: np.random.Generator, width: float = 1.0) -> float:
+        """A value, within the middle `width` of the range; takes two numbers from `rng`."""
         chance, share = rng.random(2).tolist()
         if chance >= self.chance:
             return 0.0
+        share = 0.5 + width * (share - 0.5)
         if self.log:
             return self.low * (self.high / self.low) ** share
         return self.low + (self.high - self.low) * share

@@ -78,7 +78,10 @@ class Person:
     phase: float = drawn('from arterial (0) to delayed (1)', 0.0, 1.0)
     spongy_hu: float = drawn('HU of spongy bone', 60, 290)
     cortical_hu: float = drawn('HU of cortical bone', 280, 800)
-    # Bones
+    # Bones, and where organs are along them
+    landmarks: float = drawn(
+        'spread of the heights of organs, vessels and hips, times the usual', 0.4, 1.2
+    )
     ribs: float = drawn('height of the ribs, t', -0.1, 0.1)
     last_rib: float = drawn('length of the twelfth rib', 0.0, 0.5)
     crest: float = drawn('height of the iliac crest, t', 0.38, 0.82)
@@ -92,9 +95,13 @@ class Person:
     blanket: float = drawn('distance of clothes from the skin, mm', 2, 14, 0.4)
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, **given: float) -> Self:
-        """A person; the parameters that are `given` are not drawn."""
+    def draw(cls, rng: np.random.Generator, width: float = 1.0, **given: float) -> Self:
+        """A person, within the middle `width` of each range.
+
+        The parameters that are `given` are not drawn.
+        """
         values = {
-            field.name: field.metadata['range'].draw(rng) for field in dataclasses.fields(cls)
+            field.name: field.metadata['range'].draw(rng, width)
+            for field in dataclasses.fields(cls)
         }
         return cls(**{**values, **given})

@@ -38,8 +38,8 @@ class Subject:
         self.couch_y = Cut(self, 2.0).couch_y  # the couch is level along the body
         self._draw_marks(rng)
         cavity = self.outlines.at(3.5).cavity
-        self.abdomen = draw_abdomen(rng, self.tissues, cavity)
-        self.chest = draw_chest(rng, self.tissues, cavity)
+        self.abdomen = draw_abdomen(rng, person, self.tissues, cavity)
+        self.chest = draw_chest(rng, person, self.tissues, cavity)
         self.bowel = draw_bowel(rng, self.person, cavity)
         self.masses = draw_masses(rng, self.person, cavity)
         self.position = rng.uniform(-10, 10, 2)  # of the middle of the body, mm
@@ -77,9 +77,8 @@ class Subject:
 
     def _draw_marks(self, rng: np.random.Generator) -> None:
         """Where landmarks are along the spine."""
-        self.hip = -4.35 + rng.normal(0, 0.08)
-        self.bifurcation = 0.95 + rng.normal(0, 0.15)
-        self.psoas_shift = rng.normal(0, 0.12)
+        hip, bifurcation, psoas = self.person.landmarks * rng.normal(0, (0.08, 0.15, 0.12))
+        self.hip, self.bifurcation, self.psoas_shift = hip - 4.35, bifurcation + 0.95, psoas
         self.arm = rng.uniform(-0.2, 0.6, 2)  # how far in front of the body each arm is
         self.arm_gap = rng.uniform(-4, 25, 2)  # mm between each arm and the trunk
         self.tube_angles = rng.uniform(-np.pi, np.pi, 6)

@@ -25,8 +25,6 @@ ABSENT = (  # from the plain people
     'tubes',
     'blanket',
 )
-
-
 COMMON = {
     'muscle': 1.1,
     'wall': 1.3,
@@ -38,6 +36,10 @@ COMMON = {
     'fat_front': 0.9,
     'fat_chest': 0.9,
     'bowel': 80.0,
+    'landmarks': 0.3,
+    'ribs': 0.0,
+    'last_rib': 0.3,
+    'crest': 0.6,
 }
 
 
@@ -52,7 +54,7 @@ def plain_person(rng: np.random.Generator) -> Person:
     """Of common build and without findings, whole in the field of view of the plain scanner."""
     half_width, fat = rng.uniform((115, 12), (145, 28)).tolist()
     absent = dict.fromkeys(ABSENT, 0.0)
-    return Person.draw(rng, **absent, **COMMON, half_width=half_width, fat=fat)
+    return Person.draw(rng, 0.4, **absent, **COMMON, half_width=half_width, fat=fat)
 
 
 PLAIN = Variety(plain_person, plain_scanner)  # for quick tests and demos
