@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from bodycomp_jax import ct
-from bodycomp_jax.config import option
+from bodycomp_jax.checkpoints import shipped
+from bodycomp_jax.config import TRAINERS, option
 from bodycomp_jax.data import phantom, segmentation
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.preparation.synthetic import dicom
@@ -47,8 +48,8 @@ class DemoConfig:
 
 def main(argv: list[str]) -> None:
     (config,), _ = flags.parse(argv, __doc__, DemoConfig)
-    if config.scan is not None and not pathlib.Path(config.scan).exists():
-        raise InputError(f'--scan {config.scan}: no such file or folder')
+    if config.scan is not None:
+        _refuse_unmeasurable(config.scan)
     folder = pathlib.Path(tempfile.mkdtemp(prefix='bodycomp_demo_'))
     models = folder / 'models'
     _write_sets(folder)
@@ -61,6 +62,14 @@ def main(argv: list[str]) -> None:
     _compare(trunks, folder / 'results')
     if config.scan is not None:
         _run('estimate', pathlib.Path(config.scan), folder / 'own', SHIPPED)
+
+
+def _refuse_unmeasurable(scan: str) -> None:
+    """Raises InputError for a scan that is not there, or without networks that measure it."""
+    if not pathlib.Path(scan).exists():
+        raise InputError(f'--scan {scan}: no such file or folder')
+    for trainer in TRAINERS:
+        shipped.resolved(shipped.NAME, trainer)
 
 
 def _write_sets(folder: pathlib.Path) -> None:

@@ -69,6 +69,9 @@ def test_both_networks_see_the_same_subjects(small, tmp_path):
 
 def test_programs_are_started_as_a_user_would(small, started, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(demo, '_compare', lambda *of: None)
+    monkeypatch.setattr(demo.shipped, 'NETWORKS', tmp_path)
+    for kind in ('segmentation', 'slice_selection'):
+        (tmp_path / kind).mkdir()
     demo.main(['demo', '--scan', str(tmp_path)])
     parsed = {}
     for python, unshadowed, _, package, name, *arguments in started:
@@ -98,9 +101,12 @@ def test_a_program_that_fails_ends_the_demo(monkeypatch, tmp_path):
     assert code.value.code == 3
 
 
-def test_a_scan_that_is_not_there_is_refused_before_the_work(started, tmp_path):
+def test_what_cannot_be_measured_is_refused_before_the_work(started, monkeypatch, tmp_path):
     with pytest.raises(InputError, match='no such file'):
         demo.main(['demo', '--scan', str(tmp_path / 'none')])
+    monkeypatch.setattr(demo.shipped, 'NETWORKS', tmp_path)
+    with pytest.raises(InputError, match='comes without a segmentation network'):
+        demo.main(['demo', '--scan', str(tmp_path)])
     assert not started
 
 
