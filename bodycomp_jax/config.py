@@ -24,6 +24,8 @@ DENSENET_SIDE = 256  # pixels, to which the slices for slice selection are resiz
 MAX_EPOCHS = 1_000_000
 MAX_BATCHES_PER_EPOCH = 1_000_000  # the order of an epoch is drawn at its start
 SYNTHETIC_BATCHES = 100  # per epoch, where all slices are synthetic
+SHIPPED = 'synthetic'  # the name of the networks that come with the package
+RECOMMENDED, REFERENCE, FINE_TUNING = 'recommended', 'reference', 'fine_tuning'
 MAX_BLOCKS = 6  # of a DenseNet; each halves the 63 x 63 pixels that the first block sees
 MAX_LEVELS = 12  # of a U-Net
 MAX_LAYERS = 64  # of a level or a block
@@ -438,18 +440,19 @@ class SliceSelectionAugmentationConfig(AugmentationConfig):
 class TrainerConfig:
     """Hyper-parameters that both trainers share. Raises InputError for invalid values."""
 
-    reference: typing.ClassVar[dict[str, Any]]  # what the reference preset changes
+    presets: typing.ClassVar[dict[str, dict[str, Any]]]  # {preset: what it changes of the defaults}
 
     network: NetworkConfig
     augmentation: AugmentationConfig
     learning_rate: float
     preset: str = option(
-        'recommended',
-        'defaults of --augmentation, --learning_rate, --loss and --schedule; recommended: those '
-        'that hold best on other patients and scanners; reference: those of the reference system, '
-        'also the default with --load_weights',
+        RECOMMENDED,
+        'defaults of other options; recommended: those that hold best on other patients and '
+        'scanners; reference: augmentation, learning rate, loss and schedule of the reference '
+        'system, also the default with --load_weights; fine_tuning: few steps at a small rate with '
+        f'a share of synthetic slices, the default with --load_weights={SHIPPED}',
         group='Training',
-        choices=('recommended', 'reference'),
+        choices=(RECOMMENDED, REFERENCE, FINE_TUNING),
     )
     batch_size: int = option(
         16, 'slices per step, over all devices together', group='Training', short='b'
@@ -477,7 +480,7 @@ class TrainerConfig:
     load_weights: str | None = option(
         None,
         'start from the weights in this run folder, checkpoint, final_model folder or Keras file, '
-        'or those that come with the package (synthetic); network flags that are not given are '
+        f'or those that come with the package ({SHIPPED}); network flags that are not given are '
         'taken from it',
         group='Training',
         short='w',
@@ -568,10 +571,10 @@ class TrainerConfig:
 class SegmentationConfig(TrainerConfig):
     """Hyper-parameters of the segmentation trainer. Raises InputError for invalid values."""
 
-    reference: typing.ClassVar[dict[str, Any]] = {
-        'augmentation': 'light',
-        'loss': 'dice',
-        'schedule': 'step',
+    presets: typing.ClassVar[dict[str, dict[str, Any]]] = {
+        RECOMMENDED: {},
+        REFERENCE: {'augmentation': 'light', 'loss': 'dice', 'schedule': 'step'},
+        FINE_TUNING: {'learning_rate': 0.001, 'mix_synthetic': 0.5},
     }
 
     network: UNetConfig = dataclasses.field(default_factory=UNetConfig)
@@ -592,10 +595,10 @@ class SegmentationConfig(TrainerConfig):
 class SliceSelectionConfig(TrainerConfig):
     """Hyper-parameters of the slice-selection trainer. Raises InputError for invalid values."""
 
-    reference: typing.ClassVar[dict[str, Any]] = {
-        'augmentation': 'light',
-        'learning_rate': 0.0001,
-        'schedule': 'step',
+    presets: typing.ClassVar[dict[str, dict[str, Any]]] = {
+        RECOMMENDED: {},
+        REFERENCE: {'augmentation': 'light', 'learning_rate': 0.0001, 'schedule': 'step'},
+        FINE_TUNING: {'learning_rate': 0.0003, 'mix_synthetic': 0.5},
     }
 
     network: DenseNetConfig = dataclasses.field(default_factory=DenseNetConfig)
@@ -622,10 +625,11 @@ TRAINERS: dict[str, type[TrainerConfig]] = {
 
 def with_preset(config: TrainerConfig, given: set[str]) -> TrainerConfig:
     """The config with the values of its preset for the options that the user did not give."""
-    trains_on = config.load_weights is not None and 'preset' not in given
-    preset = 'reference' if trains_on else config.preset
-    values = {'preset': preset} | (config.reference if preset == 'reference' else {})
-    return with_values(config, values, given)
+    preset = config.preset
+    if config.load_weights is not None and 'preset' not in given:
+        is_shipped = config.load_weights.partition('/')[0] == SHIPPED
+        preset = FINE_TUNING if is_shipped else REFERENCE
+    return with_values(config, {'preset': preset} | config.presets[preset], given)
 
 
 def with_values(config: TrainerConfig, values: dict[str, Any], given: set[str]) -> TrainerConfig:
@@ -693,7 +697,8 @@ def from_json(fields: dict[str, Any]) -> TrainerConfig:
     if not isinstance(kind, str) or kind not in TRAINERS:
         raise InputError(f'unknown network {str(kind)[:80]!r}, expected {" or ".join(TRAINERS)}')
     if 'preset' not in fields:  # an older version wrote them
-        fields = fields | _without(TRAINERS[kind].reference, set(fields)) | {'preset': 'reference'}
+        as_then = _without(TRAINERS[kind].presets[REFERENCE], set(fields))
+        fields = fields | as_then | {'preset': REFERENCE}
     return from_values(TRAINERS[kind], fields)
 
 

@@ -41,7 +41,7 @@ def tiny_config(**changes):
         'batch_size': 8,
         'epochs': 3,
         'preset': 'reference',
-        **SegmentationConfig.reference,
+        **SegmentationConfig.presets['reference'],
     }
     return from_values(SegmentationConfig, defaults | changes)
 

@@ -45,7 +45,7 @@ def test_a_config_of_an_older_version_has_defaults_for_new_options():
         ({'network': 'slice_selection', 'levels': ['L1']}, SliceSelectionConfig),
         ({'epochs': 3}, SegmentationConfig),
     ):
-        as_then = {**config_class.reference, 'preset': 'reference'}
+        as_then = {**config_class.presets['reference'], 'preset': 'reference'}
         assert from_json(fields) == from_values(config_class, as_then | fields)
 
 
@@ -66,6 +66,17 @@ def test_pretrained_weights_are_trained_on_with_the_reference_preset():
     assert with_preset(config, {'load_weights', 'preset'}) == config
     new = SliceSelectionConfig()
     assert with_preset(new, set()) == new
+
+
+@pytest.mark.parametrize('path', ['synthetic', 'synthetic/segmentation'])
+def test_networks_that_come_with_the_package_are_fine_tuned(path):
+    config = with_preset(SegmentationConfig(load_weights=path), {'load_weights'})
+    assert config.preset == 'fine_tuning'
+    assert config.mix_synthetic == 0.5
+    assert config.learning_rate < SegmentationConfig().learning_rate
+    assert config.augmentation == SegmentationConfig().augmentation
+    given = with_preset(config, {'load_weights', 'mix_synthetic', 'learning_rate'})
+    assert given == config
 
 
 @pytest.mark.parametrize(('augment', 'level'), [(True, 'light'), (False, 'none')])

@@ -11,8 +11,9 @@ from typing import Any
 import jax
 
 from bodycomp_jax.checkpoints import folder, keras_network, store
-from bodycomp_jax.checkpoints.network import load_network
+from bodycomp_jax.checkpoints.network import Network, load_network
 from bodycomp_jax.config import (
+    DenseNetConfig,
     TrainerConfig,
     as_flag,
     from_json,
@@ -22,7 +23,7 @@ from bodycomp_jax.config import (
     with_preset,
     with_values,
 )
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.runtime.files import free_bytes
 from bodycomp_jax.runtime.processes import on_main_process
 
@@ -48,7 +49,7 @@ def settled_config(
     config = with_values(config, dict(determined), given)
     if started is None or 'preset' in given:
         return with_preset(config, given)
-    of_preset = {name: started[name] for name in ('preset', *config.reference) if name in started}
+    of_preset = {name: started[name] for name in ('preset', *config.presets[started['preset']])}
     return with_values(config, of_preset, given)
 
 
@@ -112,8 +113,31 @@ def _read_pretrained(
         wanted = {
             n: v for n, v in to_values(config.network).items() if n not in determined
         } | wanted
-    network = load_network(path, wanted, kind, warn)
+        network = load_network(path, wanted, kind, warn)
+    elif kind == DenseNetConfig.kind and 'levels' in wanted:
+        others = {name: value for name, value in wanted.items() if name != 'levels'}
+        network = _with_levels(path, load_network(path, others, kind, warn), wanted['levels'])
+    else:
+        network = load_network(path, wanted, kind, warn)
     return [to_values(network.config), network.variables]
+
+
+def _with_levels(path: str, network: Network, levels: list[str]) -> Network:
+    """The network with the outputs of some of its levels. Raises InputError for other levels."""
+    known = to_values(network.config)['levels']
+    unknown = [level for level in levels if level not in known]
+    if unknown:
+        raise InputError(
+            f'{path}: this network knows the levels {listed(known)}, not {listed(unknown)}; give '
+            'some of them as --levels'
+        )
+    outputs = [known.index(level) for level in levels]
+    params = network.variables['params']
+    dense = {name: array[..., outputs] for name, array in params['dense'].items()}
+    return network._replace(
+        config=dataclasses.replace(network.config, levels=tuple(levels)),
+        variables={**network.variables, 'params': {**params, 'dense': dense}},
+    )
 
 
 @on_main_process

@@ -11,10 +11,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from bodycomp_jax.config import TRAINERS
+from bodycomp_jax.config import SHIPPED, TRAINERS
 from bodycomp_jax.errors import InputError
 
-NAME = 'synthetic'
 NETWORKS = pathlib.Path(__file__).parents[1] / 'networks'
 STEPS = 'steps'  # the item beside 'variables'
 LARGEST = np.float32(32767)  # int16
@@ -27,11 +26,11 @@ def resolved(path: str, kind: str | None) -> str:
     A path that exists goes before. Raises InputError where the package comes without the network.
     """
     name, _, named = path.partition('/')
-    if name != NAME or named not in ('', *TRAINERS) or os.path.lexists(path):
+    if name != SHIPPED or named not in ('', *TRAINERS) or os.path.lexists(path):
         return path
     kind = named or kind
     if kind is None:
-        choices = ' or '.join(f'{NAME}/{each}' for each in TRAINERS)
+        choices = ' or '.join(f'{SHIPPED}/{each}' for each in TRAINERS)
         raise InputError(f'{path}: which network is not known; give {choices}')
     folder = NETWORKS / kind
     if not folder.is_dir():

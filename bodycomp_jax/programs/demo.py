@@ -16,7 +16,7 @@ import numpy as np
 
 from bodycomp_jax import ct
 from bodycomp_jax.checkpoints import shipped
-from bodycomp_jax.config import TRAINERS, option
+from bodycomp_jax.config import SHIPPED, TRAINERS, option
 from bodycomp_jax.data import phantom, segmentation
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.preparation.synthetic import dicom
@@ -29,7 +29,7 @@ SIDE, SPACING, NEW_SPACING = 128, 20.0, 5.0  # pixels; mm between slices
 LABELLED = ('L4', 'L2')  # levels between which the segmentation network sees slices
 SEGMENTATION = '--name tissues -C 8,16,32,64 -M 32,16,8 -b 8 -e 32 -g 1'
 SLICE_SELECTION = '--name level --nb_layers_per_block 2 -b 8 -e 8 -l 0.002 -g 1'
-SHIPPED = '--segmentation synthetic --slice_selection synthetic'
+SHIPPED_NETWORKS = f'--segmentation {SHIPPED} --slice_selection {SHIPPED}'
 NETWORKS = '--segmentation {models}/tissues --slice_selection {models}/level --size {size}'
 
 
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
     _run('estimate', folder / 'scans', folder / 'results', networks)
     _compare(trunks, folder / 'results')
     if config.scan is not None:
-        _run('estimate', pathlib.Path(config.scan), folder / 'own', SHIPPED)
+        _run('estimate', pathlib.Path(config.scan), folder / 'own', SHIPPED_NETWORKS)
 
 
 def _refuse_unmeasurable(scan: str) -> None:
@@ -69,7 +69,7 @@ def _refuse_unmeasurable(scan: str) -> None:
     if not pathlib.Path(scan).exists():
         raise InputError(f'--scan {scan}: no such file or folder')
     for trainer in TRAINERS:
-        shipped.resolved(shipped.NAME, trainer)
+        shipped.resolved(SHIPPED, trainer)
 
 
 def _write_sets(folder: pathlib.Path) -> None:

@@ -53,7 +53,7 @@ def test_a_run_continues_with_the_defaults_that_it_was_started_with(finished_run
     run_dir = str(finished_run.run_dir)
     now = from_values(SegmentationConfig, {'batch_size': 8})
     continued = settled_config(run_dir, now, {'batch_size'})
-    for name in ('preset', *SegmentationConfig.reference):
+    for name in ('preset', *SegmentationConfig.presets['reference']):
         assert getattr(continued, name) == getattr(finished_run.config, name)
     assert continued.loss != now.loss
     given = settled_config(run_dir, now, {'batch_size', 'loss'})

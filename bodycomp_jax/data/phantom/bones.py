@@ -5,7 +5,7 @@ import numpy as np
 from bodycomp_jax.data.phantom.canvas import Canvas
 from bodycomp_jax.data.phantom.curves import ANGLES, profile
 from bodycomp_jax.data.phantom.cut import Cut
-from bodycomp_jax.data.phantom.tissue import CARTILAGE, CORD, DISC, FLUID, METAL, SOFT
+from bodycomp_jax.data.phantom.tissue import CORD, DISC, FLUID, METAL, SOFT
 
 BODY_SHARE = 0.76  # of the height of a vertebra and its disc
 LEVEL_OF_LAST_RIB = 5
@@ -114,8 +114,9 @@ def paint_ribs(canvas: Canvas, cut: Cut) -> None:
 
 
 def _paint_rib(canvas: Canvas, cut: Cut, v: np.ndarray) -> None:
-    """A stretch of a rib on both sides, in the middle of the wall; its front is cartilage."""
-    angle, middle = np.pi / 2 - 0.5 - v.clip(0) * 2.2, (cut.wall + cut.cavity) / 2
+    """A stretch of a rib on both sides, inside the muscles of the wall; its front is cartilage."""
+    angle = np.pi / 2 - 0.5 - v.clip(0) * 2.2
+    middle = np.minimum((cut.wall + cut.diaphragm) / 2, cut.diaphragm + 5)
     mirrored = (2 * np.pi - angle) % (2 * np.pi) - np.pi
     root = np.array([22 * cut.size, cut.spine_y + 16 * cut.size])
     inwards = (v / -0.15).clip(0)[:, None]
@@ -128,4 +129,4 @@ def _paint_rib(canvas: Canvas, cut: Cut, v: np.ndarray) -> None:
             canvas.stroke(path, 4.0, cut.tissues.cortical)
             canvas.stroke(path, 1.7, cut.tissues.spongy)
         else:
-            canvas.stroke(path, 4.0, CARTILAGE)
+            canvas.stroke(path, 4.0, cut.tissues.cartilage)

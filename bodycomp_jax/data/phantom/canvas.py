@@ -46,8 +46,9 @@ class Canvas:
         self.radius = np.hypot(self.x, self.y)
         per_radian = (len(ANGLES) - 1) / (2 * np.pi)
         self.angle = (np.arctan2(self.y, self.x) * per_radian + len(ANGLES) // 2).astype(np.intp)
-        self.in_skin, self.in_fat, self.in_wall, self.in_cavity = (
-            self.inside(radii) for radii in (cut.skin, cut.skin - SKIN_MM, cut.wall, cut.cavity)
+        outlines = (cut.skin, cut.skin - SKIN_MM, cut.wall, cut.cavity, cut.peritoneum)
+        self.in_skin, self.in_fat, self.in_wall, self.in_cavity, self.in_peritoneum = (
+            self.inside(radii) for radii in outlines
         )
 
     def inside(self, radii: np.ndarray) -> np.ndarray:
@@ -107,8 +108,8 @@ class Canvas:
             share = share * within[window]
         self.fill(share, tissue, window)
         if mottled:
-            bubbles = self.texture(texture.FINE, window) + 0.4
-            self.hu[window] -= share * mottled * bubbles.clip(0, 1.6)
+            bubbles = mottled * (self.texture(texture.FINE, window) + 0.4)
+            self.hu[window] -= share * bubbles.clip(0, min(1.6 * mottled, tissue.hu - GAS.hu))
 
     def pair(self, x: float, y: float, a: float, b: float, tissue: Tissue, **more) -> None:
         """An ellipse and its mirror image."""

@@ -40,7 +40,7 @@ PERICARDIUM = Organ(0.0, -0.8, 5.0, 0.4, 0.9, 5.0)
 # in a share of it and mm
 PANCREAS = Organ(0.1, -0.05, 4.2, 0.3, 11, 0.6, -0.3)
 # in mm
-KIDNEYS = Organ(-0.56, 0.3, 3.7, 27, 31, 1, -0.5, 4), Organ(0.56, 0.3, 3.95, 27, 31, 1, 0.5, -4)
+KIDNEYS = Organ(-0.56, 0.32, 3.7, 27, 31, 1, -0.5, 4), Organ(0.56, 0.32, 3.95, 27, 31, 1, 0.5, -4)
 GALL_BLADDER = Organ(-0.42, -0.5, 3.7, 15, 20, 0.9)
 BLADDER = Organ(0, -0.3, -4.0, 38, 30, 1.3)
 
@@ -54,6 +54,7 @@ class Spread(NamedTuple):
 
 
 BELOW_DIAPHRAGM, ABOVE_DIAPHRAGM = Spread(0.04, 0.08, 0.18), Spread(0.02, 0.0, 0.15)
+OF_KIDNEYS = Spread(0.07, 0.13, 0.18)
 
 
 class Abdomen(NamedTuple):
@@ -92,8 +93,13 @@ def draw_abdomen(
     """The organs for a cavity, given by its radii at `ANGLES`."""
     w, d = cavity[RIGHT], cavity[BACK]
 
-    def draw(organ: Organ, tissue: Tissue, unit: tuple[float, float] = (1, 1)) -> Ellipsoid:
-        return _draw_organ(rng, person, cavity, organ, tissue, unit, BELOW_DIAPHRAGM)
+    def draw(
+        organ: Organ,
+        tissue: Tissue,
+        unit: tuple[float, float] = (1, 1),
+        spread: Spread = BELOW_DIAPHRAGM,
+    ) -> Ellipsoid:
+        return _draw_organ(rng, person, cavity, organ, tissue, unit, spread)
 
     def draw_tip(tip: Organ, tissue: Tissue) -> list[Ellipsoid]:
         """Thin, far down beside the wall, in half the subjects."""
@@ -108,7 +114,9 @@ def draw_abdomen(
     mottled = rng.uniform(0, 250) * (rng.random() < 0.5)
     stomach = draw(STOMACH, meal, (w, d))._replace(gas=gas, mottled=mottled)
     h = _draw(rng, (1.5, 2.1), person.landmarks)
-    kidneys = [draw(kidney._replace(h=h), tissues.renal_cortex) for kidney in KIDNEYS]
+    kidneys = [
+        draw(kidney._replace(h=h), tissues.renal_cortex, spread=OF_KIDNEYS) for kidney in KIDNEYS
+    ]
     sinus = rng.uniform(0.25, 0.55)
     bladder = draw(BLADDER, FLUID)
     cysts = [
@@ -235,7 +243,8 @@ def _draw_content(
     """What fills a loop, the gas above, and the bubbles in it, as in an `Ellipsoid`."""
     gas = rng.uniform(-0.7, 0.9) if rng.random() < person.gas else None
     if stool:
-        return Tissue(rng.uniform(-10, 70)), gas, rng.uniform(150, 700)
+        tissue = Tissue(person.stool_hu + rng.uniform(-20, 20))
+        return tissue, gas, person.stool_gas * rng.uniform(0.5, 1)
     if person.oral_contrast and rng.random() < 0.6:
         return Tissue(person.oral_contrast * rng.uniform(0.6, 1.2)), gas, 0.0
     return Tissue(rng.uniform(-25, 50)), gas, 0.0

@@ -30,7 +30,8 @@ class Cut:
     def __init__(self, subject: 'Subject', t: float) -> None:
         self.subject, self.t, self.size = subject, t, subject.size
         self.person, self.tissues = subject.person, subject.tissues
-        self.skin, self.wall, self.cavity, self.bands = subject.outlines.at(t)
+        self.skin, self.wall, self.cavity, self.diaphragm, self.bands = subject.outlines.at(t)
+        self.peritoneum = self.cavity - self.person.properitoneal
         self.width, self.depth = float(self.cavity[RIGHT]), float(self.cavity[BACK])
         thick = 0.6 + 0.4 * self.person.muscle
         self.spine_y = float(self.wall[BACK]) - profile(t, BEHIND) * self.size * thick

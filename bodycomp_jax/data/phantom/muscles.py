@@ -9,7 +9,7 @@ def paint_crura(canvas: Canvas, cut: Cut) -> None:
     """The legs of the diaphragm beside the aorta."""
     thick = profile(cut.t, {2.2: 0, 4: 1, 6: 1, 7: 0}) * cut.size
     x, y = 15 * cut.size, cut.spine_y - 21 * cut.size
-    canvas.pair(x, y, 4 * thick, 9 * thick, cut.tissues.muscle, turn=-0.3)
+    canvas.pair(x, y, 4 * thick, 9 * thick, cut.tissues.unlabelled_muscle, turn=-0.3)
 
 
 def paint_back(canvas: Canvas, cut: Cut) -> None:
@@ -17,9 +17,9 @@ def paint_back(canvas: Canvas, cut: Cut) -> None:
     _paint_erector_spinae(canvas, cut)
     _paint_multifidus(canvas, cut)
     s, seam = cut.size, cut.person.seams
-    thick = profile(cut.t, {0.3: 0, 1: 1, 2.5: 0.9, 4.8: 0.3, 5.2: 0}) * s * cut.person.muscle
-    x = profile(cut.t, {0.6: 84, 1: 78, 3: 64, 5: 48}) * s
-    _paint_muscle(canvas, cut, x, 14 * s, 22 * thick, 9 * thick, seam, turn=0.6)
+    thick = profile(cut.t, {0.3: 0, 1: 1, 2.5: 0.8, 4.0: 0.4, 4.6: 0}) * s * cut.person.muscle
+    x = profile(cut.t, {0.6: 80, 1: 74, 3: 58, 5: 42}) * s
+    _paint_muscle(canvas, cut, x, 19 * s, 23 * thick, 8 * thick, 0.5 * seam, turn=0.4)
 
 
 def _paint_erector_spinae(canvas: Canvas, cut: Cut) -> None:

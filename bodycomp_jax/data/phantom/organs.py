@@ -15,25 +15,30 @@ def paint_layers(canvas: Canvas, cut: Cut) -> None:
     canvas.fill(canvas.in_skin, SKIN)
     canvas.fill(canvas.in_fat, cut.tissues.subcutaneous_fat)
     canvas.fill(canvas.in_wall, cut.tissues.other_fat)
-    canvas.bands([(cut.wall, cut.wall - 1), (cut.cavity + 1, cut.cavity)], cut.tissues.fascia)
+    canvas.bands([(cut.wall, cut.wall - 1)], cut.tissues.aponeurosis)
+    canvas.bands([(cut.diaphragm + 1, cut.diaphragm)], cut.tissues.fascia)
     canvas.bands(cut.bands, cut.tissues.muscle)
+    canvas.bands([(cut.diaphragm, cut.cavity)], cut.tissues.unlabelled_muscle)
     canvas.fill(canvas.in_cavity, cut.tissues.visceral_fat)
+    behind = canvas.cover(canvas.y - (cut.spine_y + 32 * cut.size))  # between the muscles there
+    beside = canvas.cover(60 * cut.size - np.abs(canvas.x))
+    canvas.fill(canvas.in_cavity * behind * beside, cut.tissues.other_fat)
 
 
 def paint_bowel(canvas: Canvas, cut: Cut) -> None:
     for lumen, wall in cut.subject.bowel:
         if abs(cut.t - lumen.t) < lumen.h:
-            canvas.hollow(lumen, cut.tissues.bowel_wall, wall, within=canvas.in_cavity)
+            canvas.hollow(lumen, cut.tissues.bowel_wall, wall, within=canvas.in_peritoneum)
 
 
 def paint_masses(canvas: Canvas, cut: Cut) -> None:
     for mass in cut.subject.masses:
         if abs(cut.t - mass.t) < mass.h:
-            canvas.hollow(mass, mass.tissue, 1.0, within=canvas.in_cavity)
+            canvas.hollow(mass, mass.tissue, 1.0, within=canvas.in_peritoneum)
 
 
 def paint_organs(canvas: Canvas, cut: Cut) -> None:
-    abdomen, tissues, inside = cut.subject.abdomen, cut.tissues, canvas.in_cavity
+    abdomen, tissues, inside = cut.subject.abdomen, cut.tissues, canvas.in_peritoneum
     for organ in (
         abdomen.pancreas,
         *abdomen.liver,

@@ -48,6 +48,7 @@ LAYERS = {  # from the outside in
         {0.6: 0, 0.85: 3, 1.4: 4.5, 2.1: 4, 2.4: 2, 2.55: 0}, {-3: 0.8, 0: 1, 4: 0.8, 9: 0.5}
     ),
 }
+DIAPHRAGM = Layer({0: 2, 0.8: 3, 2.2: 4, np.pi: 6}, {2.2: 0, 3.2: 0.7, 4.5: 1, 9: 0.8})
 
 
 class Outline(NamedTuple):
@@ -56,6 +57,7 @@ class Outline(NamedTuple):
     skin: np.ndarray
     wall: np.ndarray
     cavity: np.ndarray
+    diaphragm: np.ndarray  # its outside; its inside is the cavity
     bands: list[tuple[np.ndarray, np.ndarray]]  # outer and inner radii of each muscle of the wall
 
 
@@ -70,6 +72,7 @@ class Outlines:
         self._breasts = person.breasts * bump(0.5, 0.33)
         self._creases = person.folds * self._draw_creases(rng)
         self._layers = [self._draw_layer(rng, layer) for layer in LAYERS.values()]
+        self._diaphragm = self._draw_layer(rng, DIAPHRAGM)
         self._planes = person.planes * (1 + wave(rng, 0.4)).clip(0)
         self._navel = rng.uniform(0.6, 1.5)
 
@@ -81,7 +84,9 @@ class Outlines:
             thick = thickness * profile(t, layer.along)
             bands.append((inner, inner - thick))
             inner = inner - thick - self._planes * (thick / 3).clip(0, 1)
-        return Outline(self._skin(t, wall), wall, inner - FASCIA_MM / 2, bands)
+        diaphragm = inner - FASCIA_MM / 2
+        cavity = diaphragm - self._diaphragm * profile(t, DIAPHRAGM.along)
+        return Outline(self._skin(t, wall), wall, cavity, diaphragm, bands)
 
     def _wall(self, t: float) -> np.ndarray:
         """The outside of the muscles: a superellipse, two columns at the back, a furrow between."""

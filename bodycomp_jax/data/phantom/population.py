@@ -63,8 +63,11 @@ class Person:
     bowel: float = drawn('loops of small bowel', 40, 240, log=True)
     colon: float = drawn('radius of the colon, mm', 12, 33)
     stool: float = drawn('share of the colon that is filled with stool', 0.0, 1.0)
+    stool_hu: float = drawn('HU of stool without its gas', -120, 70)
+    stool_gas: float = drawn('bubbles in stool, HU', 30, 700, log=True)
     gas: float = drawn('share of loops with gas', 0.1, 0.7)
     oral_contrast: float = drawn('HU of contrast agent in the bowel', 80, 700, 0.25, log=True)
+    properitoneal: float = drawn('fat between the wall and the organs, mm', 0.5, 6, 0.6, log=True)
     vessels: float = drawn('vessels of the mesentery', 0.0, 1.0)
     stranding: float = drawn('stranding of the visceral fat', 0.0, 1.0, 0.5)
     soaked: float = drawn('water in the visceral fat', 0.2, 1.0, 0.1)
@@ -73,11 +76,14 @@ class Person:
     renal_fascia: float = drawn('thickness of the renal fascia, mm', 0.3, 1.0, 0.7)
     # Density
     fat_hu: float = drawn('HU of fat', -118, -88)
-    muscle_hu: float = drawn('HU of muscle', 35, 75)
-    enhancement: float = drawn('contrast agent in the vessels', 0.1, 1.0, 0.75)
+    muscle_hu: float = drawn('HU of muscle', 12, 75)
+    liver_hu: float = drawn('HU of the liver without contrast agent', 5, 75)
+    renal_hu: float = drawn('HU of the kidneys without contrast agent', 12, 42)
+    enhancement: float = drawn('contrast agent in the vessels', 0.05, 1.0, 0.7, log=True)
     phase: float = drawn('from arterial (0) to delayed (1)', 0.0, 1.0)
     spongy_hu: float = drawn('HU of spongy bone', 60, 290)
     cortical_hu: float = drawn('HU of cortical bone', 280, 800)
+    cartilage_hu: float = drawn('HU of the cartilage of ribs', 70, 170)
     # Bones, and where organs are along them
     landmarks: float = drawn(
         'spread of the heights of organs, vessels and hips, times the usual', 0.4, 1.2

@@ -21,7 +21,7 @@ MUSCLE_LABEL, SUBCUTANEOUS_LABEL, VISCERAL_LABEL = (
 
 AIR, GAS, LUNG = Tissue(-1000), Tissue(-850), Tissue(-850)
 SKIN, SOFT, FLUID, CORD = Tissue(30), Tissue(40), Tissue(10), Tissue(25)
-CARTILAGE, DISC = Tissue(120), Tissue(80)
+DISC = Tissue(80)
 METAL, CLOTH, PLASTIC = Tissue(3000), Tissue(-600), Tissue(250)
 COUCH_FOAM, COUCH_SHELL = Tissue(-880), Tissue(-120)
 
@@ -32,9 +32,10 @@ class Tissues(NamedTuple):
     muscle: Tissue
     subcutaneous_fat: Tissue
     visceral_fat: Tissue
-    fascia: Tissue
+    aponeurosis: Tissue  # outside the wall
+    fascia: Tissue  # inside it
     other_fat: Tissue  # between muscles, around the spinal cord, in the arms
-    unlabelled_muscle: Tissue  # of the arms
+    unlabelled_muscle: Tissue  # of the arms and the diaphragm
     blood: Tissue
     venous_blood: Tissue
     bowel_wall: Tissue
@@ -46,6 +47,7 @@ class Tissues(NamedTuple):
     spongy: Tissue
     cortical: Tissue
     endplate: Tissue
+    cartilage: Tissue
 
     @classmethod
     def of(cls, person: Person) -> Self:
@@ -57,18 +59,20 @@ class Tissues(NamedTuple):
             muscle=Tissue(person.muscle_hu, MUSCLE_LABEL),
             subcutaneous_fat=Tissue(person.fat_hu + 20 * person.oedema, SUBCUTANEOUS_LABEL),
             visceral_fat=Tissue(visceral_hu, VISCERAL_LABEL),
+            aponeurosis=Tissue(person.fascia_hu, MUSCLE_LABEL),
             fascia=Tissue(person.fascia_hu),
             other_fat=Tissue(person.fat_hu + 10),
             unlabelled_muscle=Tissue(person.muscle_hu),
             blood=Tissue(42 + agent * (110 + 230 * early)),
             venous_blood=Tissue(42 + agent * (20 + 130 * min(1.0, 1.5 * late))),
             bowel_wall=Tissue(40 + 65 * agent),
-            liver=Tissue(52 + 60 * agent * late),
+            liver=Tissue(person.liver_hu + 60 * agent * late),
             spleen=Tissue(48 + 80 * agent),
-            renal_cortex=Tissue(34 + 170 * agent),
-            renal_medulla=Tissue(32 + 150 * agent * late),
+            renal_cortex=Tissue(person.renal_hu + 170 * agent),
+            renal_medulla=Tissue(person.renal_hu - 2 + 150 * agent * late),
             urine=Tissue(8 + (600 * agent if late > 0.8 else 0)),
             spongy=Tissue(person.spongy_hu),
             cortical=Tissue(person.cortical_hu + 0.5 * person.spongy_hu),
             endplate=Tissue(0.6 * person.cortical_hu + 0.5 * person.spongy_hu),
+            cartilage=Tissue(person.cartilage_hu),
         )

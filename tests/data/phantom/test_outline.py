@@ -32,12 +32,19 @@ def test_skin_surrounds_the_wall_and_the_wall_the_cavity_in_everybody():
         rng = np.random.default_rng(seed)
         subject = Subject(rng, phantom.WIDE.draw_person(rng))
         for t in np.linspace(-4, 8, 9):
-            skin, wall, cavity, bands = subject.outlines.at(t)
+            skin, wall, cavity, diaphragm, bands = subject.outlines.at(t)
             assert (skin - wall > SKIN_MM).all()
             assert (wall > cavity).all()
             assert (cavity > 25).all()
-            edges = [wall, *(edge for band in bands for edge in band), cavity]
+            edges = [wall, *(edge for band in bands for edge in band), diaphragm, cavity]
             assert (np.diff(edges, axis=0) <= 1e-9).all()
+
+
+def test_the_diaphragm_lines_the_wall_above_l3():
+    for t, lined in ((1.5, False), (4.5, True)):
+        at = outline(t=t)
+        assert np.all(at.diaphragm - at.cavity > 1) == lined
+        assert np.all(at.diaphragm == at.cavity) != lined
 
 
 def test_fat_is_thick_at_the_flank_and_thin_over_the_spine():

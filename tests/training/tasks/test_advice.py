@@ -57,7 +57,7 @@ def test_advice_is_given_once():
 
 def test_what_a_training_already_has_is_not_advised():
     stuck = rows(10, dice=(0.62, 0.9, 0.9), loss=lambda i: -2.2, gap=1.2)
-    reference = from_values(SegmentationConfig, SegmentationConfig.reference)
+    reference = from_values(SegmentationConfig, SegmentationConfig.presets['reference'])
     for config, is_advised in ((reference, True), (SegmentationConfig(), False)):
         advice = segmentation_advice(stuck, config)
         assert ('--loss=dice_ce' in advice['plateau']) == is_advised
