@@ -1,6 +1,7 @@
 """Trains both networks on synthetic subjects and measures body composition at L3 of new ones.
 
-The networks are narrow, so that it takes minutes on a CPU.
+The segmentation network is narrow, and the other one starts from that of the package, so that it
+takes minutes on a CPU.
 """
 
 import csv
@@ -28,7 +29,7 @@ TRAIN, VAL, NEW = 40, 4, 3  # subjects
 SIDE, SPACING, NEW_SPACING = 128, 20.0, 5.0  # pixels; mm between slices
 LABELLED = ('L4', 'L2')  # levels between which the segmentation network sees slices
 SEGMENTATION = '--name tissues -C 8,16,32,64 -M 32,16,8 -b 8 -e 32 -g 1'
-SLICE_SELECTION = '--name level --nb_layers_per_block 2 -b 8 -e 8 -l 0.002 -g 1'
+SLICE_SELECTION = f'--name level -w {SHIPPED} -L L3 -b 8 -e 1 -g 1'
 SHIPPED_NETWORKS = f'--segmentation {SHIPPED} --slice_selection {SHIPPED}'
 NETWORKS = '--segmentation {models}/tissues --slice_selection {models}/level --size {size}'
 
