@@ -115,7 +115,7 @@ def paint_ribs(canvas: Canvas, cut: Cut) -> None:
 
 def _paint_rib(canvas: Canvas, cut: Cut, v: np.ndarray) -> None:
     """A stretch of a rib on both sides, inside the muscles of the wall; its front is cartilage."""
-    angle = np.pi / 2 - 0.5 - v.clip(0) * 2.2
+    angle = np.pi / 2 - 0.75 - v.clip(0) * 1.95  # from beside the muscles of the back
     middle = np.minimum((cut.wall + cut.diaphragm) / 2, cut.diaphragm + 5)
     mirrored = (2 * np.pi - angle) % (2 * np.pi) - np.pi
     root = np.array([22 * cut.size, cut.spine_y + 16 * cut.size])

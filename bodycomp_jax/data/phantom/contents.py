@@ -155,7 +155,7 @@ def draw_bowel(rng: np.random.Generator, person: Person, cavity: np.ndarray) -> 
     radii = 0.65 * person.colon, 1.2 * person.colon
     for x, y, t in _course_of_colon(rng):
         stool = rng.random() < person.stool
-        loops.append(_draw_loop(rng, person, (*_place(cavity, x, y), t), radii, stool=stool))
+        loops.append(_draw_loop(rng, person, (*_place(cavity, x, y), t), radii, large=True, stool=stool))
     return loops
 
 
@@ -227,21 +227,23 @@ def _draw_loop(
     middle: tuple[float, float, float],
     radii: tuple[float, float],
     *,
+    large: bool = False,
     stool: bool = False,
     long: float = 1.0,
 ) -> Loop:
     a, b = rng.uniform(*radii, 2)
-    content, gas, mottled = _draw_content(rng, person, stool)
+    content, gas, mottled = _draw_content(rng, person, large=large, stool=stool)
     h, turn = rng.uniform(*radii) / 25, rng.uniform(0, np.pi)
     lumen = Ellipsoid(*middle, a * long, b, h, content, turn, gas=gas, mottled=mottled)
     return Loop(lumen, rng.uniform(1.2, 3.5))
 
 
 def _draw_content(
-    rng: np.random.Generator, person: Person, stool: bool
+    rng: np.random.Generator, person: Person, *, large: bool, stool: bool
 ) -> tuple[Tissue, float | None, float]:
     """What fills a loop, the gas above, and the bubbles in it, as in an `Ellipsoid`."""
-    gas = rng.uniform(-0.7, 0.9) if rng.random() < person.gas else None
+    chance = person.gas if large else 0.4 * person.gas
+    gas = rng.uniform(-0.7, 0.9) if rng.random() < chance else None
     if stool:
         tissue = Tissue(person.stool_hu + rng.uniform(-20, 20))
         return tissue, gas, person.stool_gas * rng.uniform(0.5, 1)

@@ -8,6 +8,7 @@ from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.tissue import FLUID, LUNG, SKIN, SOFT, Tissue
 
 CHEST = 4.7  # t where it begins
+RENAL_CAPSULE_MM = 1.5  # of fat, where an organ is next to a kidney
 
 
 def paint_layers(canvas: Canvas, cut: Cut) -> None:
@@ -39,6 +40,8 @@ def paint_masses(canvas: Canvas, cut: Cut) -> None:
 
 def paint_organs(canvas: Canvas, cut: Cut) -> None:
     abdomen, tissues, inside = cut.subject.abdomen, cut.tissues, canvas.in_peritoneum
+    for kidney in abdomen.kidneys:
+        _paint_renal_fat(canvas, cut, kidney)
     for organ in (
         abdomen.pancreas,
         *abdomen.liver,
@@ -54,15 +57,20 @@ def paint_organs(canvas: Canvas, cut: Cut) -> None:
     canvas.hollow(abdomen.bladder, SOFT, 3, within=inside)
 
 
+def _paint_renal_fat(canvas: Canvas, cut: Cut, kidney: Ellipsoid) -> None:
+    """Renal fascia around fat, which liver and spleen displace."""
+    person, fat = cut.person, cut.tissues.visceral_fat
+    if person.renal_fascia:
+        a, b = kidney.a + person.renal_fat, kidney.b + 1.15 * person.renal_fat
+        around = kidney._replace(a=a, b=b, h=1.25 * kidney.h)
+        canvas.ellipsoid(around, Tissue(-30), within=canvas.in_cavity)
+        canvas.ellipsoid(around, fat, shrink=person.renal_fascia, within=canvas.in_cavity)
+
+
 def _paint_kidney(canvas: Canvas, cut: Cut, kidney: Ellipsoid) -> None:
-    """Renal fascia around fat, cortex, medulla, and the sinus with its pelvis."""
+    """A line of fat around cortex, medulla, and the sinus with its pelvis."""
     tissues, inside = cut.tissues, canvas.in_cavity
-    if cut.person.renal_fascia:
-        around = kidney._replace(a=kidney.a + 14, b=kidney.b + 16, h=1.25 * kidney.h)
-        canvas.ellipsoid(around, Tissue(-30), within=inside)
-        canvas.ellipsoid(
-            around, tissues.visceral_fat, shrink=cut.person.renal_fascia, within=inside
-        )
+    canvas.ellipsoid(kidney, tissues.visceral_fat, shrink=-RENAL_CAPSULE_MM, within=inside)
     canvas.ellipsoid(kidney, within=inside)
     canvas.ellipsoid(kidney, tissues.renal_medulla, shrink=7, within=inside)
     share = cut.subject.abdomen.sinus
