@@ -61,7 +61,9 @@ def test_l3_of_a_patient_is_found():
     series = find_series(str(SHARED_DATA / 'totalsegmentator/ct_spine.nii.gz')).series[0]
     every = range(0, len(series), 4)
     slices = np.stack([series.hu(i) for i in every])
-    found = load_model('synthetic/slice_selection').find(slices, series.z[every.start :: every.step])
+    found = load_model('synthetic/slice_selection').find(
+        slices, series.z[every.start :: every.step]
+    )
     assert found['L3'].z == pytest.approx(315.7, abs=10)
 
 

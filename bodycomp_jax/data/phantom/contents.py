@@ -155,7 +155,9 @@ def draw_bowel(rng: np.random.Generator, person: Person, cavity: np.ndarray) -> 
     radii = 0.65 * person.colon, 1.2 * person.colon
     for x, y, t in _course_of_colon(rng):
         stool = rng.random() < person.stool
-        loops.append(_draw_loop(rng, person, (*_place(cavity, x, y), t), radii, large=True, stool=stool))
+        loops.append(
+            _draw_loop(rng, person, (*_place(cavity, x, y), t), radii, large=True, stool=stool)
+        )
     return loops
 
 

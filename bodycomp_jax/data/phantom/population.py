@@ -65,7 +65,7 @@ class Person:
     stool: float = drawn('share of the colon that is filled with stool', 0.0, 1.0)
     stool_hu: float = drawn('HU of stool without its gas', -120, 70)
     stool_gas: float = drawn('bubbles in stool, HU', 30, 700, log=True)
-    gas: float = drawn('share of loops with gas', 0.1, 0.7)
+    gas: float = drawn('share of the colon with gas, of small bowel 0.4 times that', 0.1, 0.7)
     oral_contrast: float = drawn('HU of contrast agent in the bowel', 80, 700, 0.25, log=True)
     properitoneal: float = drawn('fat between the wall and the organs, mm', 0.5, 6, 0.6, log=True)
     vessels: float = drawn('vessels of the mesentery', 0.0, 1.0)

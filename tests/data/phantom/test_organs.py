@@ -69,7 +69,8 @@ def test_fat_of_the_renal_sinus_is_visceral():
 def test_the_renal_fascia_is_a_line_around_the_kidney():
     painters = [organs.paint_layers, organs.paint_organs]
     with_line, bare = (
-        paint(plain_subject(renal_fascia=mm), 3.8, painters, side=420)[0] for mm in (1.0, 0.0)
+        paint(plain_subject(renal_fascia=mm, renal_fat=14.0), 3.8, painters, side=420)[0]
+        for mm in (1.0, 0.0)
     )
     brighter = with_line.hu - bare.hu > 15
     assert 50 < mm2(with_line, brighter) < 1000
