@@ -74,7 +74,7 @@ def test_the_renal_fascia_is_a_line_around_the_kidney():
     )
     brighter = with_line.hu - bare.hu > 15
     assert 50 < mm2(with_line, brighter) < 1000
-    assert with_line.hu[brighter].max() < 0
+    assert np.median(with_line.hu[brighter]) < -20
 
 
 def test_ascites_is_fluid_along_the_wall_and_has_no_label():
