@@ -1,22 +1,31 @@
-"""Vertebral levels: the curve that the network learns, and the position of a level in a series.
+"""Vertebral levels: the curve that the network learns, and the positions of levels in a series.
 
 The offset of a slice is its signed distance from the middle of the vertebra, or from another of its
 points (`REFERENCES`), in mm, positive towards the head.
 """
 
+import itertools
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import optimize
 
 REGIONS = 'CTLS'  # of the spine, from the head down
 REFERENCES = ('middle', 'inferior')  # points of a vertebra: its middle, the end of its body
 SIGMOID_RANGE = 3  # thresholds from the level within which the sigmoid resolves distances
 SMOOTHING = 5.0  # mm, standard deviation of the Gaussian along z
 REACH = 3 * SMOOTHING  # mm, within which slices smooth each other
+SPREAD_MM = 15.0  # between the slices that show where the spine is
+SPINE = [f'T{i}' for i in range(1, 13)] + [f'L{i}' for i in range(1, 6)]  # from the head down
+MIN_LEVELS = 3  # of a spine
+HEIGHT_LIMITS = (18.0, 45.0)  # mm, of a vertebra with its disc
+TAPER_LIMITS = (0.0, 2.5)  # mm, by which each vertebra is higher than the one above it
+HEIGHTS, TAPER, SPINE_STEP = np.arange(21.0, 45.0, 3.0), 1.0, 3.0  # mm, that are tried first
+AGREEMENT = 0.5  # thresholds, between a level alone and in its place in the spine
 
 
 class LevelPosition(NamedTuple):
@@ -40,7 +49,84 @@ def sigmoid(x: ArrayLike) -> np.ndarray:
     return 0.5 * (1 + np.tanh(0.5 * np.asarray(x)))
 
 
-def find_level(z: ArrayLike, offsets: ArrayLike, threshold: float) -> LevelPosition:
+def find_levels(
+    z: ArrayLike, offsets: np.ndarray, levels: Sequence[str], threshold: float
+) -> dict[str, LevelPosition]:
+    """The positions of levels in a series: of each as `find_level`, checked by `fit_spine`.
+
+    Args:
+      z: `[N]` positions of the slices in mm, in any order, positive towards the head.
+      offsets: `[N, L]` predicted offsets in mm.
+      levels: the names of the L levels.
+      threshold: mm.
+    """
+    z = np.asarray(z, float)
+    order = np.argsort(z, kind='stable')
+    some = order[spread(z[order])]
+    spine = fit_spine(z[some], offsets[some], levels, threshold)
+    return {
+        level: find_level(z, offsets[:, i], threshold, spine.get(level))
+        for i, level in enumerate(levels)
+    }
+
+
+def spread(z: np.ndarray) -> np.ndarray:
+    """`[N]` booleans of slices about `SPREAD_MM` apart, with both ends; z is sorted."""
+    chosen = np.zeros(len(z), bool)
+    chosen[[0, -1]] = True
+    last = z[0]
+    for i, (mm, following) in enumerate(itertools.pairwise(z)):
+        if following - last > SPREAD_MM:
+            chosen[i], last = True, mm
+    return chosen
+
+
+def fit_spine(
+    z: np.ndarray, offsets: np.ndarray, levels: Sequence[str], threshold: float
+) -> Mapping[str, float]:
+    """Where the levels are if the vertebrae follow each other as in a spine.
+
+    A slice may tell little about which of two vertebrae it shows, and much about others. So the
+    levels are placed together: each vertebra with its disc is as high as the one above it, or a
+    little higher, and the sum of the misfits of all levels (see `find_level`) is small.
+
+    Args: as of `find_levels`; few slices suffice.
+
+    Returns:
+      {level: mm}; empty for fewer than `MIN_LEVELS` levels from T1 to L5, or if an offset is not
+      finite.
+    """
+    columns = [i for i, level in enumerate(levels) if level in SPINE]
+    if len(columns) < MIN_LEVELS or not np.isfinite(offsets).all():
+        return {}
+    order = np.argsort(z, kind='stable')
+    z, mm = z[order], _extents(z[order])
+    curves = sigmoid(offsets[order][:, columns] / threshold)
+    above = np.array([-SPINE.index(levels[i]) for i in columns], float)
+    above -= above.mean()  # vertebrae above the middle one
+
+    def places(spines: np.ndarray) -> np.ndarray:
+        middle, height, taper = spines.T[..., None]
+        return middle + height * above - taper / 2 * above**2
+
+    def misfits(spines: np.ndarray) -> np.ndarray:
+        ideal = sigmoid((z[:, None] - places(spines)[:, None]) / threshold)
+        return np.abs(curves - ideal).sum(2) @ mm
+
+    reach = HEIGHT_LIMITS[1] * above.max()
+    middles = np.arange(z[0] - reach, z[-1] + reach, SPINE_STEP)
+    tried = np.stack(np.meshgrid(middles, HEIGHTS, TAPER), -1).reshape(-1, 3)
+    start = tried[misfits(tried).argmin()]
+    bounds = ((None, None), HEIGHT_LIMITS, TAPER_LIMITS)
+    best = optimize.minimize(
+        lambda spine: misfits(spine[None])[0], start, method='Nelder-Mead', bounds=bounds
+    )
+    return dict(zip((levels[i] for i in columns), places(best.x[None])[0].tolist(), strict=True))
+
+
+def find_level(
+    z: ArrayLike, offsets: ArrayLike, threshold: float, expected: float | None = None
+) -> LevelPosition:
     """The position of a level in a series.
 
     The predicted curve is sigmoid(offset / threshold). Candidates are the points between slices
@@ -54,10 +140,14 @@ def find_level(z: ArrayLike, offsets: ArrayLike, threshold: float) -> LevelPosit
     level. If the position is an end, the offset of the slice there decides. A level outside is put
     at an end, or at the slice closest to 1/2 if that fits better.
 
+    Where it is expected at some place, only candidates within `AGREEMENT` of that count; if there
+    are none, it is there.
+
     Args:
       z: `[N]` positions of the slices in mm, in any order, positive towards the head.
       offsets: `[N]` predicted offsets in mm.
       threshold: mm.
+      expected: mm, where the other levels leave room for it, if that is known.
 
     Returns:
       The position; NaN and outside if an offset is not finite.
@@ -74,12 +164,27 @@ def find_level(z: ArrayLike, offsets: ArrayLike, threshold: float) -> LevelPosit
         np.average(np.abs(curve - sigmoid((z - candidate) / threshold)), weights=mm)
         for candidate in candidates
     ]
+    if expected is not None:
+        agrees = np.abs(candidates - expected) <= AGREEMENT * threshold
+        if not agrees.any():
+            return _at(expected, z, curve, mm, threshold)
+        misfits = np.where(agrees, misfits, np.inf)
     best = np.argmin(misfits)
     smooth[[0, -1]] = _logit(curve[[0, -1]])  # as predicted: smoothing shifts the ends a little
     below, above = smooth[z <= candidates[best]], smooth[z >= candidates[best]]
     half_slice = mm[np.abs(z - candidates[best]).argmin()] / 2 / threshold
     outside = below.min() > half_slice or above.max() < -half_slice
     return LevelPosition(float(candidates[best]), float(misfits[best]), bool(outside))
+
+
+def _at(
+    expected: float, z: np.ndarray, curve: np.ndarray, mm: np.ndarray, threshold: float
+) -> LevelPosition:
+    """The level where it is expected, or at the end of the series that is before it."""
+    place = float(np.clip(expected, z[0], z[-1]))
+    misfit = np.average(np.abs(curve - sigmoid((z - place) / threshold)), weights=mm)
+    outside = not z[0] - mm[0] / 2 <= expected <= z[-1] + mm[-1] / 2
+    return LevelPosition(place, float(misfit), outside)
 
 
 def _crossings(z: np.ndarray, smooth: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bodycomp_jax.vertebrae import find_level, sigmoid
+from bodycomp_jax.vertebrae import find_level, find_levels, fit_spine, sigmoid
 
 Z = np.arange(-200.0, 150.0, 4.0)
 
@@ -132,3 +132,49 @@ def test_offsets_that_are_not_finite_give_no_position(offset):
     found = find_level(Z, np.where(Z == 0, offset, Z), 10.0)
     assert np.isnan([found.z, found.misfit]).all()
     assert found.outside
+
+
+LEVELS = ('T12', 'L1', 'L2', 'L3', 'L4', 'L5')
+SPINE = dict(zip(LEVELS, (118.0, 87.0, 54.0, 19.0, -17.0, -54.0), strict=True))
+
+
+def offsets_of_spine(z, **shifted):
+    """`[N, 6]` mm; some levels are predicted elsewhere."""
+    return np.asarray(z)[:, None] - np.array(list({**SPINE, **shifted}.values()))
+
+
+def test_a_level_that_is_taken_for_its_neighbour_is_put_right():
+    found = find_levels(Z, offsets_of_spine(Z, L3=SPINE['L2']), LEVELS, 10.0)
+    assert find_level(Z, Z - SPINE['L2'], 10.0).z == pytest.approx(SPINE['L2'], abs=0.1)
+    assert found['L3'].z == pytest.approx(SPINE['L3'], abs=5)
+    assert found['L3'].misfit > 0.05
+    for level in ('L1', 'L2', 'L4'):
+        assert found[level].z == pytest.approx(SPINE[level], abs=0.1)
+
+
+def test_levels_that_agree_are_as_precise_as_alone():
+    z = np.random.default_rng(0).permutation(Z)
+    for level, position in find_levels(z, offsets_of_spine(z), LEVELS, 10.0).items():
+        assert position == find_level(z, z - SPINE[level], 10.0)
+
+
+def test_where_the_spine_says_that_a_level_is_outside_it_is_outside():
+    z = np.arange(40.0, 160.0, 5.0)
+    found = find_levels(z, offsets_of_spine(z, L3=60.0), LEVELS, 10.0)
+    assert found['L3'].outside
+    assert found['L3'].z == 40
+
+
+@pytest.mark.parametrize('levels', [('L3', 'L1'), ('L3', 'C7', 'level_0')])
+def test_few_levels_are_no_spine(levels):
+    offsets = np.stack([Z - 10.0] * len(levels), 1)
+    assert fit_spine(Z, offsets, levels, 10.0) == {}
+    for position in find_levels(Z, offsets, levels, 10.0).values():
+        assert position == find_level(Z, Z - 10.0, 10.0)
+
+
+def test_the_spine_is_nowhere_if_an_offset_is_not_finite():
+    offsets = offsets_of_spine(Z)
+    offsets[3, 1] = np.nan
+    assert fit_spine(Z, offsets, LEVELS, 10.0) == {}
+    assert np.isnan(find_levels(Z, offsets, LEVELS, 10.0)['L1'].z)

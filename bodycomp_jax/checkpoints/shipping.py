@@ -54,6 +54,7 @@ def ship(run_dir: str, networks: pathlib.Path = shipped.NETWORKS) -> str:
     with tempfile.TemporaryDirectory(prefix='.new_', dir=networks) as temporary:
         new = os.path.join(temporary, 'new')
         store.write(new, **shipped.packed(variables), config=to_json(config), account=account)
+        _empty_markers(new)
         others = [networks / kind for kind in TRAINERS if kind != config.network.kind]
         _refuse_large(pathlib.Path(new), *others)
         shutil.rmtree(target, ignore_errors=True)
@@ -85,6 +86,12 @@ def _command(config: TrainerConfig) -> str:
     values = to_values(config)
     flags = [as_flag(name, value) for name, value in values.items() if value != defaults[name]]
     return ' '.join([f'bin/train_{config.network.kind}.py', 'MODEL_OUTPUT_DIR', *flags])
+
+
+def _empty_markers(model: str) -> None:
+    """Orbax marks what is complete by files that name the folder in which they were written."""
+    for marker in pathlib.Path(model).rglob('commit_success.txt'):
+        marker.write_text('')
 
 
 def _refuse_large(*folders: pathlib.Path) -> None:

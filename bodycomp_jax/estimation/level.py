@@ -1,6 +1,5 @@
 """Where the levels of a series are, from few of its slices."""
 
-import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,9 +10,8 @@ from bodycomp_jax.data.squares import AIR, padded
 from bodycomp_jax.estimation.result import Curve, SeenSlices
 from bodycomp_jax.inference.batches import MAX_BATCH
 from bodycomp_jax.inference.predictors import SliceSelector
-from bodycomp_jax.vertebrae import REACH, LevelPosition, find_level
+from bodycomp_jax.vertebrae import REACH, LevelPosition, find_level, fit_spine, spread
 
-COARSE_MM = 15.0  # between the slices that are seen first
 VIEW_SIDE = 256  # pixels of a slice in views of the series; at most
 
 
@@ -22,9 +20,9 @@ def find_levels(
 ) -> tuple[dict[str, Curve], SeenSlices]:
     """Finds levels in a series.
 
-    The network sees a slice every 15 mm, then all on which a position depends: those around each
-    point where the offsets change their sign. The position is that of all slices, at a fraction of
-    the work.
+    The network sees a slice every 15 mm, which show where the spine is, then all on which a
+    position depends: those around each point where the offsets change their sign. The position is
+    that of all slices, at a fraction of the work.
 
     Args:
       selector: knows the levels.
@@ -37,22 +35,24 @@ def find_levels(
 
     Raises InputError if a slice cannot be read.
     """
-    columns = [selector.config.levels.index(level) for level in levels]
-    threshold = selector.config.threshold
+    known, threshold = selector.config.levels, selector.config.threshold
     order = np.argsort(series.z, kind='stable')
     z = series.z[order]
-    offsets = np.zeros((len(z), len(levels)), np.float32)
+    offsets = np.zeros((len(z), len(known)), np.float32)
     views: dict[int, np.ndarray] = {}
-    seen, wanted = np.zeros(len(z), bool), _coarse(z)
+    first = spread(z)
+    seen, wanted = np.zeros(len(z), bool), first.copy()
     while (new := np.flatnonzero(wanted & ~seen)).size:
         found, views_of_new = _offsets_and_views(selector, series, order[new])
-        offsets[new] = found[:, columns]
+        offsets[new] = found
         views |= zip(new.tolist(), views_of_new, strict=True)
         seen[new] = True
-        curves = {
-            level: Curve(z[seen], of_level, find_level(z[seen], of_level, threshold))
-            for level, of_level in zip(levels, offsets[seen].T, strict=True)
-        }
+        spine = fit_spine(z[first], offsets[first], known, threshold)
+        curves = {}
+        for level in levels:
+            of_level = offsets[seen, known.index(level)]
+            position = find_level(z[seen], of_level, threshold, spine.get(level))
+            curves[level] = Curve(z[seen], of_level, position)
         for curve in curves.values():
             for low, high in _intervals(curve):
                 wanted[_around(z, low, high)] = True
@@ -66,17 +66,6 @@ def confidence(position: LevelPosition) -> float:
     0 for a network that says nothing, and for one that says the opposite.
     """
     return max(0.0, 1 - 2 * position.misfit)
-
-
-def _coarse(z: np.ndarray) -> np.ndarray:
-    """`[N]` booleans of slices about `COARSE_MM` apart, with both ends; z is sorted."""
-    chosen = np.zeros(len(z), bool)
-    chosen[[0, -1]] = True
-    last = z[0]
-    for i, (mm, following) in enumerate(itertools.pairwise(z)):
-        if following - last > COARSE_MM:
-            chosen[i], last = True, mm
-    return chosen
 
 
 def _intervals(curve: Curve) -> Iterator[tuple[float, float]]:

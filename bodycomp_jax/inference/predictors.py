@@ -238,10 +238,7 @@ class SliceSelector:
                 '(else pass -z), and in the order of the slices',
                 stacklevel=2,
             )
-        return {
-            level: vertebrae.find_level(z, offsets[:, i], self.config.threshold)
-            for i, level in enumerate(self.config.levels)
-        }
+        return vertebrae.find_levels(z, offsets, self.config.levels, self.config.threshold)
 
 
 def _apply(network: Any, config: Any, variables: Any, slices: jax.Array) -> Any:

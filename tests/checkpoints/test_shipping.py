@@ -90,6 +90,12 @@ def test_the_account_says_how_the_network_was_made_and_nothing_of_the_machine(
     }
 
 
+def test_no_file_of_a_shipped_network_names_a_folder(shipped_run, networks):
+    files = [path.read_bytes() for path in networks.rglob('*') if path.is_file()]
+    assert len(files) > 5
+    assert not any(str(networks.parent).encode() in content for content in files)
+
+
 def test_a_network_replaces_the_one_that_was_shipped(shipped_run, networks, tmp_path):
     ship(
         str(write_run(tmp_path / 'new', change=lambda v: jax.tree.map(np.zeros_like, v))), networks

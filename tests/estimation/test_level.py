@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from fake_networks import FakeSelector
 
-from bodycomp_jax import ct
+from bodycomp_jax import ct, vertebrae
 from bodycomp_jax.estimation.level import confidence, find_levels
 from bodycomp_jax.vertebrae import LevelPosition, find_level
 
@@ -39,6 +39,17 @@ def test_the_answer_is_that_of_all_slices(name, at, noise):
         assert position.z == pytest.approx(wanted.z, abs=1e-6)
         assert position.outside == wanted.outside
         assert position.misfit == pytest.approx(wanted.misfit, abs=0.02)
+
+
+@pytest.mark.parametrize('name', POSITIONS)
+def test_the_answer_for_a_spine_is_that_of_all_slices(name):
+    z = POSITIONS[name]
+    selector = FakeSelector({'L1': 80.0, 'L2': 44.0, 'L3': 44.0, 'L4': -30.0}, noise=3.0)
+    offsets = selector(np.stack([np.full((2, 2), mm) for mm in np.sort(z)]))
+    wanted = vertebrae.find_levels(np.sort(z), offsets, selector.config.levels, 10.0)
+    curves, _ = find_levels(selector, fake_scans.series(z), ['L3'])
+    assert curves['L3'].position.z == pytest.approx(wanted['L3'].z, abs=1e-6)
+    assert curves['L3'].position.outside == wanted['L3'].outside
 
 
 @pytest.mark.parametrize(('name', 'share'), [('1 mm', 0.3), ('5 mm', 0.5)])
