@@ -27,11 +27,14 @@ from bodycomp_jax.runtime import flags
 
 TRAIN, VAL, NEW = 40, 4, 3  # subjects
 SIDE, SPACING, NEW_SPACING = 128, 20.0, 5.0  # pixels; mm between slices
+LEVELS = ('T12', 'L1', 'L2', 'L3', 'L4', 'L5')  # of the slice-selection network
 LABELLED = ('L4', 'L2')  # levels between which the segmentation network sees slices
 SEGMENTATION = '--name tissues -C 8,16,32,64 -M 32,16,8 -b 8 -e 32 -g 1'
-SLICE_SELECTION = f'--name level -w {SHIPPED} -L L3 -b 8 -e 1 -g 1'
+SLICE_SELECTION = f'--name level -w {SHIPPED} -b 8 --batches_per_epoch 60 -e 1 -g 1'
 SHIPPED_NETWORKS = f'--segmentation {SHIPPED} --slice_selection {SHIPPED}'
-NETWORKS = '--segmentation {models}/tissues --slice_selection {models}/level --size {size}'
+NETWORKS = (
+    '--segmentation {models}/tissues --slice_selection {models}/level --levels L3 --size {size}'
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +83,7 @@ def _write_sets(folder: pathlib.Path) -> None:
     for split, seeds in (('train', range(TRAIN)), ('val', range(TRAIN, TRAIN + VAL))):
         segmentation.write_split(folder / 'slices', split, _labelled_slices(seeds))
     phantom.write_slice_selection_set(
-        folder / 'trunks', train=TRAIN, val=VAL, side=SIDE, spacing=SPACING
+        folder / 'trunks', train=TRAIN, val=VAL, side=SIDE, spacing=SPACING, levels=LEVELS
     )
 
 
