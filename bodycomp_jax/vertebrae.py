@@ -160,10 +160,10 @@ def find_level(
     curve = sigmoid(np.asarray(offsets, float)[order] / threshold)
     smooth = _logit(_smoothed(z, curve, mm))  # a straight line through the level
     candidates = np.array([*_crossings(z, smooth), z[0], z[-1]])
-    misfits = [
+    misfits = np.array([
         np.average(np.abs(curve - sigmoid((z - candidate) / threshold)), weights=mm)
         for candidate in candidates
-    ]
+    ])  # fmt: skip
     if expected is not None:
         agrees = np.abs(candidates - expected) <= AGREEMENT * threshold
         if not agrees.any():
