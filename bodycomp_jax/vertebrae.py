@@ -7,12 +7,11 @@ points (`REFERENCES`), in mm, positive towards the head.
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import optimize
 
 REGIONS = 'CTLS'  # of the spine, from the head down
 REFERENCES = ('middle', 'inferior')  # points of a vertebra: its middle, the end of its body
@@ -24,7 +23,8 @@ SPINE = [f'T{i}' for i in range(1, 13)] + [f'L{i}' for i in range(1, 6)]  # from
 MIN_LEVELS = 3  # of a spine
 HEIGHT_LIMITS = (18.0, 45.0)  # mm, of a vertebra with its disc
 TAPER_LIMITS = (0.0, 2.5)  # mm, by which each vertebra is higher than the one above it
-HEIGHTS, TAPER, SPINE_STEP = np.arange(21.0, 45.0, 3.0), 1.0, 3.0  # mm, that are tried first
+SPINE_STEPS = np.array([3.0, 3.0, 0.5])  # mm, of the place, the height and the taper
+FINER = (1 / 3, 1 / 9)  # of the steps, around the best spine before
 AGREEMENT = 0.5  # thresholds, between a level alone and in its place in the spine
 
 
@@ -114,14 +114,26 @@ def fit_spine(
         return np.abs(curves - ideal).sum(2) @ mm
 
     reach = HEIGHT_LIMITS[1] * above.max()
-    middles = np.arange(z[0] - reach, z[-1] + reach, SPINE_STEP)
-    tried = np.stack(np.meshgrid(middles, HEIGHTS, TAPER), -1).reshape(-1, 3)
-    start = tried[misfits(tried).argmin()]
-    bounds = ((None, None), HEIGHT_LIMITS, TAPER_LIMITS)
-    best = optimize.minimize(
-        lambda spine: misfits(spine[None])[0], start, method='Nelder-Mead', bounds=bounds
-    )
-    return dict(zip((levels[i] for i in columns), places(best.x[None])[0].tolist(), strict=True))
+    limits = np.array([(z[0] - reach, z[-1] + reach), HEIGHT_LIMITS, TAPER_LIMITS])
+    low, high = limits.T
+    best = _best_on_grid(misfits, low, high, SPINE_STEPS * (1, 1, 2))
+    for finer in FINER:
+        step = 3 * finer * SPINE_STEPS
+        around = np.clip([best - step, best + step], low, high)
+        best = _best_on_grid(misfits, around[0], around[1], finer * SPINE_STEPS)
+    return dict(zip((levels[i] for i in columns), places(best[None])[0].tolist(), strict=True))
+
+
+def _best_on_grid(
+    misfits: Callable[[np.ndarray], np.ndarray],
+    low: np.ndarray,
+    high: np.ndarray,
+    steps: np.ndarray,
+) -> np.ndarray:
+    """The point with the least misfit between two corners."""
+    axes = [np.arange(*of_axis) for of_axis in zip(low, high + steps / 2, steps, strict=True)]
+    points = np.stack(np.meshgrid(*axes, indexing='ij'), -1).reshape(-1, len(axes))
+    return points[misfits(points).argmin()]
 
 
 def find_level(

@@ -109,10 +109,10 @@ def test_ctrl_c_during_imports_ends_the_program_without_a_traceback():
         import builtins, os, signal
         import bodycomp_jax.programs
         imported = builtins.__import__
-        def interrupted(name, *args):
+        def interrupted(name, *args, **more):
             if name == 'jax':
                 os.kill(os.getpid(), signal.SIGINT)
-            return imported(name, *args)
+            return imported(name, *args, **more)
         builtins.__import__ = interrupted
         bodycomp_jax.programs.run_train_segmentation()
         """
