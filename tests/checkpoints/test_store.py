@@ -1,9 +1,10 @@
 import errno
-import gc
 import json
 import os
-import resource
+import pathlib
+import re
 import shutil
+import subprocess
 import sys
 import tempfile
 
@@ -12,7 +13,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 import tensorstore as ts
-from helpers import SIDE, tiny_config, train_tiny
+from helpers import ROOT, SIDE, tiny_config, train_tiny
 
 from bodycomp_jax import load_model
 from bodycomp_jax.checkpoints import store
@@ -250,22 +251,32 @@ def test_what_cannot_be_read_now_is_not_called_corrupt(run_copy, monkeypatch, er
     assert not (run_copy / 'corrupt_checkpoints').exists()
 
 
-def test_a_lack_of_file_descriptors_is_not_called_corrupt(run_copy, monkeypatch):
-    """Really, not by a mock: Orbax and its storage report it in ways of their own."""
-    monkeypatch.setattr(sys, 'unraisablehook', lambda unraisable: None)  # pytest's opens files
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    state = initial()
-    used = len(os.listdir('/proc/self/fd'))
-    with RunCheckpoints(run_copy, tiny_config(), print) as checkpoints:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (used, limits[1]))
-        try:
-            with pytest.raises(
-                (InputError, RunError, OSError), match=r'Too many open files|too many files'
-            ):
-                checkpoints.restore(state)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-    gc.collect()  # Orbax's coroutines that were never awaited
+WITHOUT_DESCRIPTORS = """
+import os, pathlib, resource, sys
+import test_store as t
+state, limits = t.initial(), resource.getrlimit(resource.RLIMIT_NOFILE)
+used = len(os.listdir('/proc/self/fd'))
+with t.RunCheckpoints(pathlib.Path(sys.argv[1]), t.tiny_config(), print) as checkpoints:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used, limits[1]))
+    try:
+        checkpoints.restore(state)
+    except (t.InputError, t.RunError, OSError) as error:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        print(error)
+"""
+
+
+@pytest.mark.processes
+def test_a_lack_of_file_descriptors_is_not_called_corrupt(run_copy):
+    """Not by a mock: Orbax and its storage report it in ways of their own, and leave coroutines."""
+    here = pathlib.Path(__file__).parent
+    done = subprocess.run(
+        [sys.executable, '-c', WITHOUT_DESCRIPTORS, str(run_copy)],
+        env={**os.environ, 'PYTHONPATH': f'{here}:{here.parent}:{ROOT}'},
+        capture_output=True,
+        text=True,
+    )
+    assert re.search('Too many open files|too many files', done.stdout), done.stderr
     kept = {name for name in os.listdir(run_copy / 'checkpoints') if not name.startswith('.')}
     assert kept == {'4', '6'}
 
