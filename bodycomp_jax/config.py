@@ -449,8 +449,8 @@ class TrainerConfig:
         RECOMMENDED,
         'defaults of other options; recommended: those that hold best on other patients and '
         'scanners; reference: augmentation, learning rate, loss and schedule of the reference '
-        'system, also the default with --load_weights; fine_tuning: few steps at a small rate with '
-        f'a share of synthetic slices, the default with --load_weights={SHIPPED}',
+        'system, also the default with --load_weights; fine_tuning: a small rate and half of '
+        f'each batch synthetic, the default with --load_weights={SHIPPED}',
         group='Training',
         choices=(RECOMMENDED, REFERENCE, FINE_TUNING),
     )
