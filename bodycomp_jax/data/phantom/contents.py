@@ -17,8 +17,8 @@ Number = float | tuple[float, float]  # uniform between two limits
 class Organ(NamedTuple):
     """Where an organ is on average, and how large; t and h in vertebrae."""
 
-    x: float  # share of the half width of the cavity
-    y: float  # share of its depth in front or behind
+    x: Number  # share of the half width of the cavity
+    y: Number  # share of its depth in front or behind
     t: Number
     a: Number  # half axes
     b: Number
@@ -31,7 +31,7 @@ class Organ(NamedTuple):
 LIVER_RIGHT = Organ(-0.6, -0.1, 6.2, (0.45, 0.68), (0.85, 1.2), (2.7, 4.8), 0.25, -1.5)
 LIVER_LEFT = Organ(0.0, -0.62, 6.4, 0.5, 0.45, (1.2, 2.4), -0.1)
 LIVER_TIP = Organ(-0.87, 0.0, (2.0, 4.5), (0.1, 0.22), (0.4, 0.9), (1.2, 2.2))
-SPLEEN = Organ(0.8, 0.25, 6.1, (0.18, 0.36), (0.4, 0.85), (1.5, 3.2), -0.3)
+SPLEEN = Organ((0.6, 0.85), (0.2, 0.55), 6.1, (0.18, 0.36), (0.4, 0.85), (1.5, 3.2), -0.3)
 SPLEEN_TIP = LIVER_TIP._replace(x=0.87)
 STOMACH = Organ(0.42, -0.3, 6.0, 0.34, 0.5, 2.5, 0.4)
 HEART = Organ(0.14, -0.45, 9.3, 0.46, 0.62, 2.3, 0.4)
@@ -40,7 +40,10 @@ PERICARDIUM = Organ(0.0, -0.8, 5.0, 0.4, 0.9, 5.0)
 # in a share of it and mm
 PANCREAS = Organ(0.1, -0.05, 4.2, 0.3, 11, 0.6, -0.3)
 # in mm
-KIDNEYS = Organ(-0.56, 0.32, 3.7, 27, 31, 1, -0.5, 4), Organ(0.56, 0.32, 3.95, 27, 31, 1, 0.5, -4)
+KIDNEYS = (
+    Organ(-0.56, (0.25, 0.45), 3.7, 27, 31, 1, -0.5, 4),
+    Organ(0.56, (0.25, 0.45), 3.95, 27, 31, 1, 0.5, -4),
+)
 GALL_BLADDER = Organ(-0.42, -0.5, 3.7, 15, 20, 0.9)
 BLADDER = Organ(0, -0.3, -4.0, 38, 30, 1.3)
 
@@ -184,10 +187,8 @@ def _draw_organ(
     spread: Spread,
 ) -> Ellipsoid:
     """An `organ` whose half axes are in a `unit` of so many mm, shifted and scaled at random."""
-    a, b, h, t = (
-        _draw(rng, number, person.landmarks) for number in (organ.a, organ.b, organ.h, organ.t)
-    )
-    x, y = (share + rng.normal(0, spread.place) for share in (organ.x, organ.y))
+    x, y, t, a, b, h = (_draw(rng, number, person.landmarks) for number in organ[:6])
+    x, y = rng.normal((x, y), spread.place)
     factors = rng.normal(1, spread.size, 3) if spread.size else np.ones(3)
     a, b, h = (a * unit[0], b * unit[1], h) * factors
     t += person.landmarks * rng.normal(0, spread.t)

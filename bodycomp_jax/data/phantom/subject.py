@@ -85,4 +85,4 @@ class Subject:
         self.calcified = rng.uniform(0, 2 * np.pi, 8)
         self.osteophyte_sides = rng.uniform(0, 1, 40)
         self.screw_level = int(rng.integers(0, 4))
-        self.couch = rng.uniform(0, 1, 5)
+        self.couch = rng.uniform(0, 1, 6)

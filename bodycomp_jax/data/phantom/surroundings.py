@@ -17,19 +17,20 @@ from bodycomp_jax.data.phantom.tissue import (
 
 def paint_couch(canvas: Canvas, cut: Cut) -> None:
     """A top of two thin shells around foam, flat or curved, with or without a mattress."""
-    curve, mattress, thick, wide, dense = cut.subject.couch.tolist()
+    curve, mattress, thick, wide, dense, strong = cut.subject.couch.tolist()
     lower = slice(np.searchsorted(canvas.rows, cut.couch_y - 150), None)
     x, y = canvas.columns[None], canvas.rows[lower, None]
     below = y - (cut.couch_y + 1.5) + curve**2 * x**2 / 900
     gap = 4 + 18 * mattress if mattress > 0.5 else 0.0
     depth = 8 + 45 * thick
     shell = Tissue(COUCH_SHELL.hu + 500 * dense**2)
+    half_shell = 0.6 + 1.6 * strong**2
     on_couch = np.abs(x) < 170 + 80 * wide
     for middle, half, tissue in (
         (gap / 2, gap / 2, COUCH_FOAM),
         (gap + depth / 2, depth / 2, COUCH_FOAM),
-        (gap + 1.2, 1.2, shell),
-        (gap + depth, 1.2, shell),
+        (gap + half_shell, half_shell, shell),
+        (gap + depth, half_shell, shell),
     ):
         if half:
             share = canvas.cover(half - np.abs(below - middle)) * on_couch

@@ -14,7 +14,7 @@ def test_the_couch_is_below_the_body_and_differs():
         canvas, cut = paint(plain_subject(seed), 2.0, [surroundings.paint_couch])
         couch = canvas.hu > -950
         assert mm2(canvas, couch) > 1000
-        assert (canvas.in_skin[couch] < 1).mean() > 0.99  # the body is painted over it
+        assert (canvas.in_skin[couch] < 1).mean() > 0.95  # the body is painted over it
         rows = np.broadcast_to(canvas.rows[:, None], couch.shape)[couch]
         assert rows.min() > cut.couch_y - 80
         assert not canvas.labels.any()
