@@ -6,7 +6,9 @@ network. Each time is the median of several windows, after a warm-up.
 
 import json
 
-from bodycomp_jax.benchmark.measure import BenchmarkConfig, measure
+from bodycomp_jax.benchmark.measure import measure
+from bodycomp_jax.benchmark.options import BenchmarkConfig
+from bodycomp_jax.benchmark.targets import absent_devices
 from bodycomp_jax.config import TRAINERS, UNetConfig, with_preset
 from bodycomp_jax.programs import restart
 from bodycomp_jax.runtime import flags
@@ -21,8 +23,11 @@ def main(argv: list[str]) -> None:
         kind = argv.pop(1)
     (bench, config), given = flags.parse(argv, __doc__, BenchmarkConfig, TRAINERS[kind])
     config = with_preset(config, given)
-    devices = choose_devices(bench.num_gpus, config.batch_size)
-    cache_compiled_programs(devices)
+    if bench.ahead_of_time is not None:
+        devices = absent_devices(bench.ahead_of_time, bench.num_gpus, config.batch_size)
+    else:
+        devices = choose_devices(bench.num_gpus, config.batch_size)
+        cache_compiled_programs(devices)
     about, rows = measure(bench, config, devices)
     if bench.json:
         print(json.dumps({**about, 'rows': rows}))

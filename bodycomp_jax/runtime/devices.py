@@ -53,12 +53,17 @@ def choose_devices(num_gpus: int | None, batch_size: int) -> list[jax.Device]:
         has, use = ('one device', '1') if count == 1 else (f'{count} devices', f'1 to {count}')
         raise InputError(f'invalid --num_gpus={each}: {where} has {has} ({kind}); use {use}')
     chosen = [device for of_process in available for device in of_process[:each]]
-    if batch_size % len(chosen):
-        raise InputError(
-            f'--batch_size={batch_size} does not divide over {len(chosen)} devices; use a '
-            f'multiple of {len(chosen)}, or another --num_gpus'
-        )
+    refuse_uneven_batch(batch_size, len(chosen))
     return chosen
+
+
+def refuse_uneven_batch(batch_size: int, num_devices: int) -> None:
+    """Raises InputError if the batch does not divide over the devices."""
+    if batch_size % num_devices:
+        raise InputError(
+            f'--batch_size={batch_size} does not divide over {num_devices} devices; use a '
+            f'multiple of {num_devices}, or another --num_gpus'
+        )
 
 
 def cache_compiled_programs(devices: Sequence[jax.Device]) -> None:
