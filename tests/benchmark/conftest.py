@@ -1,5 +1,8 @@
 """A case and a compiled step that the tests of the benchmark share."""
 
+import os
+from unittest import mock
+
 import jax
 import pytest
 from helpers import SIDE, tiny_config
@@ -35,3 +38,14 @@ def half_a_second(monkeypatch):
     monkeypatch.setitem(roofline.MATRIX_SIDE, 'cpu', 64)
     monkeypatch.setitem(roofline.COPY_BYTES, 'cpu', 1 << 16)
     monkeypatch.setattr(roofline, 'HOST_COPY_BYTES', 1 << 16)
+
+
+@pytest.fixture
+def settings_of_jax():
+    """Restores what `absent_devices` sets in this process."""
+    names = ('jax_platforms', 'jax_enable_compilation_cache')
+    before = {name: getattr(jax.config, name) for name in names}
+    with mock.patch.dict(os.environ):
+        yield
+    for name, value in before.items():
+        jax.config.update(name, value)

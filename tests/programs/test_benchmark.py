@@ -40,6 +40,17 @@ def test_the_first_argument_chooses_the_network(measured):
     assert not measured
 
 
+def test_it_compiles_for_devices_that_are_not_there(measured, monkeypatch):
+    """And then starts none of this machine."""
+    monkeypatch.setattr(benchmark, 'absent_devices', lambda *arguments: arguments)
+    monkeypatch.setattr(benchmark, 'choose_devices', None)
+    benchmark.main(['benchmark.py', 'slice_selection', '--ahead_of_time', 'v5e', '-b', '8'])
+    benchmark.main(['benchmark.py', '--ahead_of_time=h100', '-b', '16', '--num_gpus', '2'])
+    assert [devices for _, _, devices in measured] == [('v5e', None, 8), ('h100', 2, 16)]
+    with pytest.raises(InputError, match='ahead_of_time=a100.*v5e.*h100'):
+        benchmark.main(['benchmark.py', '--ahead_of_time', 'a100'])
+
+
 def test_it_prints_a_table_or_a_line_of_json(measured, capsys):
     benchmark.main(['benchmark.py', '-g', '1', '--json'])
     assert json.loads(capsys.readouterr().out) == {**ABOUT, 'rows': ROWS}
