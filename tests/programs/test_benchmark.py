@@ -47,7 +47,7 @@ def test_it_compiles_for_devices_that_are_not_there(measured, monkeypatch):
     benchmark.main(['benchmark.py', 'slice_selection', '--ahead_of_time', 'v5e', '-b', '8'])
     benchmark.main(['benchmark.py', '--ahead_of_time=h100', '-b', '16', '--num_gpus', '2'])
     assert [devices for _, _, devices in measured] == [('v5e', None, 8), ('h100', 2, 16)]
-    with pytest.raises(InputError, match='ahead_of_time=a100.*v5e.*h100'):
+    with pytest.raises(InputError, match=r'ahead_of_time=a100.*v5e.*h100'):
         benchmark.main(['benchmark.py', '--ahead_of_time', 'a100'])
 
 
