@@ -1,5 +1,6 @@
 """Measures training and prediction: speed, the costliest operations, and communication."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import jax
@@ -30,6 +31,8 @@ def measure(
             'invalid --collectives: one device sends nothing; set JAX_PLATFORMS=cpu '
             'JAX_NUM_CPU_DEVICES=8 NPROC=16 before the command for eight virtual devices'
         )
+    if bench.ahead_of_time is not None:  # of slices their shape alone matters
+        bench = dataclasses.replace(bench, slices=config.batch_size)
     with prepared(bench, config, devices) as case:
         about = _about(case)
         if bench.ahead_of_time is not None:
