@@ -100,7 +100,8 @@ class FinalConv(nn.Module):
         shape = (1, 1, x.shape[-1] // r**2, self.channels)
         kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape, jnp.float32)
         bias = self.param('bias', nn.initializers.zeros, (self.channels,), jnp.float32)
-        logits = unfold(pointwise(x.astype(jnp.float32), diagonal(kernel, r)), r)
+        logits = pointwise(x.astype(jnp.float32), diagonal(kernel, r))
+        logits = logits if r == 1 else unfold(logits, r)
         return logits + bias.reshape(1, 1, 1, -1)
 
 
@@ -161,14 +162,15 @@ class UNet(nn.Module):
 
         _, H, W, _ = images.shape
         x = to_square(images, self.side) if self.side else images
-        r = cell_side(self.compression_channels[0]) if self.platform == 'tpu' else 1
+        down, up = self.compression_channels, self.decompression_channels
+        r = cell_side(down[0], len(up)) if self.platform == 'tpu' else 1
         x, skips = fold(x.astype(self.dtype), r), []
-        for i, channels in enumerate(self.compression_channels[:-1]):
+        for i, channels in enumerate(down[:-1]):
             x = block(channels, r, f'compression_{i}')(x, train=train)
             skips.append((x, r))
             x, r = max_pool(x, r), max(1, r // 2)
-        x = block(self.compression_channels[-1], r, 'compression_center')(x, train=train)
-        for i, channels in enumerate(self.decompression_channels):
+        x = block(down[-1], r, 'compression_center')(x, train=train)
+        for i, channels in enumerate(up):
             skip, r = skips.pop()
             x = block(channels, r, f'decompression_{i}')(x, skip, train=train)
         logits = FinalConv(self.num_classes, r, name='final_conv')(x)

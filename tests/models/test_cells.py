@@ -27,9 +27,12 @@ def kernel():
 
 
 def test_cells_fill_128_channels_where_they_can():
-    assert [cell_side(channels) for channels in (1, 8, 16, 32, 64, 128, 512)] == [
-        4, 4, 4, 2, 2, 1, 1
-    ]  # fmt: skip
+    sides = [cell_side(channels, halvings=5) for channels in (1, 8, 16, 32, 64, 128, 512)]
+    assert sides == [4, 4, 4, 2, 2, 1, 1]
+
+
+def test_cells_are_not_larger_than_the_network_divides():
+    assert [cell_side(1, halvings) for halvings in range(4)] == [1, 2, 4, 4]
 
 
 @pytest.mark.parametrize('r', [1, *SIDES])

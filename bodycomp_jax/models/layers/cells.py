@@ -19,10 +19,13 @@ LARGEST = 4  # pixels along a cell
 PRECISION = jax.lax.Precision.HIGHEST
 
 
-def cell_side(channels: int) -> int:
-    """The least r at which a cell of an image of so many channels fills those of a TPU."""
+def cell_side(channels: int, halvings: int) -> int:
+    """The least r at which a cell of an image of so many channels fills those of a TPU.
+
+    Not more than a network whose images are halved so many times can take.
+    """
     r = 1
-    while r < LARGEST and r * r * channels < CHANNELS:
+    while r < min(LARGEST, 2**halvings) and r * r * channels < CHANNELS:
         r *= 2
     return r
 
@@ -32,15 +35,26 @@ def fold(images: jax.Array, r: int) -> jax.Array:
     B, H, W, C = images.shape
     n = _halvings(r)
     split = images.reshape(B, H // r, *[2] * n, W // r, *[2] * n, C)
-    return split.transpose(np.argsort(_as_image(n))).reshape(B, H // r, W // r, r * r * C)
+    rows, columns = range(1 + n, 1, -1), range(2 + 2 * n, 2 + n, -1)
+    places = [axis for place in zip(rows, columns, strict=True) for axis in place]
+    split = split.transpose(0, 1, 2 + n, *places, 3 + 2 * n)
+    return split.reshape(B, H // r, W // r, r * r * C)
 
 
 def unfold(cells: jax.Array, r: int) -> jax.Array:
-    """`[B, H, W, r * r * C]` as an image, `[B, r * H, r * W, C]`."""
+    """`[B, H, W, r * r * C]` as an image, `[B, r * H, r * W, C]`, float32.
+
+    The columns of the pixels are interleaved by a product with ones and zeros, as a TPU moves
+    numbers slowly.
+    """
     B, H, W, channels = cells.shape
     n, C = _halvings(r), channels // (r * r)
     split = cells.reshape(B, H, W, *[2] * (2 * n), C)
-    return split.transpose(_as_image(n)).reshape(B, r * H, r * W, C)
+    rows, columns = range(1 + 2 * n, 2, -2), range(2 + 2 * n, 3, -2)
+    split = split.transpose(0, 1, *rows, 3 + 2 * n, *columns, 2).reshape(B, H, r, C, r, W)
+    interleaved = np.eye(r * W, dtype=np.float32).reshape(W, r, r * W)
+    rows_of_image = jnp.einsum('bhicjw,wjx->bhicx', split, interleaved, precision=PRECISION)
+    return rows_of_image.swapaxes(3, 4).reshape(B, r * H, r * W, C)
 
 
 def kernel_of_cells(kernel: jax.Array, r: int, r_out: int) -> jax.Array:
@@ -68,12 +82,6 @@ def _halvings(r: int) -> int:
     return r.bit_length() - 1
 
 
-def _as_image(halvings: int) -> list[int]:
-    """The axes of an image `[B, H, ..., W, ..., C]` of those of cells `[B, H, W, ..., C]`."""
-    rows = range(3 + 2 * (halvings - 1), 2, -2)
-    return [0, 1, *rows, 2, *(row + 1 for row in rows), 3 + 2 * halvings]
-
-
 @functools.cache
 def _taps(r: int, r_out: int) -> np.ndarray:
     """Whether an input pixel in a cell is under a tap of a kernel at an output pixel.
@@ -91,7 +99,9 @@ def _taps(r: int, r_out: int) -> np.ndarray:
     return np.einsum('anmd,bnme->abnmde', rows, columns)
 
 
-def _pixels(r: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of each pixel of a cell, `[r * r]` each."""
-    image = unfold(np.arange(r * r).reshape(1, 1, 1, -1), r)
-    return np.divmod(image.ravel().argsort(), r)
+def _pixels(r: int) -> np.ndarray:
+    """Row and column of each pixel of a cell, `[2, r * r]`."""
+    if r == 1:
+        return np.zeros((2, 1), int)
+    places = np.array([(i, j) for i in (0, 1) for j in (0, 1)]).T
+    return (places[:, :, None] + 2 * _pixels(r // 2)[:, None]).reshape(2, -1)
