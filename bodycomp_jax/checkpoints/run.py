@@ -58,7 +58,7 @@ class RunCheckpoints:
     def _restore_fields(self, state: Any) -> list:
         self._shapes = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
-            {'variables': state.variables, 'training': _training_item(state)},
+            {'variables': state.variables, 'training': state.training},
         )
         progress, corrupt = None, {}
         for checkpoint in folder.list_checkpoints(self._run_dir):
@@ -68,7 +68,7 @@ class RunCheckpoints:
             except folder.CorruptCheckpointError as error:
                 corrupt[checkpoint] = error
                 continue
-            state = state.replace(**items['variables'], **items['training'])
+            state = state.with_arrays(items['variables'], items['training'])
             progress = items['progress']
             break
         if corrupt and progress is None:
@@ -192,7 +192,7 @@ class RunCheckpoints:
         row, step = _last_row(progress), int(state.step)
         items = {
             'variables': state.variables,
-            'training': _training_item(state),
+            'training': state.training,
             'config': self._config,
             'progress': progress,
         }
@@ -252,10 +252,6 @@ class RunCheckpoints:
                 f'a checkpoint could not be saved in {self._run_dir} ({folder.reason(error)}); '
                 'earlier checkpoints are kept, training continues, and the next save will retry'
             )
-
-
-def _training_item(state: Any) -> dict[str, Any]:
-    return {'step': state.step, 'opt_state': state.opt_state}
 
 
 def _last_row(progress: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,11 @@ def replicated(tree: Any, devices: Sequence[jax.Device]) -> Any:
     return jax.device_put(tree, _sharding(devices, PartitionSpec()))
 
 
+def platform(tree: Any) -> str:
+    """Of the devices that arrays are on: 'cpu', 'gpu' or 'tpu'."""
+    return next(iter(jax.tree.leaves(tree)[0].devices())).platform
+
+
 def in_batches(
     function: Callable, slices: np.ndarray, results: Any, devices: Sequence[jax.Device]
 ) -> None:

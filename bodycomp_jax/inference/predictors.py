@@ -15,7 +15,7 @@ from bodycomp_jax.config import DENSENET_SIDE, DenseNetConfig, UNetConfig, as_fl
 from bodycomp_jax.data.plausibility import refuse_impossible_slices, refuse_types_without_hu
 from bodycomp_jax.data.png import resized
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.inference.batches import in_batches, replicated
+from bodycomp_jax.inference.batches import in_batches, platform, replicated
 from bodycomp_jax.models.build import build_network, preprocess
 
 MIN_SLICES, MAX_FALL = 5, -0.5  # of a series whose direction is judged, and its correlation
@@ -57,7 +57,8 @@ class Segmenter:
         self.variables = replicated(tuple(variables for _, variables in networks), devices)
         self._devices = devices
         self._pickled = configs, dtype, test_time_flip
-        applied = [functools.partial(_apply, build_network(c, dtype=dtype), c) for c in configs]
+        build = functools.partial(build_network, dtype=dtype, platform=platform(self.variables))
+        applied = [functools.partial(_apply, build(config), config) for config in configs]
 
         def segment(all_variables, slices):
             found = [
@@ -163,7 +164,8 @@ class SliceSelector:
         self.variables = replicated(tuple(variables for _, variables in networks), devices)
         self._devices = devices
         self._pickled = configs, dtype
-        applied = [functools.partial(_apply, build_network(c, dtype=dtype), c) for c in configs]
+        build = functools.partial(build_network, dtype=dtype, platform=platform(self.variables))
+        applied = [functools.partial(_apply, build(config), config) for config in configs]
 
         def offsets(all_variables, images):
             found = [

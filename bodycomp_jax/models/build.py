@@ -12,7 +12,11 @@ from bodycomp_jax.models.unet import UNet
 
 
 def build_network(
-    config: NetworkConfig, *, dtype: DTypeLike = jnp.float32, axis_name: str | None = None
+    config: NetworkConfig,
+    *,
+    dtype: DTypeLike = jnp.float32,
+    axis_name: str | None = None,
+    platform: str = 'cpu',
 ) -> nn.Module:
     """The network that a config describes.
 
@@ -20,11 +24,13 @@ def build_network(
       config: a `UNetConfig` or `DenseNetConfig`.
       dtype: precision of the arithmetic; parameters and batch statistics are float32.
       axis_name: the mapped axis over which batch statistics are computed in training, if any.
+      platform: of the devices, for whose speed it is written; parameters and results are the same.
     """
     shared = {
         'activation': getattr(jax.nn, config.activation),
         'dtype': dtype,
         'axis_name': axis_name,
+        'platform': platform,
     }
     match config:
         case UNetConfig():

@@ -34,6 +34,7 @@ class DenseNet(nn.Module):
       dtype: precision of the arithmetic except that of the logits; parameters, batch statistics,
         the global mean and the dense layer are float32.
       axis_name: the mapped axis over which batch statistics are computed in training, if any.
+      platform: 'cpu', 'gpu' or 'tpu', for whose speed it is written.
     """
 
     num_levels: int = 1
@@ -47,6 +48,7 @@ class DenseNet(nn.Module):
     initializer: Callable = nn.initializers.glorot_uniform()
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    platform: str = 'cpu'
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
@@ -90,7 +92,13 @@ class DenseNet(nn.Module):
 
     def _normed(self, x, name, activation, train):
         if self.norm:
-            norm = batch_norm(name, train=train, dtype=self.dtype, axis_name=self.axis_name)
+            norm = batch_norm(
+                name,
+                train=train,
+                dtype=self.dtype,
+                axis_name=self.axis_name,
+                platform=self.platform,
+            )
             x = norm(x)
         return activation(x)
 

@@ -7,29 +7,52 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from bodycomp_jax.models.layers.convolution import PRECISION, conv, conv_of_upsampled
+from bodycomp_jax.models.layers.cells import (
+    cell_side,
+    diagonal,
+    fold,
+    kernel_of_cells,
+    unfold,
+)
+from bodycomp_jax.models.layers.convolution import conv, pointwise
 from bodycomp_jax.models.layers.norm import batch_norm
 from bodycomp_jax.models.layers.pooling import max_pool
 from bodycomp_jax.models.layers.resize import from_square, to_square
+from bodycomp_jax.models.layers.upsampling import conv_of_upsampled
 
 
 class Conv(nn.Module):
-    """A 3x3 convolution without bias, which the following batch norm would cancel."""
+    """A 3x3 convolution without bias, which the following batch norm would cancel.
+
+    Attributes:
+      channels: of the result.
+      platform: for whose speed it is written.
+      cell: pixels along a cell of the result; of x, too, or with a skip half as many.
+    """
 
     channels: int
+    platform: str
+    cell: int
 
     @nn.compact
     def __call__(self, x: jax.Array, skip: jax.Array | None = None) -> jax.Array:
         """Convolves x `[B, H, W, C]`, or with a skip `[B, 2H, 2W, S]` the channels of x upsampled
-        followed by those of the skip.
+        followed by those of the skip; with cells, see `cells`.
         """
-        C = x.shape[-1]
-        S = 0 if skip is None else skip.shape[-1]
+        r = self.cell
+        below = r if skip is None else max(1, r // 2)
+        C = x.shape[-1] // below**2
+        S = 0 if skip is None else skip.shape[-1] // r**2
         shape = (3, 3, C + S, self.channels)
         kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape, jnp.float32)
         if skip is None:
-            return conv(x, kernel)
-        return conv_of_upsampled(x, kernel[:, :, :C]) + conv(skip, kernel[:, :, C:])
+            return conv(x, kernel_of_cells(kernel, r, r), self.platform)
+        of_x, of_skip = kernel[:, :, :C], kernel_of_cells(kernel[:, :, C:], r, r)
+        if r == 1:
+            upsampled = conv_of_upsampled(x, of_x, self.platform)
+        else:
+            upsampled = conv(x, kernel_of_cells(of_x, below, r), self.platform)
+        return upsampled + conv(skip, of_skip, self.platform)
 
 
 class ConvBlock(nn.Module):
@@ -43,14 +66,43 @@ class ConvBlock(nn.Module):
     activation: Callable
     dtype: DTypeLike
     axis_name: str | None
+    platform: str
+    cell: int
 
     @nn.compact
     def __call__(self, x: jax.Array, skip: jax.Array | None = None, *, train: bool) -> jax.Array:
         for i in range(self.num_convs):
-            x = Conv(self.channels, name=f'conv_{i}')(x, skip if i == 0 else None)
-            norm = batch_norm(f'norm_{i}', train=train, dtype=self.dtype, axis_name=self.axis_name)
-            x = self.activation(norm(x))
+            convolution = Conv(self.channels, self.platform, self.cell, name=f'conv_{i}')
+            norm = batch_norm(
+                f'norm_{i}',
+                train=train,
+                dtype=self.dtype,
+                axis_name=self.axis_name,
+                platform=self.platform,
+                pixels=self.cell**2,
+            )
+            x = self.activation(norm(convolution(x, skip if i == 0 else None)))
         return x
+
+
+class FinalConv(nn.Module):
+    """A 1x1 convolution of every pixel of a cell, in float32: `[B, H, W, C]` to images.
+
+    With bfloat16 logits tie, and a tie is labelled background.
+    """
+
+    channels: int
+    cell: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        r = self.cell
+        shape = (1, 1, x.shape[-1] // r**2, self.channels)
+        kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape, jnp.float32)
+        bias = self.param('bias', nn.initializers.zeros, (self.channels,), jnp.float32)
+        logits = pointwise(x.astype(jnp.float32), diagonal(kernel, r))
+        logits = logits if r == 1 else unfold(logits, r)
+        return logits + bias.reshape(1, 1, 1, -1)
 
 
 class UNet(nn.Module):
@@ -71,6 +123,8 @@ class UNet(nn.Module):
       dtype: precision of the arithmetic except that of the logits; parameters, batch statistics
         and the final 1x1 convolution are float32.
       axis_name: the mapped axis over which batch statistics are computed in training, if any.
+      platform: 'cpu', 'gpu' or 'tpu', for whose speed it is written; parameters and results are the
+        same.
     """
 
     num_classes: int = 4
@@ -81,6 +135,7 @@ class UNet(nn.Module):
     activation: Callable = nn.relu
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    platform: str = 'cpu'
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
@@ -93,28 +148,30 @@ class UNet(nn.Module):
           `[B, H, W, num_classes]` float32 logits.
         """
 
-        def block(channels, name):
+        def block(channels, cell, name):
             return ConvBlock(
-                channels, self.num_convs, self.activation, self.dtype, self.axis_name, name=name
+                channels,
+                self.num_convs,
+                self.activation,
+                self.dtype,
+                self.axis_name,
+                self.platform,
+                cell,
+                name=name,
             )
 
         _, H, W, _ = images.shape
         x = to_square(images, self.side) if self.side else images
-        x = x.astype(self.dtype)
-        skips = []
-        for i, channels in enumerate(self.compression_channels[:-1]):
-            x = block(channels, f'compression_{i}')(x, train=train)
-            skips.append(x)
-            x = max_pool(x)
-        x = block(self.compression_channels[-1], 'compression_center')(x, train=train)
-        for i, channels in enumerate(self.decompression_channels):
-            x = block(channels, f'decompression_{i}')(x, skips.pop(), train=train)
-        logits = nn.Conv(
-            self.num_classes,
-            (1, 1),
-            kernel_init=nn.initializers.glorot_uniform(),
-            dtype=jnp.float32,  # bfloat16 logits tie, and a tie is labelled background
-            precision=PRECISION,
-            name='final_conv',
-        )(x)
+        down, up = self.compression_channels, self.decompression_channels
+        r = cell_side(down[0], len(up)) if self.platform == 'tpu' else 1
+        x, skips = fold(x.astype(self.dtype), r), []
+        for i, channels in enumerate(down[:-1]):
+            x = block(channels, r, f'compression_{i}')(x, train=train)
+            skips.append((x, r))
+            x, r = max_pool(x, r), max(1, r // 2)
+        x = block(down[-1], r, 'compression_center')(x, train=train)
+        for i, channels in enumerate(up):
+            skip, r = skips.pop()
+            x = block(channels, r, f'decompression_{i}')(x, skip, train=train)
+        logits = FinalConv(self.num_classes, r, name='final_conv')(x)
         return from_square(logits, (H, W)) if self.side else logits

@@ -1,7 +1,9 @@
 """Everything that changes while a network is trained."""
 
 import dataclasses
-from typing import Any
+import itertools
+import math
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,18 +14,82 @@ from flax import struct
 from bodycomp_jax.training.tasks.task import Task
 
 
+@dataclasses.dataclass(frozen=True)
+class Packing:
+    """The order in which the float32 arrays of a tree lie in one vector.
+
+    A step on a vector is a handful of kernels, on a hundred arrays it is hundreds.
+    """
+
+    structure: Any
+    shapes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, tree: Any) -> Self:
+        """That of a tree."""
+        leaves, structure = jax.tree.flatten(tree)
+        return cls(structure, tuple(leaf.shape for leaf in leaves))
+
+    def pack(self, tree: Any) -> jax.Array:
+        """The vector of a tree of arrays with this structure and these shapes."""
+        leaves = self.structure.flatten_up_to(tree)
+        none = jnp.zeros(0)  # of an empty tree
+        return jnp.concatenate([none, *(jnp.ravel(leaf) for leaf in leaves)])
+
+    def unpack(self, vector: Any) -> Any:
+        """The tree of a vector, on the host or on devices."""
+        sizes = [math.prod(shape) for shape in self.shapes]
+        ends = itertools.accumulate(sizes)
+        return self.structure.unflatten(
+            vector[end - size : end].reshape(shape)
+            for size, end, shape in zip(sizes, ends, self.shapes, strict=True)
+        )
+
+
 class TrainState(struct.PyTreeNode):
-    """The state after `step` steps; everything else derives from the config and the step."""
+    """The state after `step` steps; everything else derives from the config and the step.
+
+    Attributes:
+      step: how many.
+      params, batch_stats: vectors.
+      opt_state: of the optimizer of the vector of the parameters.
+      of_params, of_stats: how trees are packed into the vectors.
+    """
 
     step: jax.Array
-    params: dict
-    batch_stats: dict
+    params: jax.Array
+    batch_stats: jax.Array
     opt_state: optax.OptState
+    of_params: Packing = struct.field(pytree_node=False)
+    of_stats: Packing = struct.field(pytree_node=False)
 
     @property
     def variables(self) -> dict[str, Any]:
-        """What the network needs to predict."""
-        return {'params': self.params, 'batch_stats': self.batch_stats}
+        """What the network needs to predict, as trees."""
+        return {
+            'params': self.of_params.unpack(self.params),
+            'batch_stats': self.of_stats.unpack(self.batch_stats),
+        }
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What a training needs besides to go on, as trees."""
+        moments = jax.tree.map(lambda x: self.of_params.unpack(x) if x.ndim else x, self.opt_state)
+        return {'step': self.step, 'opt_state': moments}
+
+    def with_arrays(self, variables: dict[str, Any], training: dict[str, Any]) -> Self:
+        """This state with other `variables` and `training`."""
+        opt_state = jax.tree.map(
+            lambda vector, found: self.of_params.pack(found) if vector.ndim else found,
+            self.opt_state,
+            training['opt_state'],
+        )
+        return self.replace(
+            step=training['step'],
+            params=self.of_params.pack(variables['params']),
+            batch_stats=self.of_stats.pack(variables['batch_stats']),
+            opt_state=opt_state,
+        )
 
 
 @dataclasses.dataclass
@@ -93,11 +159,17 @@ def initial_state(
     if variables is None:
         key, images = jax.random.key(task.seed), jnp.zeros((1, *image_shape), jnp.float32)
         variables = jax.jit(lambda: task.model.init(key, task.preprocess(images)))()
+    params = variables['params']
+    stats = variables.get('batch_stats', {})  # without batch norms there are none
+    of_params, of_stats = Packing.of(params), Packing.of(stats)
+    vector = of_params.pack(params)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        params=variables['params'],
-        batch_stats=variables.get('batch_stats', {}),  # without batch norms there are none
-        opt_state=task.optimizer.init(variables['params']),
+        params=vector,
+        batch_stats=of_stats.pack(stats),
+        opt_state=task.optimizer.init(vector),
+        of_params=of_params,
+        of_stats=of_stats,
     )
 
 

@@ -35,10 +35,11 @@ def train_step(
     """
     batch, stop_flags = inputs
     batch = _augmented(task, state.step, batch)
+    variables = state.variables
 
     def loss_sums(params):
         outputs, changed = task.model.apply(
-            {'params': params, 'batch_stats': state.batch_stats},
+            {**variables, 'params': params},
             task.preprocess(batch['image']),
             train=True,
             mutable=['batch_stats'],
@@ -46,19 +47,17 @@ def train_step(
         return task.loss_sums(outputs, batch), changed.get('batch_stats', {})
 
     # The chain rule through the sums: each device adds its part of the gradient.
-    own_sums, pull_back, batch_stats = jax.vjp(loss_sums, state.params, has_aux=True)
+    own_sums, pull_back, batch_stats = jax.vjp(loss_sums, variables['params'], has_aux=True)
     sums = sum_over_devices(own_sums)
     loss, slopes = jax.value_and_grad(task.loss)(sums)
-    gradients = sum_over_devices(pull_back(slopes)[0])
-    updates, opt_state = task.optimizer.update(gradients, state.opt_state, state.params)
+    gradient = sum_over_devices(state.of_params.pack(pull_back(slopes)[0]))
+    update, opt_state = task.optimizer.update(gradient, state.opt_state, state.params)
     updated = state.replace(
-        params=optax.apply_updates(state.params, updates),
-        batch_stats=batch_stats,
+        params=optax.apply_updates(state.params, update),
+        batch_stats=state.of_stats.pack(batch_stats),
         opt_state=opt_state,
     )
-    finite = jax.tree.reduce(
-        jnp.logical_and, jax.tree.map(lambda x: jnp.isfinite(x).all(), (loss, gradients))
-    )
+    finite = jnp.isfinite(loss) & jnp.isfinite(gradient).all()
     state = jax.tree.map(functools.partial(jnp.where, finite), updated, state)
     return state.replace(step=state.step + 1), {
         'loss': jax.tree.map(lambda x: jnp.where(finite, x, 0), sums),

@@ -1,16 +1,20 @@
+import functools
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
 
-from bodycomp_jax.models.layers import convolution
+from bodycomp_jax.models.layers.convolution import PRECISION, conv
+from bodycomp_jax.models.layers.upsampling import conv_of_upsampled
 
 SHAPES = [(2, 6, 8, 3, 5), (1, 4, 4, 32, 24), (3, 1, 2, 1, 1)]  # B, H, W, C, O
 
 
 def plain(x, kernel):
-    return nn.Conv(kernel.shape[-1], (3, 3), use_bias=False, precision=convolution.PRECISION).apply(
+    return nn.Conv(kernel.shape[-1], (3, 3), use_bias=False, precision=PRECISION).apply(
         {'params': {'kernel': kernel}}, x
     )
 
@@ -36,30 +40,35 @@ def values(function, shape, dtype=jnp.float32):
 
 
 @pytest.mark.parametrize('shape', SHAPES)
-@pytest.mark.parametrize('platform', ['cpu', 'default'])
+@pytest.mark.parametrize('platform', ['cpu', 'gpu'])
 @pytest.mark.parametrize(
-    ('fast', 'reference'),
-    [(convolution.conv, plain), (convolution.conv_of_upsampled, plain_of_upsampled)],
+    ('fast', 'reference'), [(conv, plain), (conv_of_upsampled, plain_of_upsampled)]
 )
-def test_results_and_gradients_equal_the_library(monkeypatch, fast, reference, platform, shape):
-    def chosen(*args, cpu, default):
-        return {'cpu': cpu, 'default': default}[platform](*args)
-
-    monkeypatch.setattr(jax.lax, 'platform_dependent', chosen)
+def test_results_and_gradients_equal_the_library(fast, reference, platform, shape):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4),
-        values(fast, shape),
+        values(functools.partial(fast, platform=platform), shape),
         values(reference, shape),
     )
 
 
-def test_precision_is_that_of_the_image_except_for_the_gradient_of_the_kernel():
-    for function in (convolution.conv, convolution.conv_of_upsampled):
-        y, (dx, dk) = values(function, SHAPES[1], jnp.bfloat16)
-        assert (y.dtype, dx.dtype, dk.dtype) == (jnp.bfloat16, jnp.bfloat16, jnp.float32)
+@pytest.mark.parametrize('platform', ['cpu', 'gpu'])
+@pytest.mark.parametrize('function', [conv, conv_of_upsampled])
+def test_precision_is_that_of_the_image_except_for_the_gradient_of_the_kernel(function, platform):
+    fast = functools.partial(function, platform=platform)
+    y, (dx, dk) = values(fast, SHAPES[1], jnp.bfloat16)
+    assert (y.dtype, dx.dtype, dk.dtype) == (jnp.bfloat16, jnp.bfloat16, jnp.float32)
 
 
-def test_only_the_branch_of_the_platform_is_compiled():
-    x, kernel = jnp.zeros((1, 4, 4, 32)), jnp.zeros((3, 3, 32, 32))
-    gradient = jax.jit(jax.grad(lambda k: convolution.conv(x, k).sum()))
-    assert 'conditional' not in gradient.lower(kernel).compile().as_text()
+@pytest.mark.parametrize('function', [conv, conv_of_upsampled])
+def test_no_convolution_has_a_window_larger_than_the_kernel(function):
+    """Libraries of GPUs have no fast convolution for the window of a whole image."""
+    x, kernel = jnp.zeros((1, 32, 32, 8)), jnp.zeros((3, 3, 8, 16))
+
+    def loss(x, kernel):
+        return (function(x, kernel, 'gpu') ** 2).sum()
+
+    text = jax.jit(jax.grad(loss, (0, 1))).lower(x, kernel).as_text('hlo')
+    windows = [int(n) for sides in re.findall(r'window={size=(\d+)x(\d+)', text) for n in sides]
+    assert len(windows) == 6
+    assert max(windows) <= 32

@@ -13,14 +13,14 @@ CHANNELS = IMAGES[-1:]
 @pytest.mark.parametrize(
     ('axis_name', 'statistics'),
     [
-        (None, [CHANNELS, CHANNELS]),  # mean of x, mean of x**2
-        ('devices', [(2, *CHANNELS)]),  # the same, summed over devices in one array
+        (None, [CHANNELS, CHANNELS]),  # sums of x and of x**2
+        ('devices', [(2, *CHANNELS)]),  # summed over devices in one array
     ],
 )
 def test_backward_pass_needs_the_input_and_the_statistics_alone(axis_name, statistics):
     """Fails if JAX renames a primitive that `norm.STATISTICS` lists: it would be recomputed."""
     x = jax.random.normal(jax.random.key(0), (2, *IMAGES))
-    norm = batch_norm('norm', train=True, dtype=jnp.float32, axis_name=axis_name)
+    norm = batch_norm('norm', platform='cpu', train=True, dtype=jnp.float32, axis_name=axis_name)
     variables = {
         'params': {'scale': jnp.ones(CHANNELS), 'bias': jnp.zeros(CHANNELS)},
         'batch_stats': {'mean': jnp.zeros(CHANNELS), 'var': jnp.ones(CHANNELS)},

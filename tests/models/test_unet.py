@@ -73,11 +73,12 @@ def plain_unet(params, x, config):
     return jnp.einsum('bhwc,co->bhwo', x, last['kernel'][0, 0]) + last['bias']
 
 
-def test_logits_and_gradients_are_those_of_the_textbook_network():
+@pytest.mark.parametrize('platform', ['cpu', 'gpu', 'tpu'])
+def test_logits_and_gradients_are_those_of_the_textbook_network(platform):
     config = UNetConfig(
         compression_channels=(4, 32, 24), decompression_channels=(32, 6), num_convs=2
     )
-    network, variables = build_network(config), drawn_variables(config)
+    network, variables = build_network(config, platform=platform), drawn_variables(config)
     random = np.random.default_rng(0)
     x = random.uniform(0, 255, (2, 8, 12, 1)).astype('f4')
     target = random.normal(size=(2, 8, 12, 4)).astype('f4')
@@ -97,6 +98,17 @@ def test_logits_and_gradients_are_those_of_the_textbook_network():
             for function in (fast, plain)
         ]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *results)
+
+
+def test_predictions_are_the_same_on_every_platform():
+    config = UNetConfig(compression_channels=(4, 8, 16), decompression_channels=(8, 4))
+    images, variables = smooth_images(16), drawn_variables(config)
+    on_cpu, *others = (
+        build_network(config, platform=platform).apply(variables, images)
+        for platform in ('cpu', 'gpu', 'tpu')
+    )
+    for logits in others:
+        np.testing.assert_allclose(logits, on_cpu, rtol=1e-4, atol=1e-4)
 
 
 def test_bfloat16_network_has_float32_variables_and_logits():

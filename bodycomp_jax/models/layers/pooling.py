@@ -10,20 +10,24 @@ import jax
 import jax.numpy as jnp
 
 
+def max_pool(x: jax.Array, cell: int = 1) -> jax.Array:
+    """2x2 maximum with stride 2: `[B, H, W, C]` to `[B, H/2, W/2, C]`.
+
+    Of cells (see `cells`) with that many pixels along a side, to cells half as large.
+    """
+    return _max_pool(x) if cell == 1 else _max_of_quarters(x)
+
+
 @jax.custom_vjp
-def max_pool(x: jax.Array) -> jax.Array:
-    """2x2 maximum with stride 2: `[B, H, W, C]` to `[B, H/2, W/2, C]`."""
+def _max_pool(x):
     return _windows(x).max((2, 4))
 
 
 def _forward(x):
     windows = _windows(x)
     largest = windows.max((2, 4))
-    where = jnp.uint8(3)
-    for place in (2, 1, 0):
-        is_largest = windows[:, :, place // 2, :, place % 2] == largest
-        where = jnp.where(is_largest, jnp.uint8(place), where)
-    return largest, where
+    places = [windows[:, :, i, :, j] for i in (0, 1) for j in (0, 1)]
+    return largest, _first_equal(places, largest)
 
 
 def _backward(where, dy):
@@ -38,7 +42,34 @@ def _windows(x):
     return x.reshape(B, H // 2, 2, W // 2, 2, C)
 
 
-max_pool.defvjp(_forward, _backward)
+_max_pool.defvjp(_forward, _backward)
+
+
+@jax.custom_vjp
+def _max_of_quarters(x):
+    """The maximum of the four quarters of the channels."""
+    return functools.reduce(jnp.maximum, jnp.split(x, 4, axis=-1))
+
+
+def _forward_of_quarters(x):
+    quarters = jnp.split(x, 4, axis=-1)
+    largest = functools.reduce(jnp.maximum, quarters)
+    return largest, _first_equal(quarters, largest)
+
+
+def _backward_of_quarters(where, dy):
+    return (jnp.concatenate([jnp.where(where == place, dy, 0) for place in range(4)], axis=-1),)
+
+
+_max_of_quarters.defvjp(_forward_of_quarters, _backward_of_quarters)
+
+
+def _first_equal(places, largest):
+    """The number of the first of several arrays that equals the largest values."""
+    where = jnp.uint8(len(places) - 1)
+    for place, values in reversed([*enumerate(places)][:-1]):
+        where = jnp.where(values == largest, jnp.uint8(place), where)
+    return where
 
 
 @jax.custom_vjp
@@ -49,10 +80,7 @@ def overlapping_max_pool(x: jax.Array) -> jax.Array:
 
 def _overlapping_forward(x):
     largest = overlapping_max_pool(x)
-    where = jnp.uint8(8)
-    for place, values in reversed([*enumerate(_places(x))][:8]):
-        where = jnp.where(values == largest, jnp.uint8(place), where)
-    return largest, (where, x.shape[1:3])
+    return largest, (_first_equal(_places(x), largest), x.shape[1:3])
 
 
 def _overlapping_backward(saved, dy):

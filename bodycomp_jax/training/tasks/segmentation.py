@@ -36,6 +36,7 @@ def segmentation_task(
             network,
             dtype=compute_dtype(config.precision, devices),
             axis_name=data_parallel.AXIS,
+            platform=devices[0].platform,
         ),
         preprocess=functools.partial(preprocess, network),
         augment=augment.augmentation(config.augmentation, grey=not network.apply_window_function),

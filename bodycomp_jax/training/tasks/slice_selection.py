@@ -36,7 +36,10 @@ def slice_selection_task(
     network = config.network
     learning_rate_fn = optim.learning_rate_fn(config, steps_per_epoch)
     model = build_network(
-        network, dtype=compute_dtype(config.precision, devices), axis_name=data_parallel.AXIS
+        network,
+        dtype=compute_dtype(config.precision, devices),
+        axis_name=data_parallel.AXIS,
+        platform=devices[0].platform,
     )
     truth: dict[str, Any] = {
         'offsets': val_set.offsets,

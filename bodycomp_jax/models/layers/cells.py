@@ -1,0 +1,107 @@
+"""Images of which r x r pixels are channels of one cell, for networks on a TPU.
+
+A TPU stores 128 channels where there are fewer, and multiplies as many: an image of 16 channels
+takes eight times its size. Cells of 2 x 2 or 4 x 4 pixels fill them. The layers of cells give the
+numbers of the layers of images.
+
+The pixels of a cell are in such an order that the first quarter of the channels are those at the
+upper left of each 2 x 2 pixels, which are a cell of half the side themselves.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+CHANNELS = 128  # that a TPU stores and multiplies at a time
+LARGEST = 4  # pixels along a cell
+PRECISION = jax.lax.Precision.HIGHEST
+
+
+def cell_side(channels: int, halvings: int) -> int:
+    """The least r at which a cell of an image of so many channels fills those of a TPU.
+
+    Not more than a network whose images are halved so many times can take.
+    """
+    r = 1
+    while r < min(LARGEST, 2**halvings) and r * r * channels < CHANNELS:
+        r *= 2
+    return r
+
+
+def fold(images: jax.Array, r: int) -> jax.Array:
+    """`[B, H, W, C]` as cells, `[B, H / r, W / r, r * r * C]`."""
+    B, H, W, C = images.shape
+    n = _halvings(r)
+    split = images.reshape(B, H // r, *[2] * n, W // r, *[2] * n, C)
+    rows, columns = range(1 + n, 1, -1), range(2 + 2 * n, 2 + n, -1)
+    places = [axis for place in zip(rows, columns, strict=True) for axis in place]
+    split = split.transpose(0, 1, 2 + n, *places, 3 + 2 * n)
+    return split.reshape(B, H // r, W // r, r * r * C)
+
+
+def unfold(cells: jax.Array, r: int) -> jax.Array:
+    """`[B, H, W, r * r * C]` as an image, `[B, r * H, r * W, C]`, float32.
+
+    The columns of the pixels are interleaved by a product with ones and zeros, as a TPU moves
+    numbers slowly.
+    """
+    B, H, W, channels = cells.shape
+    n, C = _halvings(r), channels // (r * r)
+    split = cells.reshape(B, H, W, *[2] * (2 * n), C)
+    rows, columns = range(1 + 2 * n, 2, -2), range(2 + 2 * n, 3, -2)
+    split = split.transpose(0, 1, *rows, 3 + 2 * n, *columns, 2).reshape(B, H, r, C, r, W)
+    interleaved = np.eye(r * W, dtype=np.float32).reshape(W, r, r * W)
+    rows_of_image = jnp.einsum('bhicjw,wjx->bhicx', split, interleaved, precision=PRECISION)
+    return rows_of_image.swapaxes(3, 4).reshape(B, r * H, r * W, C)
+
+
+def kernel_of_cells(kernel: jax.Array, r: int, r_out: int) -> jax.Array:
+    """The kernel `[3, 3, C, O]` of an image as that of its cells, `[3, 3, r * r * C, R * R * O]`.
+
+    Args:
+      kernel: of the image.
+      r: pixels along a cell of the input.
+      r_out: R, those of the output; if it is 2 r, the input is upsampled by nearest neighbour.
+    """
+    if r_out == 1:
+        return kernel
+    C, O = kernel.shape[2:]
+    taps = _taps(r, r_out)  # [3, 3, r * r, R * R, 3, 3]
+    spread = jnp.einsum('abnmde,deco->abncmo', taps, kernel, precision=PRECISION)
+    return spread.reshape(3, 3, r * r * C, r_out * r_out * O)
+
+
+def diagonal(kernel: jax.Array, r: int) -> jax.Array:
+    """The kernel `[1, 1, C, O]` of a pixel as that of each pixel of a cell."""
+    return jnp.kron(jnp.eye(r * r, dtype=kernel.dtype), kernel)
+
+
+def _halvings(r: int) -> int:
+    return r.bit_length() - 1
+
+
+@functools.cache
+def _taps(r: int, r_out: int) -> np.ndarray:
+    """Whether an input pixel in a cell is under a tap of a kernel at an output pixel.
+
+    Returns:
+      `[3, 3, r * r, R * R, 3, 3]` of the neighbouring cell, the pixels in both, and the tap.
+    """
+    along = np.zeros((3, r, r_out, 3), np.float32)
+    for pixel in range(r_out):
+        for tap in range(3):
+            cell, source = divmod((pixel + tap - 1) * r // r_out, r)
+            along[cell + 1, source, pixel, tap] = 1
+    pixels_in, pixels_out = _pixels(r), _pixels(r_out)
+    rows, columns = (along[:, pixels_in[i]][:, :, pixels_out[i]] for i in (0, 1))
+    return np.einsum('anmd,bnme->abnmde', rows, columns)
+
+
+def _pixels(r: int) -> np.ndarray:
+    """Row and column of each pixel of a cell, `[2, r * r]`."""
+    if r == 1:
+        return np.zeros((2, 1), int)
+    places = np.array([(i, j) for i in (0, 1) for j in (0, 1)]).T
+    return (places[:, :, None] + 2 * _pixels(r // 2)[:, None]).reshape(2, -1)
