@@ -30,7 +30,7 @@ from bodycomp_jax.data.segmentation_files import open_files
 from bodycomp_jax.data.slice_selection_files import list_split
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.training import data_parallel
-from bodycomp_jax.training.state import TrainState, initial_state, num_parameters
+from bodycomp_jax.training.state import TrainState, initial_state
 from bodycomp_jax.training.step import train_step
 from bodycomp_jax.training.stop_signals import stop_flags
 from bodycomp_jax.training.tasks.segmentation import segmentation_task
@@ -87,7 +87,7 @@ class Case:
             self.costs,
             self.config.batch_size / len(self.devices),
             self.task.model.dtype,
-            num_parameters(state.variables),
+            state.params.size,
             nbytes(self.one_batch()) / len(self.devices),
         )
 

@@ -34,7 +34,7 @@ def _least_sent(task, state, batch):
         outputs = task.model.apply(state.variables, task.preprocess(batch['image']))
         return task.loss_sums(outputs, batch)
 
-    norms = len(jax.tree.leaves(state.batch_stats)) // 2  # each has a mean and a variance
+    norms = len(state.of_stats.shapes) // 2  # each has a mean and a variance
     return [
         ('gradients', 1, nbytes(state.params)),
         ('loss sums', 1, nbytes(jax.eval_shape(loss_sums))),
