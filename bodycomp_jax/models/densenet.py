@@ -8,7 +8,7 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from bodycomp_jax.models.layers.convolution import PRECISION, pointwise
-from bodycomp_jax.models.layers.norm import batch_norm
+from bodycomp_jax.models.layers.norm import BatchNorm
 from bodycomp_jax.models.layers.pooling import overlapping_max_pool
 
 BOTTLENECK = 4  # channels between the two convolutions of a layer, as a multiple of the growth
@@ -34,7 +34,6 @@ class DenseNet(nn.Module):
       dtype: precision of the arithmetic except that of the logits; parameters, batch statistics,
         the global mean and the dense layer are float32.
       axis_name: the mapped axis over which batch statistics are computed in training, if any.
-      platform: 'cpu', 'gpu' or 'tpu', for whose speed it is written.
     """
 
     num_levels: int = 1
@@ -48,7 +47,6 @@ class DenseNet(nn.Module):
     initializer: Callable = nn.initializers.glorot_uniform()
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
-    platform: str = 'cpu'
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
@@ -91,16 +89,9 @@ class DenseNet(nn.Module):
         return jnp.concatenate(added, axis=-1)
 
     def _normed(self, x, name, activation, train):
-        if self.norm:
-            norm = batch_norm(
-                name,
-                train=train,
-                dtype=self.dtype,
-                axis_name=self.axis_name,
-                platform=self.platform,
-            )
-            x = norm(x)
-        return activation(x)
+        if not self.norm:
+            return activation(x)
+        return BatchNorm(train, activation, self.axis_name, name=name)(x)
 
     def _conv(self, channels, size, name, stride=1):
         return nn.Conv(

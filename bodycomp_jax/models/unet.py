@@ -15,7 +15,7 @@ from bodycomp_jax.models.layers.cells import (
     unfold,
 )
 from bodycomp_jax.models.layers.convolution import conv, pointwise
-from bodycomp_jax.models.layers.norm import batch_norm
+from bodycomp_jax.models.layers.norm import BatchNorm
 from bodycomp_jax.models.layers.pooling import max_pool
 from bodycomp_jax.models.layers.resize import from_square, to_square
 from bodycomp_jax.models.layers.upsampling import conv_of_upsampled
@@ -64,7 +64,6 @@ class ConvBlock(nn.Module):
     channels: int
     num_convs: int
     activation: Callable
-    dtype: DTypeLike
     axis_name: str | None
     platform: str
     cell: int
@@ -73,15 +72,8 @@ class ConvBlock(nn.Module):
     def __call__(self, x: jax.Array, skip: jax.Array | None = None, *, train: bool) -> jax.Array:
         for i in range(self.num_convs):
             convolution = Conv(self.channels, self.platform, self.cell, name=f'conv_{i}')
-            norm = batch_norm(
-                f'norm_{i}',
-                train=train,
-                dtype=self.dtype,
-                axis_name=self.axis_name,
-                platform=self.platform,
-                pixels=self.cell**2,
-            )
-            x = self.activation(norm(convolution(x, skip if i == 0 else None)))
+            norm = BatchNorm(train, self.activation, self.axis_name, self.cell**2, name=f'norm_{i}')
+            x = norm(convolution(x, skip if i == 0 else None))
         return x
 
 
@@ -153,7 +145,6 @@ class UNet(nn.Module):
                 channels,
                 self.num_convs,
                 self.activation,
-                self.dtype,
                 self.axis_name,
                 self.platform,
                 cell,

@@ -94,7 +94,7 @@ def test_the_norm_of_cells_is_that_of_the_image(images):
     }
 
     def normed(x, pixels):
-        norm = BatchNorm(train=True, dtype=x.dtype, axis_name=None, pixels=pixels)
+        norm = BatchNorm(True, jax.nn.relu, None, pixels)
         return norm.apply(variables, x, mutable=['batch_stats'])
 
     y, changed = normed(images, 1)

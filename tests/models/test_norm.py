@@ -1,42 +1,116 @@
-import collections
+import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from bodycomp_jax.models.layers.norm import batch_norm
+from bodycomp_jax.models.layers.norm import EPSILON, MOMENTUM, BatchNorm
 
-IMAGES = (3, 8, 8, 5)
-CHANNELS = IMAGES[-1:]
+IMAGES = (4, 6, 8, 5)
+C = IMAGES[-1]
+ACTIVATIONS = {'relu': jax.nn.relu, 'leaky_relu': jax.nn.leaky_relu, 'linear': lambda x: x}
 
 
-@pytest.mark.parametrize(
-    ('axis_name', 'statistics'),
-    [
-        (None, [CHANNELS, CHANNELS]),  # sums of x and of x**2
-        ('devices', [(2, *CHANNELS)]),  # summed over devices in one array
-    ],
-)
-def test_backward_pass_needs_the_input_and_the_statistics_alone(axis_name, statistics):
-    """Fails if JAX renames a primitive that `norm.STATISTICS` lists: it would be recomputed."""
-    x = jax.random.normal(jax.random.key(0), (2, *IMAGES))
-    norm = batch_norm('norm', platform='cpu', train=True, dtype=jnp.float32, axis_name=axis_name)
-    variables = {
-        'params': {'scale': jnp.ones(CHANNELS), 'bias': jnp.zeros(CHANNELS)},
-        'batch_stats': {'mean': jnp.zeros(CHANNELS), 'var': jnp.ones(CHANNELS)},
+@pytest.fixture(scope='module')
+def random():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope='module')
+def variables(random):
+    return {
+        'params': {
+            'scale': random.normal(1, 0.3, C).astype('f4'),
+            'bias': random.normal(size=C).astype('f4'),
+        },
+        'batch_stats': {'mean': np.zeros(C, 'f4'), 'var': np.ones(C, 'f4')},
     }
 
-    def saved_arrays(x):
-        def normalise(x, params):
-            y, _ = norm.apply({**variables, 'params': params}, x, mutable=['batch_stats'])
-            return y
 
-        _, pullback = jax.vjp(normalise, x, variables['params'])
-        return jax.tree.leaves(pullback)
+@pytest.fixture(scope='module')
+def images(random):
+    return (3 * random.normal(size=IMAGES) + np.arange(C)).astype('f4')
 
-    if axis_name is None:
-        shapes = [array.shape for array in saved_arrays(x[0])]
-    else:
-        shapes = [array.shape[1:] for array in jax.pmap(saved_arrays, axis_name=axis_name)(x)]
-    scale = CHANNELS
-    assert collections.Counter(shapes) == collections.Counter([IMAGES, scale, *statistics])
+
+def textbook(activation, x, params):
+    x = jnp.asarray(x)
+    deviations = (x - x.mean((0, 1, 2), keepdims=True)) / jnp.sqrt(
+        x.var((0, 1, 2), keepdims=True) + EPSILON
+    )
+    scale, bias = (params[name].reshape(1, 1, 1, C) for name in ('scale', 'bias'))
+    return activation(deviations * scale + bias)
+
+
+@pytest.mark.parametrize('activation', ACTIVATIONS)
+def test_values_and_gradients_are_those_of_the_textbook(variables, images, activation, random):
+    norm = BatchNorm(True, ACTIVATIONS[activation], None)
+    dy = random.normal(size=IMAGES).astype('f4')
+
+    def fast(x, params):
+        return norm.apply({**variables, 'params': params}, x, mutable=['batch_stats'])[0]
+
+    results = []
+    for function in (fast, functools.partial(textbook, ACTIVATIONS[activation])):
+        y, pull_back = jax.vjp(function, images, variables['params'])
+        results.append((y, pull_back(dy)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *results)
+
+
+def test_running_statistics_follow_those_of_the_batches(variables, images):
+    norm = BatchNorm(True, jax.nn.relu, None)
+    _, changed = norm.apply(variables, images, mutable=['batch_stats'])
+    stats = changed['batch_stats']
+    mean, var = images.mean((0, 1, 2)), images.var((0, 1, 2))
+    np.testing.assert_allclose(stats['mean'], (1 - MOMENTUM) * mean, rtol=1e-4)
+    np.testing.assert_allclose(stats['var'], MOMENTUM + (1 - MOMENTUM) * var, rtol=1e-4)
+
+
+def test_predictions_use_the_running_statistics(variables, images):
+    stats = {'mean': np.arange(C, dtype='f4'), 'var': np.full(C, 9, 'f4')}
+    norm = BatchNorm(False, jax.nn.relu, None)
+    y = norm.apply({**variables, 'batch_stats': stats}, images)
+    scale, bias = variables['params']['scale'], variables['params']['bias']
+    expected = (images - stats['mean']) / np.sqrt(9 + EPSILON) * scale + bias
+    np.testing.assert_allclose(y, expected.clip(0), rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_over_devices_is_one_batch(variables, images, random):
+    dy = random.normal(size=IMAGES).astype('f4')
+
+    def results(axis_name, x, dy):
+        norm = BatchNorm(True, jax.nn.relu, axis_name)
+
+        def normed(x, params):
+            return norm.apply({**variables, 'params': params}, x, mutable=['batch_stats'])
+
+        y, pull_back, changed = jax.vjp(normed, x, variables['params'], has_aux=True)
+        return y, *pull_back(dy), changed
+
+    y, dx, of_params, stats = results(None, images, dy)
+    parts = jax.pmap(functools.partial(results, 'devices'), axis_name='devices')(
+        images.reshape(2, 2, *IMAGES[1:]), dy.reshape(2, 2, *IMAGES[1:])
+    )
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4)
+    close(parts[0].reshape(IMAGES), y)
+    close(parts[1].reshape(IMAGES), dx)
+    jax.tree.map(lambda part, whole: close(part.sum(0), whole), parts[2], of_params)
+    jax.tree.map(lambda part, whole: close(part[1], whole), parts[3], stats)
+
+
+def test_the_type_is_that_of_the_images(variables, images):
+    norm = BatchNorm(True, jax.nn.relu, None)
+    y, changed = norm.apply(variables, images.astype(jnp.bfloat16), mutable=['batch_stats'])
+    assert y.dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(changed)} == {np.dtype('f4')}
+
+
+def test_the_backward_pass_stores_the_input_and_what_each_channel_has(variables, images):
+    norm = BatchNorm(True, jax.nn.relu, None)
+
+    def normed(x):
+        return norm.apply(variables, x, mutable=['batch_stats'])[0]
+
+    _, pull_back = jax.vjp(normed, images)
+    shapes = [leaf.shape for leaf in jax.tree.leaves(pull_back)]
+    assert [shape for shape in shapes if len(shape) > 1] == [IMAGES]

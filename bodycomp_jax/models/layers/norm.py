@@ -1,18 +1,14 @@
-"""The batch norm of both networks (Ioffe and Szegedy 2015)."""
+"""The batch norm of both networks (Ioffe and Szegedy 2015), with the activation that follows it."""
 
+import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax.typing import DTypeLike
 
 EPSILON = 1e-3  # as in the reference
 MOMENTUM = 0.9  # with 0.99 the running statistics lag far behind on small sets
-# JAX's primitives that compute the statistics of a batch: on one device, over an axis of `pmap` or
-# `vmap`, and over an axis of `shard_map`.
-STATISTICS = ('reduce_sum', 'psum', 'psum_invariant')
 
 
 class BatchNorm(nn.Module):
@@ -20,61 +16,94 @@ class BatchNorm(nn.Module):
 
     Attributes:
       train: normalise with the statistics of the batch and update the running statistics.
-      dtype: of the result.
+      activation: elementwise function of what is normalised.
       axis_name: the mapped axis over which batch statistics are computed in training, if any.
       pixels: of each cell, whose channels follow each other; 1 for an image. See `cells`.
     """
 
     train: bool
-    dtype: DTypeLike
+    activation: Callable[[jax.Array], jax.Array]
     axis_name: str | None
     pixels: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Normalises `[B, H, W, pixels * C]`."""
+        """Normalises `[B, H, W, pixels * C]`; the result has the type of x."""
         shape = (x.shape[-1] // self.pixels,)
         scale = self.param('scale', nn.initializers.ones, shape, jnp.float32)
         bias = self.param('bias', nn.initializers.zeros, shape, jnp.float32)
         mean = self.variable('batch_stats', 'mean', jnp.zeros, shape, jnp.float32)
         var = self.variable('batch_stats', 'var', jnp.ones, shape, jnp.float32)
-        x = x.astype(jnp.float32)
-        if self.train and not self.is_initializing():
-            of_batch = self._statistics(x)
-            for running, new in zip((mean, var), of_batch, strict=True):
-                running.value = MOMENTUM * running.value + (1 - MOMENTUM) * new
-        used = of_batch if self.train and not self.is_initializing() else (mean.value, var.value)
-        factor = jax.lax.rsqrt(used[1] + EPSILON) * scale
-        middle, factor, bias = (
-            jnp.tile(each, self.pixels).reshape(1, 1, 1, -1) for each in (used[0], factor, bias)
-        )
-        return ((x - middle) * factor + bias).astype(self.dtype)
-
-    def _statistics(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Mean and variance of each channel."""
-        moments = jnp.stack([x.mean((0, 1, 2)), jnp.square(x).mean((0, 1, 2))])
-        moments = moments.reshape(2, self.pixels, -1).mean(1)
-        if self.axis_name is not None:
-            moments = jax.lax.pmean(moments, self.axis_name)
-        mean, of_squares = moments
-        return mean, jnp.maximum(0, of_squares - jnp.square(mean))
+        if not self.train or self.is_initializing():
+            return _normalised(self.activation, x, mean.value, var.value, scale, bias)
+        y, *of_batch = _normalised_by_batch(self.activation, self.axis_name, x, scale, bias)
+        for running, new in zip((mean, var), of_batch, strict=True):
+            running.value = MOMENTUM * running.value + (1 - MOMENTUM) * new
+        return y
 
 
-def batch_norm(name: str, *, platform: str, **attributes: Any) -> nn.Module:
-    """A `BatchNorm` with these attributes, as it is fast on a platform.
+def _normalised(activation, x, mean, var, scale, bias):
+    return activation(_deviations(x, mean, var) * _along(x, scale) + _along(x, bias)).astype(
+        x.dtype
+    )
 
-    On CPU the input and the statistics are stored, and the normalised activations are computed
-    again in the backward pass; storing them costs more memory traffic there. Two threads: a step
-    of the DenseNet takes 275 instead of 310 ms; one of the U-Net 540 instead of 580 ms, and 716
-    instead of 813 MB. On a GPU it is the other way round: they are stored as the input of the next
-    convolution anyway.
+
+def _deviations(x, mean, var):
+    """From the mean, in standard deviations, float32."""
+    return (x.astype(jnp.float32) - _along(x, mean)) * _along(x, jax.lax.rsqrt(var + EPSILON))
+
+
+def _along(x, values):
+    """Values of each channel, for each channel of each pixel of the cells of x."""
+    return jnp.tile(values, x.shape[-1] // len(values)).reshape(1, 1, 1, -1)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _normalised_by_batch(activation, axis_name, x, scale, bias):
+    """(what is normalised, mean, variance); the statistics have no gradient.
+
+    The backward pass reads x and the gradient twice, and computes what is between them again: to
+    store it costs more memory traffic.
     """
-    kind = RecomputedBatchNorm if platform == 'cpu' else BatchNorm
-    return kind(name=name, **attributes)
+    x32 = x.astype(jnp.float32)
+    mean, of_squares = _over_devices(_means(len(scale), x32, jnp.square(x32)), axis_name)
+    var = jnp.maximum(0, of_squares - jnp.square(mean))
+    return _normalised(activation, x, mean, var, scale, bias), mean, var
 
 
-def _is_statistic(primitive: Any, *_: Any, **__: Any) -> bool:
-    return primitive.name in STATISTICS
+def _forward(activation, axis_name, x, scale, bias):
+    results = _normalised_by_batch(activation, axis_name, x, scale, bias)
+    return results, (x, scale, bias, *results[1:])
 
 
-RecomputedBatchNorm: Callable[..., nn.Module] = nn.remat(BatchNorm, policy=_is_statistic)
+def _backward(activation, axis_name, saved, gradients):
+    x, scale, bias, mean, var = saved
+    dy = gradients[0].astype(jnp.float32)
+
+    def before_activation(x):
+        """(deviations, the gradient of what the activation is applied to)."""
+        deviations = _deviations(x, mean, var)
+        _, pull_back = jax.vjp(activation, deviations * _along(x, scale) + _along(x, bias))
+        return deviations, *pull_back(dy)
+
+    deviations, gradient = before_activation(x)
+    own = _means(len(scale), gradient, gradient * deviations)
+    of_mean, of_deviations = _over_devices(own, axis_name)
+    deviations, gradient = before_activation(jax.lax.optimization_barrier(x))
+    gradient -= _along(x, of_mean) + deviations * _along(x, of_deviations)
+    dx = gradient * _along(x, scale * jax.lax.rsqrt(var + EPSILON))
+    of_bias, of_scale = own * (x.size / len(scale))
+    return dx.astype(x.dtype), of_scale, of_bias
+
+
+_normalised_by_batch.defvjp(_forward, _backward)
+
+
+def _means(channels, *arrays):
+    """`[len(arrays), channels]`: the mean of each channel of each array."""
+    means = jnp.stack([array.mean((0, 1, 2)) for array in arrays])
+    return means.reshape(len(arrays), -1, channels).mean(1)
+
+
+def _over_devices(means, axis_name):
+    return means if axis_name is None else jax.lax.pmean(means, axis_name)
