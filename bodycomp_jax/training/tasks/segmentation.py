@@ -38,7 +38,11 @@ def segmentation_task(
             axis_name=data_parallel.AXIS,
         ),
         preprocess=functools.partial(preprocess, network),
-        augment=augment.augmentation(config.augmentation, grey=not network.apply_window_function),
+        augment=augment.augmentation(
+            config.augmentation,
+            grey=not network.apply_window_function,
+            platform=devices[0].platform,
+        ),
         optimizer=optim.adam(learning_rate_fn),
         learning_rate_fn=learning_rate_fn,
         loss_sums=lambda logits, batch: losses.segmentation_sums(logits, batch['mask']),
