@@ -174,4 +174,5 @@ def _means_by_products(image: jax.Array, reach: int, reached: Callable) -> jax.A
 
     weights = sums_to(columns + 1) - sums_to(columns)
     weights = weights * (1 / weights.sum(1, keepdims=True))
-    return jnp.matmul(weights, image, precision=jax.lax.Precision.HIGHEST)
+    product = jnp.matmul(weights, image, precision=jax.lax.Precision.HIGHEST)
+    return jax.lax.optimization_barrier(product)  # else what follows is slow: XLA fuses it

@@ -23,7 +23,9 @@ def positions(shape, of_shape, turn=0.2):
     y, x = np.meshgrid(*(np.linspace(-0.5, 0.5, n) for n in shape), indexing='ij')
     y, x = y - turn * x, x + turn * y
     eighths = [np.round(8 * ((v + 0.5) * n)) / 8 for v, n in ((y, H), (x, W))]
-    return [jnp.asarray(v.clip(0, n - 1), jnp.float32) for v, n in zip(eighths, of_shape, strict=True)]
+    return [
+        jnp.asarray(v.clip(0, n - 1), jnp.float32) for v, n in zip(eighths, of_shape, strict=True)
+    ]
 
 
 @pytest.mark.parametrize(
