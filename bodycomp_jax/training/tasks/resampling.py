@@ -54,7 +54,8 @@ def by_products(
 
     Args:
       sample: `nearest` or `linear`.
-      image: `[H, W]` finite numbers, integers of up to 24 bits or floats of up to 32.
+      image: `[H, W]` finite numbers, integers of up to 24 bits or floats of up to 32, which are
+        exact down to 2**-126.
       y, x: `[h, w]` positions within the image.
       reach: length and breadth of a part of the result -> how many rows of the image, or columns
         along its breadth, `sample` takes for it at most.
@@ -105,7 +106,7 @@ def _pieces(image: jax.Array) -> jax.Array:
     else:
         rest, pieces = image.astype(jnp.float32), []
         for _ in range(0, jnp.finfo(image.dtype).nmant + 1, 8):
-            upper_half = jax.lax.bitcast_convert_type(rest, jnp.uint32) & 0xFFFF0000
+            upper_half = jax.lax.bitcast_convert_type(rest, jnp.uint32) & jnp.uint32(0xFFFF0000)
             pieces.append(jax.lax.bitcast_convert_type(upper_half, jnp.float32))
             rest = rest - pieces[-1]
     return jnp.stack(pieces).astype(jnp.bfloat16)
