@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from bodycomp_jax import ct
 from bodycomp_jax.config import AugmentationConfig, Strengths
+from bodycomp_jax.training.tasks import resampling
 
 Example = dict[str, Any]
 
@@ -20,13 +21,14 @@ FIRST_KEY = 1000  # beyond the numbers that `_source` draws from the same key
 
 
 def augmentation(
-    config: AugmentationConfig, *, grey: bool, black_outside: bool = False
+    config: AugmentationConfig, *, grey: bool, platform: str, black_outside: bool = False
 ) -> Callable[[jax.Array, Example], Example]:
     """All transforms with a strength, one after the other.
 
     Args:
       config: how strong each transform is, and how probable.
       grey: the images are grey values in 0..255, not HU.
+      platform: of the devices; 'tpu' computes by products of matrices, others by index.
       black_outside: what a move uncovers is 0, not the nearest pixel of the edge.
 
     Returns:
@@ -34,17 +36,22 @@ def augmentation(
       integers if it has labels, and more. It returns the example with 'image' float32 and 'mask'
       in its own dtype; without strengths, the example as it is.
     """
-    strengths = config.strengths
+    strengths, products = config.strengths, platform == 'tpu'
     moves = strengths._replace(**dict.fromkeys(_names(TRANSFORMS), 0.0)) != Strengths()
+    smoothed: dict[Callable, Callable] = {
+        transform: functools.partial(transform, products=products)
+        for transform in (blur, low_resolution)
+    }
+    limits = [getattr(strengths, name) for name in _names(TRANSFORMS)]
     transforms = [
-        (FIRST_KEY + i, functools.partial(transform, limit=getattr(strengths, transform.__name__)))
-        for i, transform in enumerate(TRANSFORMS)
-        if getattr(strengths, transform.__name__) > 0
+        (FIRST_KEY + i, functools.partial(smoothed.get(transform, transform), limit=limit))
+        for i, (transform, limit) in enumerate(zip(TRANSFORMS, limits, strict=True))
+        if limit > 0
     ]
 
     def augmented(key: jax.Array, example: Example) -> Example:
         if moves:
-            example = move(key, example, strengths, black_outside=black_outside)
+            example = move(key, example, strengths, black_outside=black_outside, products=products)
         if not transforms:
             return example
         image = example['image'].astype(jnp.float32)
@@ -58,7 +65,14 @@ def augmentation(
     return augmented
 
 
-def move(key: jax.Array, example: Example, strengths: Strengths, *, black_outside: bool) -> Example:
+def move(
+    key: jax.Array,
+    example: Example,
+    strengths: Strengths,
+    *,
+    black_outside: bool,
+    products: bool = False,
+) -> Example:
     """One random affine map for a slice and its labels: rotation, scale, aspect, flip and shift.
 
     The slice is interpolated linearly, in HU, like partial volume; the labels take the nearest
@@ -68,31 +82,39 @@ def move(key: jax.Array, example: Example, strengths: Strengths, *, black_outsid
     image = example['image']
     H, W = image.shape
     y, x = _source(key, H, W, strengths)
+    sampled = resampling.by_index
+    if products:
+        reach = functools.partial(_reach, strengths)
+        sampled = functools.partial(resampling.by_products, reach=reach)
     rim = 1 if black_outside else 0
-    image = jnp.pad(image, rim) if rim else image
-    moved = {
-        **example,
-        'image': _linear(
-            image, (y + rim).clip(0, H - 1 + 2 * rim), (x + rim).clip(0, W - 1 + 2 * rim)
-        ),
-    }
-    if 'mask' in example:
-        moved['mask'] = _nearest(example['mask'], y.clip(0, H - 1), x.clip(0, W - 1))
-    return moved
+    moved = sampled(
+        resampling.linear,
+        jnp.pad(image, rim) if rim else image,
+        (y + rim).clip(0, H - 1 + 2 * rim),
+        (x + rim).clip(0, W - 1 + 2 * rim),
+    )
+    if 'mask' not in example:
+        return {**example, 'image': moved}
+    mask = example['mask']
+    labels = sampled(resampling.nearest, mask, y.clip(0, H - 1), x.clip(0, W - 1))
+    return {**example, 'image': moved, 'mask': labels.astype(mask.dtype)}
 
 
-def blur(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
+def blur(key: jax.Array, image: jax.Array, limit: float, *, products: bool = False) -> jax.Array:
     """A Gaussian blur with a standard deviation of up to `limit` of the height."""
     largest = limit * len(image)  # pixels
     sd = largest * jax.random.uniform(key, minval=0.01)
-    return _along_both_axes(
+    return resampling.means(
         image,
         math.ceil(3 * largest),
         lambda centre, x: jax.scipy.special.ndtr((x - centre) * (1 / sd)),
+        products=products,
     )
 
 
-def low_resolution(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
+def low_resolution(
+    key: jax.Array, image: jax.Array, limit: float, *, products: bool = False
+) -> jax.Array:
     """Means over pixels as wide as up to `limit` of the height, interpolated linearly between."""
     widest = max(1.0, limit * len(image))  # in pixels
     per_pixel = 1 / jax.random.uniform(key, minval=1.0, maxval=widest)
@@ -103,7 +125,7 @@ def low_resolution(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
         of_first, of_second = ((x * per_pixel - n).clip(0, 1) for n in (first, first + 1))
         return of_first + (position - first) * (of_second - of_first)
 
-    return _along_both_axes(image, math.ceil(1.5 * widest), reached)
+    return resampling.means(image, math.ceil(1.5 * widest), reached, products=products)
 
 
 def noise(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
@@ -158,51 +180,12 @@ def _source(key: jax.Array, H: int, W: int, strengths: Strengths) -> tuple[jax.A
     return source_y, source_x
 
 
-def _nearest(image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
-    return image[jnp.round(y).astype(jnp.int32), jnp.round(x).astype(jnp.int32)]
+def _reach(strengths: Strengths, length: int, breadth: int) -> int:
+    """How many rows of a slice `length` rows by `breadth` columns come from, or the reverse.
 
-
-def _linear(image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
-    H, W = image.shape
-    y0 = jnp.floor(y).astype(jnp.int32)
-    x0 = jnp.floor(x).astype(jnp.int32)
-    y1, x1 = jnp.minimum(y0 + 1, H - 1), jnp.minimum(x0 + 1, W - 1)
-    fy, fx = y - y0, x - x0
-
-    def at(rows, columns):
-        return image[rows, columns].astype(jnp.float32)
-
-    top = at(y0, x0) * (1 - fx) + at(y0, x1) * fx
-    bottom = at(y1, x0) * (1 - fx) + at(y1, x1) * fx
-    return top * (1 - fy) + bottom * fy
-
-
-def _along_both_axes(image: jax.Array, reach: int, reached: Callable) -> jax.Array:
-    """Each pixel as a weighted mean of its column, then of its row; the edge repeats.
-
-    Args:
-      image: `[H, W]`.
-      reach: how many pixels to each side have weights.
-      reached: centre of a pixel, x -> sum of its weights from minus infinity to x; pixel j is
-        from x = j to j + 1.
+    An interval meets two more than the whole numbers of its length at most, and linear
+    interpolation takes one more; 0.01 is more than rounding adds.
     """
-    return _along_columns(_along_columns(image, reach, reached).T, reach, reached).T
-
-
-def _along_columns(image: jax.Array, reach: int, reached: Callable) -> jax.Array:
-    H = len(image)
-    padded = jnp.pad(image, ((reach, reach), (0, 0)), mode='edge')
-    rows = jnp.arange(H)[:, None]
-
-    def add(step, sums):
-        j = rows + (step - reach)
-        weights = reached(rows + 0.5, j + 1.0) - reached(rows + 0.5, j + 0.0)
-        pixels = jax.lax.dynamic_slice_in_dim(padded, step, H)
-        return sums[0] + weights * pixels, sums[1] + weights
-
-    # A loop, as otherwise XLA on CPU computes a pixel again for each pixel that is made of it.
-    # Factors, no divisors: with one slice a device, and only then, XLA multiplies by the reciprocal
-    # of a divisor that is one number, and the pixels would depend on the number of devices.
-    start = jnp.zeros(image.shape), jnp.zeros((H, 1))
-    weighted, weights = jax.lax.fori_loop(0, 2 * reach + 1, add, start)
-    return weighted * (1 / weights)
+    stretch = (1 + strengths.scale) * math.sqrt(1 + strengths.aspect)
+    slope = math.sin(math.radians(min(strengths.rotation, 90)))
+    return math.floor(stretch * (length - 1 + slope * (breadth - 1)) + 0.01) + 3

@@ -39,7 +39,11 @@ def segmentation_task(
             platform=devices[0].platform,
         ),
         preprocess=functools.partial(preprocess, network),
-        augment=augment.augmentation(config.augmentation, grey=not network.apply_window_function),
+        augment=augment.augmentation(
+            config.augmentation,
+            grey=not network.apply_window_function,
+            platform=devices[0].platform,
+        ),
         optimizer=optim.adam(learning_rate_fn),
         learning_rate_fn=learning_rate_fn,
         loss_sums=lambda logits, batch: losses.segmentation_sums(logits, batch['mask']),

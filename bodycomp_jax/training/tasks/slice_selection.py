@@ -50,7 +50,9 @@ def slice_selection_task(
     return Task(
         model=model.clone(initializer=getattr(jax.nn.initializers, config.initializer)()),
         preprocess=functools.partial(preprocess, network),
-        augment=augment.augmentation(config.augmentation, grey=True, black_outside=True),
+        augment=augment.augmentation(
+            config.augmentation, grey=True, black_outside=True, platform=devices[0].platform
+        ),
         optimizer=optim.adam(learning_rate_fn),
         learning_rate_fn=learning_rate_fn,
         loss_sums=lambda logits, batch: losses.offset_sums(

@@ -1,4 +1,5 @@
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +8,7 @@ import pytest
 import scipy.ndimage
 
 from bodycomp_jax import ct
-from bodycomp_jax.config import LIGHT, STRONG, AugmentationConfig, Strengths
+from bodycomp_jax.config import LARGEST, LIGHT, STRONG, AugmentationConfig, Strengths
 from bodycomp_jax.data import phantom
 from bodycomp_jax.training.tasks import augment
 
@@ -43,7 +44,7 @@ def config_of(strengths, **options):
 
 def augmented(strengths, example, *, grey=False, **options):
     """The example, augmented with each key of `KEYS`."""
-    transform = augment.augmentation(config_of(strengths, **options), grey=grey)
+    transform = augment.augmentation(config_of(strengths, **options), grey=grey, platform='cpu')
     return jax.device_get(jax.jit(jax.vmap(lambda key: transform(key, example)))(KEYS))
 
 
@@ -168,15 +169,82 @@ def test_outside_the_edge_repeats():
 
 def test_outside_is_black_where_slices_are_grey():
     example = {'image': jnp.full((32, 32), 200, jnp.uint8)}
-    transform = augment.augmentation(config_of(LIGHT), grey=True, black_outside=True)
+    transform = augment.augmentation(
+        config_of(LIGHT), grey=True, platform='cpu', black_outside=True
+    )
     image = jax.jit(jax.vmap(lambda key: transform(key, example)['image']))(KEYS[:8])
     assert image.min() == 0
     np.testing.assert_allclose(np.median(image), 200, rtol=1e-6)
 
 
 def test_without_strengths_nothing_changes(example):
-    same = augment.augmentation(config_of(Strengths()), grey=False)(KEYS[0], example)
+    same = augment.augmentation(config_of(Strengths()), grey=False, platform='cpu')(
+        KEYS[0], example
+    )
     assert same is example
+
+
+LARGE_MOVES = LARGEST._replace(**dict.fromkeys((f.__name__ for f in augment.TRANSFORMS), 0.0))
+
+
+@pytest.mark.parametrize(
+    ('strengths', 'black_outside'), [(LIGHT, True), (STRONG, False), (LARGE_MOVES, True)]
+)
+def test_a_move_by_products_is_that_by_index(monkeypatch, strengths, black_outside):
+    shape = (70, 130)
+    pixels = np.random.default_rng(0)
+    example = {
+        'image': jnp.asarray(pixels.integers(-1024, 3072, shape), jnp.int16),
+        'mask': jnp.asarray(pixels.integers(0, 256, shape), jnp.uint8),
+    }
+    places = jax.vmap(lambda key: source(key, *shape, strengths))(KEYS[:8])
+    monkeypatch.setattr(augment, '_source', lambda key, *_: key)  # two programs round differently
+
+    @functools.partial(jax.jit, static_argnums=1)
+    @functools.partial(jax.vmap, in_axes=(0, None))
+    def moved(place, products):
+        return augment.move(
+            place, example, strengths, black_outside=black_outside, products=products
+        )
+
+    by_index, by_products = moved(places, False), moved(places, True)
+    np.testing.assert_array_equal(by_products['mask'], by_index['mask'])
+    np.testing.assert_allclose(by_products['image'], by_index['image'], rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize('strengths', [STRONG, LARGE_MOVES._replace(rotation=60.0)])
+def test_the_largest_moves_reach_no_further_than_is_known(monkeypatch, strengths):
+    draws = np.array(list(itertools.product((-1.0, 1.0), repeat=6)), np.float32)
+    monkeypatch.setattr(jax.random, 'uniform', lambda draw, *_, **__: draw)
+    found = jax.vmap(lambda draw: jnp.stack(augment._source(draw, 70, 130, strengths)))(draws)
+    for places, length, breadth in ((found[:, 0], 32, 64), (found[:, 1].swapaxes(1, 2), 64, 32)):
+        known = augment._reach(strengths, length, breadth)
+        parts = places[:, :length, :breadth]
+        reached = 2 + jnp.floor(parts.max((1, 2))) - jnp.floor(parts.min((1, 2)))
+        assert reached.max() <= known <= 1.4 * reached.max()
+
+
+@pytest.mark.parametrize('grey', [False, True])
+def test_no_pixel_is_taken_by_its_index_on_a_tpu(example, grey):
+    transform = augment.augmentation(
+        config_of(STRONG), grey=grey, platform='tpu', black_outside=grey
+    )
+    program = jax.make_jaxpr(jax.vmap(lambda key: transform(key, example)))(KEYS)
+    assert 'gather' not in str(program)
+    assert 'dot_general' in str(program)
+
+
+@pytest.mark.parametrize('transform', [augment.blur, augment.low_resolution])
+@pytest.mark.parametrize(('shape', 'limit'), [((64, 40), 0.05), ((12, 20), 0.9)])
+def test_means_by_products_are_those_by_a_loop(transform, shape, limit):
+    image = jnp.asarray(np.random.default_rng(0).uniform(-1000, 1000, shape), jnp.float32)
+    by_loop, by_products = (
+        jax.jit(
+            jax.vmap(lambda key, products=products: transform(key, image, limit, products=products))
+        )(KEYS)
+        for products in (False, True)
+    )
+    np.testing.assert_allclose(by_products, by_loop, rtol=0, atol=0.01)
 
 
 WIDE = STRONG._replace(blur=0.02, low_resolution=0.03)  # more than a pixel of these slices
