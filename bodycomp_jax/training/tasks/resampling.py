@@ -174,6 +174,7 @@ def _means_by_products(image: jax.Array, reach: int, reached: Callable) -> jax.A
         return reached(rows + 0.5, j.clip(rows - reach, rows + reach + 1) + 0.0)
 
     weights = sums_to(columns + 1) - sums_to(columns)
-    weights = weights * (1 / weights.sum(1, keepdims=True))
+    # Behind barriers, as what XLA fuses with a product is slow, and slow to compile.
+    weights = jax.lax.optimization_barrier(weights * (1 / weights.sum(1, keepdims=True)))
     product = jnp.matmul(weights, image, precision=jax.lax.Precision.HIGHEST)
-    return jax.lax.optimization_barrier(product)  # else what follows is slow: XLA fuses it
+    return jax.lax.optimization_barrier(product)
