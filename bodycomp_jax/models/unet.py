@@ -7,13 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from bodycomp_jax.models.layers.cells import (
-    cell_side,
-    diagonal,
-    fold,
-    kernel_of_cells,
-    unfold,
-)
+from bodycomp_jax.models.layers import cells
 from bodycomp_jax.models.layers.convolution import conv, pointwise
 from bodycomp_jax.models.layers.norm import BatchNorm
 from bodycomp_jax.models.layers.pooling import max_pool
@@ -46,12 +40,12 @@ class Conv(nn.Module):
         shape = (3, 3, C + S, self.channels)
         kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape, jnp.float32)
         if skip is None:
-            return conv(x, kernel_of_cells(kernel, r, r), self.platform)
-        of_x, of_skip = kernel[:, :, :C], kernel_of_cells(kernel[:, :, C:], r, r)
+            return conv(x, cells.kernel_between(kernel, r, r), self.platform)
+        of_x, of_skip = kernel[:, :, :C], cells.kernel_between(kernel[:, :, C:], r, r)
         if r == 1:
             upsampled = conv_of_upsampled(x, of_x, self.platform)
         else:
-            upsampled = conv(x, kernel_of_cells(of_x, below, r), self.platform)
+            upsampled = conv(x, cells.kernel_between(of_x, below, r), self.platform)
         return upsampled + conv(skip, of_skip, self.platform)
 
 
@@ -92,8 +86,8 @@ class FinalConv(nn.Module):
         shape = (1, 1, x.shape[-1] // r**2, self.channels)
         kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape, jnp.float32)
         bias = self.param('bias', nn.initializers.zeros, (self.channels,), jnp.float32)
-        logits = pointwise(x.astype(jnp.float32), diagonal(kernel, r))
-        logits = logits if r == 1 else unfold(logits, r)
+        logits = pointwise(x.astype(jnp.float32), cells.diagonal_kernel(kernel, r))
+        logits = logits if r == 1 else cells.unfold(logits, r)
         return logits + bias.reshape(1, 1, 1, -1)
 
 
@@ -154,8 +148,8 @@ class UNet(nn.Module):
         _, H, W, _ = images.shape
         x = to_square(images, self.side) if self.side else images
         down, up = self.compression_channels, self.decompression_channels
-        r = cell_side(down[0], len(up)) if self.platform == 'tpu' else 1
-        x, skips = fold(x.astype(self.dtype), r), []
+        r = cells.cell_side(down[0], len(up)) if self.platform == 'tpu' else 1
+        x, skips = cells.fold(x.astype(self.dtype), r), []
         for i, channels in enumerate(down[:-1]):
             x = block(channels, r, f'compression_{i}')(x, train=train)
             skips.append((x, r))

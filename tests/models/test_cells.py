@@ -4,9 +4,9 @@ import pytest
 
 from bodycomp_jax.models.layers.cells import (
     cell_side,
-    diagonal,
+    diagonal_kernel,
     fold,
-    kernel_of_cells,
+    kernel_between,
     unfold,
 )
 from bodycomp_jax.models.layers.convolution import convolve, pointwise
@@ -54,13 +54,13 @@ def test_the_first_quarter_is_every_second_pixel(images, r):
 
 @pytest.mark.parametrize('r', SIDES)
 def test_a_convolution_of_cells_is_that_of_the_image(images, kernel, r):
-    found = unfold(convolve(fold(images, r), kernel_of_cells(kernel, r, r)), r)
+    found = unfold(convolve(fold(images, r), kernel_between(kernel, r, r)), r)
     np.testing.assert_allclose(found, convolve(images, kernel), atol=1e-4)
 
 
 @pytest.mark.parametrize('r', SIDES)
 def test_a_convolution_to_larger_cells_is_that_of_the_upsampled_image(images, kernel, r):
-    found = unfold(convolve(fold(images, r // 2), kernel_of_cells(kernel, r // 2, r)), r)
+    found = unfold(convolve(fold(images, r // 2), kernel_between(kernel, r // 2, r)), r)
     upsampled = images.repeat(2, axis=1).repeat(2, axis=2)
     np.testing.assert_allclose(found, convolve(upsampled, kernel), atol=1e-4)
 
@@ -68,7 +68,7 @@ def test_a_convolution_to_larger_cells_is_that_of_the_upsampled_image(images, ke
 @pytest.mark.parametrize('r', SIDES)
 def test_the_diagonal_kernel_sees_one_pixel(images, kernel, r):
     pixel = kernel[1:2, 1:2]
-    found = unfold(pointwise(fold(images, r), diagonal(pixel, r)), r)
+    found = unfold(pointwise(fold(images, r), diagonal_kernel(pixel, r)), r)
     np.testing.assert_allclose(found, pointwise(images, pixel), atol=1e-5)
 
 

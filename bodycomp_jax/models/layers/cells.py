@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from bodycomp_jax.models.layers.convolution import PRECISION
+
 CHANNELS = 128  # that a TPU stores and multiplies at a time
 LARGEST = 4  # pixels along a cell
-PRECISION = jax.lax.Precision.HIGHEST
 
 
 def cell_side(channels: int, halvings: int) -> int:
@@ -57,7 +58,7 @@ def unfold(cells: jax.Array, r: int) -> jax.Array:
     return rows_of_image.swapaxes(3, 4).reshape(B, r * H, r * W, C)
 
 
-def kernel_of_cells(kernel: jax.Array, r: int, r_out: int) -> jax.Array:
+def kernel_between(kernel: jax.Array, r: int, r_out: int) -> jax.Array:
     """The kernel `[3, 3, C, O]` of an image as that of its cells, `[3, 3, r * r * C, R * R * O]`.
 
     Args:
@@ -73,7 +74,7 @@ def kernel_of_cells(kernel: jax.Array, r: int, r_out: int) -> jax.Array:
     return spread.reshape(3, 3, r * r * C, r_out * r_out * O)
 
 
-def diagonal(kernel: jax.Array, r: int) -> jax.Array:
+def diagonal_kernel(kernel: jax.Array, r: int) -> jax.Array:
     """The kernel `[1, 1, C, O]` of a pixel as that of each pixel of a cell."""
     return jnp.kron(jnp.eye(r * r, dtype=kernel.dtype), kernel)
 
