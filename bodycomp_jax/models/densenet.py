@@ -8,10 +8,13 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from bodycomp_jax.models.layers.convolution import PRECISION, pointwise
+from bodycomp_jax.models.layers.narrow import narrow_conv
 from bodycomp_jax.models.layers.norm import batch_norm
+from bodycomp_jax.models.layers.one_channel import strided_7x7
 from bodycomp_jax.models.layers.pooling import overlapping_max_pool
 
 BOTTLENECK = 4  # channels between the two convolutions of a layer, as a multiple of the growth
+CONVOLUTIONS = {7: strided_7x7, 3: narrow_conv, 1: pointwise}  # by the size of their kernels
 
 
 class DenseNet(nn.Module):
@@ -103,7 +106,7 @@ class DenseNet(nn.Module):
             bias_init=self._initial_bias,
             dtype=self.dtype,
             precision=PRECISION,
-            conv_general_dilated=pointwise if size == 1 else None,
+            conv_general_dilated=CONVOLUTIONS[size],
             name=name,
         )
 
