@@ -1,8 +1,8 @@
 """The convolution with which the DenseNet begins: of images with one channel.
 
 On CPU, XLA is slow with few channels. Four pixels of a row are therefore one with four channels,
-and two results one with twice the channels: 8 instead of 42 ms for 16 images on an EPYC, although
-a third of the products are with zeros.
+and two results one with twice the channels: 8 instead of 42 ms for 16 images on a core of an EPYC,
+although two fifths of the products are with zeros.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ def strided_7x7(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Arra
 def _strided_7x7(x, kernel):
     B, H, W, _ = x.shape
     O = kernel.shape[-1]
-    # The first of two results depends on columns -2 to 4 of their four pixels, the second on 0 to 6.
+    # Of the twelve columns from -4, the first result depends on -2 to 4, the second on 0 to 6.
     pair = jnp.stack([_padded(kernel, 2, 3), _padded(kernel, 4, 1)], axis=3)  # [7, 12, 1, 2, O]
     x = x.reshape(B, H, W // 4, 4)
     y = _conv(x, pair.reshape(7, 3, 4, 2 * O), strides=(2, 1), padding=((2, 3), (1, 1)))
