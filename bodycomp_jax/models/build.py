@@ -30,6 +30,7 @@ def build_network(
         'activation': getattr(jax.nn, config.activation),
         'dtype': dtype,
         'axis_name': axis_name,
+        'platform': platform,
     }
     match config:
         case UNetConfig():
@@ -39,7 +40,6 @@ def build_network(
                 decompression_channels=config.decompression_channels,
                 num_convs=config.num_convs,
                 side=config.network_size,
-                platform=platform,
                 **shared,
             )
         case DenseNetConfig():

@@ -116,3 +116,23 @@ def test_bfloat16_predictions_and_gradients_are_close_to_float32():
     )
     a, b = (jax.flatten_util.ravel_pytree(tree)[0] for tree in (gradients, exact_gradients))
     assert a @ b > 0.99 * jnp.linalg.norm(a) * jnp.linalg.norm(b)
+
+
+def test_formulations_for_cpu_and_other_platforms_are_equal():
+    config = DenseNetConfig(nb_layers_per_block=1, nb_blocks=2, growth_rate=4, nb_initial_filters=8)
+    images, variables = smooth_images(32), drawn_variables(config)
+
+    def results(platform):
+        def mean(params):
+            state = {**variables, 'params': params}
+            network = build_network(config).clone(platform=platform)
+            logits, changed = network.apply(state, images, train=True, mutable=['batch_stats'])
+            return logits.mean(), (logits, changed)
+
+        return jax.jit(jax.grad(mean, has_aux=True))(variables['params'])
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        results('cpu'),
+        results('gpu'),
+    )

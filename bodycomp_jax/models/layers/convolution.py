@@ -58,9 +58,12 @@ def convolve(x: jax.Array, kernel: jax.Array, padding: int = 1, stride: int = 1)
 
 
 def sum_of_products(x: jax.Array, y: jax.Array) -> jax.Array:
-    """`[B, H, W, C]` and `[B, H, W, O]` to `[C, O]`, summed over all pixels."""
+    """`[B, H, W, C]` and `[B, H, W, O]` to `[C, O]` float32, summed over all pixels.
+
+    With a float32 result XLA on CPU multiplies bfloat16 operands twice as fast.
+    """
     rows = (a.reshape(-1, a.shape[-1]) for a in (x, y))
-    return jnp.einsum('nc,no->co', *rows, precision=PRECISION)
+    return jnp.einsum('nc,no->co', *rows, precision=PRECISION, preferred_element_type=jnp.float32)
 
 
 @jax.custom_vjp
@@ -76,7 +79,7 @@ def _forward(x, kernel):
 def _backward(saved, dy):
     x, kernel = saved
     (dx,) = jax.linear_transpose(lambda x: convolve(x, kernel), x)(dy)
-    return dx, _kernel_gradient(x, dy)
+    return dx, _kernel_gradient(x, dy).astype(kernel.dtype)
 
 
 _conv_with_matmul.defvjp(_forward, _backward)

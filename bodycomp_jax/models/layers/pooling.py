@@ -4,7 +4,6 @@ The first of equal maxima receives the gradient, as in TensorFlow.
 """
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -85,15 +84,22 @@ def _overlapping_forward(x):
 
 def _overlapping_backward(saved, dy):
     where, (H, W) = saved
-    h, w = dy.shape[1:3]
-    dy = jax.lax.optimization_barrier(dy)  # else XLA computes it once for each of nine places
-    dx: Any = 0
-    for place in range(9):  # the pixels of a place are two apart and belong to other places too
-        i, j = divmod(place, 3)
-        rows, columns = (i, H - i - 2 * h + 1, 1), (j, W - j - 2 * w + 1, 1)
-        part = jnp.where(where == place, dy, 0)
-        dx += jax.lax.pad(part, jnp.zeros((), dy.dtype), ((0, 0, 0), rows, columns, (0, 0, 0)))
-    return (dx,)
+    B, h, w, C = dy.shape
+
+    def part(place, down, right):  # what a place of all windows receives, moved by whole windows
+        received = jnp.where(where == place, dy, 0)
+        return jnp.pad(received, ((0, 0), (down, 1 - down), (right, 1 - right), (0, 0)))
+
+    # An even row is the first of a window and the last of the one above, an odd row the middle of
+    # one: (row in the window, windows to move by). The same holds for columns.
+    phases = (((0, 0), (2, 1)), ((1, 0),))
+    dx = [
+        [sum(part(3 * i + j, down, right) for i, down in rows for j, right in columns)
+         for columns in phases]
+        for rows in phases
+    ]  # fmt: skip
+    dx = jnp.stack([jnp.stack(row, axis=3) for row in dx], axis=2)
+    return (dx.reshape(B, 2 * h + 2, 2 * w + 2, C)[:, :H, :W],)
 
 
 def _places(x):

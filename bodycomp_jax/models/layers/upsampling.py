@@ -105,7 +105,7 @@ def _conv_2x2_backward(saved, dy):
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     windows = [x[:, i : i + H + 1, j : j + W + 1] for i in (0, 1) for j in (0, 1)]
     dk = sum_of_products(jnp.concatenate(windows, axis=-1), dy)
-    return dx, dk.reshape(2, 2, C, O)
+    return dx, dk.reshape(2, 2, C, O).astype(kernel.dtype)
 
 
 _conv_2x2.defvjp(_conv_2x2_forward, _conv_2x2_backward)

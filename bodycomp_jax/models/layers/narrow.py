@@ -1,0 +1,49 @@
+"""3x3 convolution from many channels to few, with a fast gradient of the kernel on CPU."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from bodycomp_jax.models.layers.convolution import convolve, sum_of_products
+
+
+def narrow_conv(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
+    """3x3 convolution with stride 1 and SAME padding, for `nn.Conv(conv_general_dilated=...)`.
+
+    The gradient of the kernel is one product of x with nine shifts of the result's gradient, which
+    has the fewer channels; XLA computes it as a convolution whose window is the whole image. From
+    48 to 12 channels at 63 x 63, 16 images on a core of an EPYC: 16 instead of 22 ms.
+
+    Args:
+      x: `[B, H, W, C]`.
+      kernel: `[3, 3, C, O]`, of the same type.
+    """
+    return _conv(x, kernel)
+
+
+@jax.custom_vjp
+def _conv(x, kernel):
+    return convolve(x, kernel)
+
+
+def _forward(x, kernel):
+    return convolve(x, kernel), (x, kernel)
+
+
+def _backward(saved, dy):
+    x, kernel = saved
+    (dx,) = jax.linear_transpose(lambda x: convolve(x, kernel), x)(dy)
+    return dx, _kernel_gradient(x, dy).astype(kernel.dtype)
+
+
+_conv.defvjp(_forward, _backward)
+
+
+def _kernel_gradient(x, dy):
+    H, W, C = x.shape[1:]
+    shifts = jnp.pad(dy, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    # Two concatenations of three: XLA joins nine at once slowly.
+    shifts = jnp.concatenate([shifts[:, :, 2 - j : 2 - j + W] for j in range(3)], axis=-1)
+    shifts = jnp.concatenate([shifts[:, 2 - i : 2 - i + H] for i in range(3)], axis=-1)
+    return sum_of_products(x, shifts).reshape(C, 3, 3, -1).transpose(1, 2, 0, 3)

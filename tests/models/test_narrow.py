@@ -1,0 +1,47 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from bodycomp_jax.models.layers.convolution import PRECISION
+from bodycomp_jax.models.layers.narrow import narrow_conv
+
+
+def values(shape, dtype, conv_general_dilated=None):
+    """(result, gradients of the input and of the parameters) of a layer."""
+    *images, O = shape
+    random = np.random.default_rng(0)
+    x = random.normal(size=images).astype(dtype)
+    params = {'kernel': random.normal(size=(3, 3, images[-1], O)), 'bias': random.normal(size=O)}
+    params = jax.tree.map(np.float32, params)
+    dy = random.normal(size=(*images[:-1], O)).astype(dtype)
+    layer = nn.Conv(
+        O, (3, 3), dtype=dtype, precision=PRECISION, conv_general_dilated=conv_general_dilated
+    )
+
+    @jax.jit
+    def of_inputs(x, params):
+        y, pullback = jax.vjp(lambda x, params: layer.apply({'params': params}, x), x, params)
+        return y, pullback(dy)
+
+    return of_inputs(x, params)
+
+
+@pytest.mark.parametrize('shape', [(2, 5, 6, 8, 3), (3, 1, 2, 4, 5)])  # B, H, W, C, O
+def test_results_and_gradients_equal_the_library(shape):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5),
+        values(shape, jnp.float32, narrow_conv),
+        values(shape, jnp.float32),
+    )
+
+
+def test_bfloat16_gradients_are_those_of_float32_rounded():
+    shape = (2, 5, 6, 8, 3)
+    rounded, exact = values(shape, jnp.bfloat16, narrow_conv), values(shape, jnp.float32)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a.astype('f4'), b, rtol=0.02, atol=0.2),
+        rounded,
+        exact,
+    )
