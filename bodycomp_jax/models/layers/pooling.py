@@ -93,12 +93,12 @@ def _overlapping_backward(saved, dy):
     # An even row is the first of a window and the last of the one above, an odd row the middle of
     # one: (row in the window, windows to move by). The same holds for columns.
     phases = (((0, 0), (2, 1)), ((1, 0),))
-    dx = [
+    parts = [
         [sum(part(3 * i + j, down, right) for i, down in rows for j, right in columns)
          for columns in phases]
         for rows in phases
     ]  # fmt: skip
-    dx = jnp.stack([jnp.stack(row, axis=3) for row in dx], axis=2)
+    dx = jnp.stack([jnp.stack(row, axis=3) for row in parts], axis=2)
     return (dx.reshape(B, 2 * h + 2, 2 * w + 2, C)[:, :H, :W],)
 
 
