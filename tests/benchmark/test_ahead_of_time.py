@@ -49,13 +49,13 @@ def test_a_step_that_cannot_be_compiled(case, monkeypatch):
         ahead_of_time(case, 'v5e')
 
 
-def report_of(target):
-    """The numbers of a step of a small network without augmentation; skips without a compiler."""
+def report_of(target, augmentation):
+    """The numbers of a step of a small network; skips without a compiler."""
     config = tiny_config(
         compression_channels=(8, 16),
         decompression_channels=(8,),
         batch_size=16,
-        augmentation='none',
+        augmentation=augmentation,
     )
     try:
         devices = absent_devices(target, None, config.batch_size)
@@ -68,15 +68,14 @@ def report_of(target):
 
 def test_a_step_for_a_tpu(settings_of_jax):
     """No gather, which would take pixels one by one; no more traffic and cycles than recorded."""
-    numbers = report_of('v5e')
+    numbers = report_of('v5e', 'strong')
     assert numbers['gathers'] == 0
-    assert numbers['tiled_gbyte'] < 1.05 * 0.00092  # most arrays stay on the chip
-    assert numbers['million_cycles'] < 1.05 * 1.70
-    assert numbers['gflop'] < 1.2 * numbers['least_gflop']
+    assert numbers['tiled_gbyte'] < 1.05 * 0.000816  # most arrays stay on the chip
+    assert numbers['million_cycles'] < 1.05 * 1.272
 
 
 def test_a_step_for_a_gpu(settings_of_jax):
     """No gradient that XLA computes with a window of the image, no more traffic than recorded."""
-    numbers = report_of('h100')
-    assert numbers['gbyte'] < 1.05 * 0.0612
+    numbers = report_of('h100', 'none')
+    assert numbers['gbyte'] < 1.05 * 0.0578
     assert numbers['largest_window'] <= 7

@@ -28,8 +28,8 @@ def augmentation(
     Args:
       config: how strong each transform is, and how probable.
       grey: the images are grey values in 0..255, not HU.
-      platform: of the devices: 'cpu', 'gpu' or 'tpu'. A TPU takes pixels by products of matrices,
-        others by index; all but CPUs average them by products.
+      platform: of the devices; 'tpu' takes and averages pixels by products of matrices, others by
+        index and in loops.
       black_outside: what a move uncovers is 0, not the nearest pixel of the edge.
 
     Returns:
@@ -37,10 +37,10 @@ def augmentation(
       integers if it has labels, and more. It returns the example with 'image' float32 and 'mask'
       in its own dtype; without strengths, the example as it is.
     """
-    strengths = config.strengths
+    strengths, products = config.strengths, platform == 'tpu'
     moves = strengths._replace(**dict.fromkeys(_names(TRANSFORMS), 0.0)) != Strengths()
     smoothed: dict[Callable, Callable] = {
-        transform: functools.partial(transform, products=platform != 'cpu')
+        transform: functools.partial(transform, products=products)
         for transform in (blur, low_resolution)
     }
     limits = [getattr(strengths, name) for name in _names(TRANSFORMS)]
@@ -52,13 +52,7 @@ def augmentation(
 
     def augmented(key: jax.Array, example: Example) -> Example:
         if moves:
-            example = move(
-                key,
-                example,
-                strengths,
-                black_outside=black_outside,
-                products=platform == 'tpu',
-            )
+            example = move(key, example, strengths, black_outside=black_outside, products=products)
         if not transforms:
             return example
         image = example['image'].astype(jnp.float32)
