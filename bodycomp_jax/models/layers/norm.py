@@ -43,14 +43,13 @@ class BatchNorm(nn.Module):
 
 
 def _normalised(activation, x, mean, var, scale, bias):
-    return activation(_deviations(x, mean, var) * _along(x, scale) + _along(x, bias)).astype(
-        x.dtype
-    )
+    return activation(_argument(x, mean, var, scale, bias)).astype(x.dtype)
 
 
-def _deviations(x, mean, var):
-    """From the mean, in standard deviations, float32."""
-    return (x.astype(jnp.float32) - _along(x, mean)) * _along(x, jax.lax.rsqrt(var + EPSILON))
+def _argument(x, mean, var, scale, bias):
+    """Of the activation, float32."""
+    factor = scale * jax.lax.rsqrt(var + EPSILON)
+    return (x.astype(jnp.float32) - _along(x, mean)) * _along(x, factor) + _along(x, bias)
 
 
 def _along(x, values):
@@ -79,20 +78,27 @@ def _forward(activation, axis_name, x, scale, bias):
 def _backward(activation, axis_name, saved, gradients):
     x, scale, bias, mean, var = saved
     dy = gradients[0].astype(jnp.float32)
+    per_deviation = jax.lax.rsqrt(var + EPSILON)
 
-    def before_activation(x):
-        """(deviations, the gradient of what the activation is applied to)."""
-        deviations = _deviations(x, mean, var)
-        _, pull_back = jax.vjp(activation, deviations * _along(x, scale) + _along(x, bias))
-        return deviations, *pull_back(dy)
+    def of_argument(x):
+        """(x, the gradient of the argument of the activation), float32."""
+        _, pull_back = jax.vjp(activation, _argument(x, mean, var, scale, bias))
+        return x.astype(jnp.float32), *pull_back(dy)
 
-    deviations, gradient = before_activation(x)
-    own = _means(len(scale), gradient, gradient * deviations)
-    of_mean, of_deviations = _over_devices(own, axis_name)
-    deviations, gradient = before_activation(jax.lax.optimization_barrier(x))
-    gradient -= _along(x, of_mean) + deviations * _along(x, of_deviations)
-    dx = gradient * _along(x, scale * jax.lax.rsqrt(var + EPSILON))
-    of_bias, of_scale = own * (x.size / len(scale))
+    def of_mean_and_deviations(means):
+        """Means of the gradient, and of it times the deviations from the mean."""
+        of_gradient, of_products = means
+        return of_gradient, per_deviation * (of_products - mean * of_gradient)
+
+    x32, gradient = of_argument(x)
+    own = _means(len(scale), gradient, gradient * x32)
+    of_mean, of_deviations = of_mean_and_deviations(_over_devices(own, axis_name))
+    x32, gradient = of_argument(jax.lax.optimization_barrier(x))
+    factor = scale * per_deviation
+    slope = factor * per_deviation * of_deviations
+    dx = _along(x, factor) * gradient - _along(x, slope) * x32
+    dx += _along(x, slope * mean - factor * of_mean)
+    of_bias, of_scale = of_mean_and_deviations(own * (x.size / len(scale)))
     return dx.astype(x.dtype), of_scale, of_bias
 
 
