@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bodycomp_jax.models.layers.convolution import convolve, sum_of_products
+from bodycomp_jax.models.layers.convolution import convolve_with_gradient, sum_of_products
 
 
 def narrow_conv(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
@@ -19,25 +19,7 @@ def narrow_conv(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Arra
       x: `[B, H, W, C]`.
       kernel: `[3, 3, C, O]`, of the same type.
     """
-    return _conv(x, kernel)
-
-
-@jax.custom_vjp
-def _conv(x, kernel):
-    return convolve(x, kernel)
-
-
-def _forward(x, kernel):
-    return convolve(x, kernel), (x, kernel)
-
-
-def _backward(saved, dy):
-    x, kernel = saved
-    (dx,) = jax.linear_transpose(lambda x: convolve(x, kernel), x)(dy)
-    return dx, _kernel_gradient(x, dy).astype(kernel.dtype)
-
-
-_conv.defvjp(_forward, _backward)
+    return convolve_with_gradient(_kernel_gradient, x, kernel)
 
 
 def _kernel_gradient(x, dy):

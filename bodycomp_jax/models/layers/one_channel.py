@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bodycomp_jax.models.layers.convolution import PRECISION
+from bodycomp_jax.models.layers.convolution import convolve
 
 
 def strided_7x7(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
@@ -33,7 +33,7 @@ def _strided_7x7(x, kernel):
     # Of the twelve columns from -4, the first result depends on -2 to 4, the second on 0 to 6.
     pair = jnp.stack([_padded(kernel, 2, 3), _padded(kernel, 4, 1)], axis=3)  # [7, 12, 1, 2, O]
     x = x.reshape(B, H, W // 4, 4)
-    y = _conv(x, pair.reshape(7, 3, 4, 2 * O), strides=(2, 1), padding=((2, 3), (1, 1)))
+    y = convolve(x, pair.reshape(7, 3, 4, 2 * O), strides=(2, 1), padding=((2, 3), (1, 1)))
     return y.reshape(B, H // 2, W // 2, O)
 
 
@@ -42,18 +42,7 @@ def _padded(kernel, before, after):
 
 
 def _library(x, kernel):
-    return _conv(x, kernel, strides=(2, 2), padding=((2, 3), (2, 3)))
-
-
-def _conv(x, kernel, strides, padding):
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        strides,
-        padding,
-        dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-        precision=PRECISION,
-    )
+    return convolve(x, kernel, strides=(2, 2), padding=((2, 3), (2, 3)))
 
 
 def _forward(x, kernel):

@@ -40,7 +40,7 @@ def _transposed(x, kernel):
 
 def _halving(y, kernel):
     """4x4 convolution with stride 2: `[B, 2H, 2W, O]` to `[B, H, W, C]`."""
-    return convolve(y, kernel, padding=1, stride=2)
+    return convolve(y, kernel, strides=(2, 2))
 
 
 def _transposed_forward(x, kernel):
@@ -88,7 +88,7 @@ def _kernel_of_phases(kernel):
 @jax.custom_vjp
 def _conv_2x2(x, kernel):
     """2x2 convolution, zero padding of 1: `[B, H, W, C]` to `[B, H + 1, W + 1, O]`."""
-    return convolve(x, kernel, padding=1)
+    return convolve(x, kernel)
 
 
 def _conv_2x2_forward(x, kernel):
