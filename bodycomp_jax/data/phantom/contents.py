@@ -31,9 +31,10 @@ class Organ(NamedTuple):
 LIVER_RIGHT = Organ(-0.6, -0.1, 6.2, (0.45, 0.68), (0.85, 1.2), (2.7, 4.8), 0.25, -1.5)
 LIVER_LEFT = Organ(0.0, -0.62, 6.4, 0.5, 0.45, (1.2, 2.4), -0.1)
 LIVER_TIP = Organ(-0.87, 0.0, (2.0, 4.5), (0.1, 0.22), (0.4, 0.9), (1.2, 2.2))
-SPLEEN = Organ((0.6, 0.85), (0.2, 0.55), 6.1, (0.18, 0.36), (0.4, 0.85), (1.5, 3.2), -0.3)
+LIVER_BEHIND = Organ(-0.45, (0.2, 0.55), (5.0, 6.6), (0.3, 0.45), (0.4, 0.75), (1.2, 3.0))
+SPLEEN = Organ((0.45, 0.85), (0.2, 0.55), 6.1, (0.18, 0.36), (0.4, 0.85), (1.5, 3.2), -0.3)
 SPLEEN_TIP = LIVER_TIP._replace(x=0.87)
-STOMACH = Organ(0.42, -0.3, 6.0, 0.34, 0.5, 2.5, 0.4)
+STOMACH = Organ(0.42, (-0.5, -0.2), 6.0, (0.26, 0.42), (0.4, 0.6), 2.5, 0.4)
 HEART = Organ(0.14, -0.45, 9.3, 0.46, 0.62, 2.3, 0.4)
 DOMES = Organ(-0.48, -0.2, 4.2, 0.7, 1.3, 5.0), Organ(0.5, -0.2, 4.2, 0.68, 1.3, 4.2)
 PERICARDIUM = Organ(0.0, -0.8, 5.0, 0.4, 0.9, 5.0)
@@ -70,6 +71,7 @@ class Abdomen(NamedTuple):
     stomach: Ellipsoid
     kidneys: list[Ellipsoid]
     sinus: float  # share of a kidney that its fat fills
+    pyramids: float  # half the width of one of the medulla, share of a kidney
     bladder: Ellipsoid
     cysts: list[Ellipsoid]
 
@@ -104,30 +106,33 @@ def draw_abdomen(
     ) -> Ellipsoid:
         return _draw_organ(rng, person, cavity, organ, tissue, unit, spread)
 
-    def draw_tip(tip: Organ, tissue: Tissue) -> list[Ellipsoid]:
-        """Thin, far down beside the wall, in half the subjects."""
-        return [draw(tip, tissue, (w, d))] if rng.random() >= 0.5 else []
+    def draw_lobe(lobe: Organ, tissue: Tissue) -> list[Ellipsoid]:
+        """One that half the subjects have."""
+        return [draw(lobe, tissue, (w, d))] if rng.random() >= 0.5 else []
 
     liver = [draw(lobe, tissues.liver, (w, d)) for lobe in (LIVER_RIGHT, LIVER_LEFT)]
-    liver += draw_tip(LIVER_TIP, tissues.liver)
+    for lobe in (LIVER_TIP, LIVER_BEHIND):
+        liver += draw_lobe(lobe, tissues.liver)
     pancreas = draw(PANCREAS, SOFT, (w, 1))
     gall_bladder = draw(GALL_BLADDER, FLUID)
-    spleen = [draw(SPLEEN, tissues.spleen, (w, d)), *draw_tip(SPLEEN_TIP, tissues.spleen)]
-    meal, gas = Tissue(rng.uniform(-10, 60)), rng.uniform(-0.6, 0.3)
+    spleen = [draw(SPLEEN, tissues.spleen, (w, d)), *draw_lobe(SPLEEN_TIP, tissues.spleen)]
+    meal, gas = Tissue(rng.uniform(-30, 60)), rng.uniform(-0.6, 0.3)
     mottled = rng.uniform(0, 250) * (rng.random() < 0.5)
     stomach = draw(STOMACH, meal, (w, d))._replace(gas=gas, mottled=mottled)
     h = _draw(rng, (1.5, 2.1), person.landmarks)
     kidneys = [
         draw(kidney._replace(h=h), tissues.renal_cortex, spread=OF_KIDNEYS) for kidney in KIDNEYS
     ]
-    sinus = rng.uniform(0.25, 0.55)
+    sinus, pyramids = rng.uniform((0.25, 0.15), (0.55, 0.3))
     bladder = draw(BLADDER, FLUID)
     cysts = [
         _draw_cyst(rng, host)
         for host in (*kidneys, liver[0])
         for _ in range(rng.integers(0, CYSTS + 1) * (rng.random() < 0.3))
     ]
-    return Abdomen(liver, pancreas, gall_bladder, spleen, stomach, kidneys, sinus, bladder, cysts)
+    return Abdomen(
+        liver, pancreas, gall_bladder, spleen, stomach, kidneys, sinus, pyramids, bladder, cysts
+    )
 
 
 def draw_chest(

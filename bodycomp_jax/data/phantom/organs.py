@@ -8,7 +8,7 @@ from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.tissue import FLUID, LUNG, SKIN, SOFT, Tissue
 
 CHEST = 4.7  # t where it begins
-RENAL_CAPSULE_MM = 1.5  # of fat, where an organ is next to a kidney
+PYRAMIDS = np.arange(7) * 2 * np.pi / 7  # of the medulla, radians around the sinus
 
 
 def paint_layers(canvas: Canvas, cut: Cut) -> None:
@@ -70,15 +70,32 @@ def _paint_renal_fat(canvas: Canvas, cut: Cut, kidney: Ellipsoid) -> None:
 def _paint_kidney(canvas: Canvas, cut: Cut, kidney: Ellipsoid) -> None:
     """A line of fat around cortex, medulla, and the sinus with its pelvis."""
     tissues, inside = cut.tissues, canvas.in_cavity
-    canvas.ellipsoid(kidney, tissues.visceral_fat, shrink=-RENAL_CAPSULE_MM, within=inside)
+    canvas.ellipsoid(kidney, tissues.visceral_fat, shrink=-cut.person.renal_capsule, within=inside)
     canvas.ellipsoid(kidney, within=inside)
-    canvas.ellipsoid(kidney, tissues.renal_medulla, shrink=7, within=inside)
+    _paint_pyramids(canvas, cut, kidney)
     share = cut.subject.abdomen.sinus
     sinus = kidney._replace(
         x=kidney.x * 0.82, y=kidney.y - 5, a=kidney.a * (share + 0.2), b=kidney.b * share, h=1.0
     )
     canvas.ellipsoid(sinus, tissues.visceral_fat, within=inside)
     canvas.ellipsoid(sinus, tissues.urine, shrink=0.45 * sinus.b, within=inside)
+
+
+def _paint_pyramids(canvas: Canvas, cut: Cut, kidney: Ellipsoid) -> None:
+    """The medulla, between columns of cortex; from slice to slice others are cut."""
+    scale = kidney.scale(cut.t)
+    a, b = scale * kidney.a, scale * kidney.b
+    long, wide = 0.27 * min(a, b), cut.subject.abdomen.pyramids * min(a, b)
+    middle = kidney.x + kidney.slant * (cut.t - kidney.t), kidney.y
+    axes = np.cos(kidney.turn), np.sin(kidney.turn)
+    for angle in PYRAMIDS + cut.t:
+        u, v = 0.57 * a * np.cos(angle), 0.57 * b * np.sin(angle)
+        x = middle[0] + u * axes[0] - v * axes[1]
+        y = middle[1] + u * axes[1] + v * axes[0]
+        turn = kidney.turn + angle
+        canvas.ellipse(
+            x, y, long, wide, cut.tissues.renal_medulla, turn=turn, within=canvas.in_cavity
+        )
 
 
 def paint_fluid(canvas: Canvas, cut: Cut) -> None:

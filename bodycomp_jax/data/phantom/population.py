@@ -74,6 +74,7 @@ class Person:
     ascites: float = drawn('depth of free fluid, mm', 2, 40, 0.12)
     masses: float = drawn('lumps of any density', 1, 8, 0.4)
     renal_fascia: float = drawn('thickness of the renal fascia, mm', 0.3, 1.0, 0.7)
+    renal_capsule: float = drawn('fat between a kidney and what it touches, mm', 0.1, 2.5)
     renal_fat: float = drawn('fat around the kidneys, mm', 2, 24, log=True)
     # Density
     fat_hu: float = drawn('HU of fat', -118, -88)
