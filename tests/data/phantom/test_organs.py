@@ -66,6 +66,26 @@ def test_fat_of_the_renal_sinus_is_visceral():
     assert (canvas.labels[near] == VISCERAL_LABEL).any()
 
 
+def test_a_kidney_lies_in_as_much_fat_as_the_person_has():
+    painters = [organs.paint_layers, organs.paint_organs]
+    thin, thick = (
+        paint(plain_subject(renal_capsule=mm), 3.8, painters, side=420)[0] for mm in (0.1, 2.5)
+    )
+    more = (thick.labels == VISCERAL_LABEL) & (thin.labels != VISCERAL_LABEL)
+    assert mm2(thick, more) > 10
+    assert not ((thin.labels == VISCERAL_LABEL) & (thick.labels != VISCERAL_LABEL)).any()
+
+
+def test_pyramids_are_darker_than_the_cortex_between_them():
+    subject = plain_subject(enhancement=1.0, phase=0.0)
+    tissues = Tissues.of(subject.person)
+    kidney = subject.abdomen.kidneys[0]
+    canvas, _ = paint(subject, kidney.t, [organs.paint_layers, organs.paint_organs], side=420)
+    inside = np.hypot(canvas.x - kidney.x, canvas.y - kidney.y) < kidney.a
+    for tissue in (tissues.renal_medulla, tissues.renal_cortex):
+        assert mm2(canvas, inside & (np.abs(canvas.hu - tissue.hu) < 1)) > 200
+
+
 def test_the_renal_fascia_is_a_line_around_the_kidney():
     painters = [organs.paint_layers, organs.paint_organs]
     with_line, bare = (
