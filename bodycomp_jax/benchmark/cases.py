@@ -29,6 +29,7 @@ from bodycomp_jax.data.dataset import Dataset
 from bodycomp_jax.data.segmentation_files import open_files
 from bodycomp_jax.data.slice_selection_files import list_split
 from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime.devices import compiled
 from bodycomp_jax.training import data_parallel
 from bodycomp_jax.training.state import TrainState, initial_state
 from bodycomp_jax.training.step import train_step
@@ -181,7 +182,8 @@ class Training:
         self.state = data_parallel.replicate(state, devices)
         self.batch = data_parallel.shard_batch(case.one_batch(), devices)
         self._stop_flags = data_parallel.on_each_device(stop_flags(None), devices)
-        self.compiled = case.lower_step(self.state, (self.batch, self._stop_flags)).compile()
+        lowered = case.lower_step(self.state, (self.batch, self._stop_flags))
+        self.compiled = compiled(lowered, devices)
 
     def step(self, batch: dict[str, jax.Array]) -> dict[str, Any]:
         """One step; returns its result without waiting for it."""

@@ -17,6 +17,7 @@ from bodycomp_jax.data.png import resized
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.inference.batches import in_batches, platform, replicated
 from bodycomp_jax.models.build import build_network, preprocess
+from bodycomp_jax.runtime.devices import COMPILER_OPTIONS
 
 MIN_SLICES, MAX_FALL = 5, -0.5  # of a series whose direction is judged, and its correlation
 MIN_SPACING = 0.1  # mm between slices; CT has none that are closer
@@ -57,7 +58,8 @@ class Segmenter:
         self.variables = replicated(tuple(variables for _, variables in networks), devices)
         self._devices = devices
         self._pickled = configs, dtype, test_time_flip
-        build = functools.partial(build_network, dtype=dtype, platform=platform(self.variables))
+        on = platform(self.variables)
+        build = functools.partial(build_network, dtype=dtype, platform=on)
         applied = [functools.partial(_apply, build(config), config) for config in configs]
 
         def segment(all_variables, slices):
@@ -74,7 +76,7 @@ class Segmenter:
             probabilities = _mean(found)
             return probabilities, probabilities.argmax(-1).astype(jnp.uint8)
 
-        self.program = jax.jit(segment)
+        self.program = jax.jit(segment, compiler_options=COMPILER_OPTIONS.get(on))
 
     def __reduce__(self) -> tuple[Any, ...]:
         configs, dtype, test_time_flip = self._pickled
@@ -164,7 +166,8 @@ class SliceSelector:
         self.variables = replicated(tuple(variables for _, variables in networks), devices)
         self._devices = devices
         self._pickled = configs, dtype
-        build = functools.partial(build_network, dtype=dtype, platform=platform(self.variables))
+        on = platform(self.variables)
+        build = functools.partial(build_network, dtype=dtype, platform=on)
         applied = [functools.partial(_apply, build(config), config) for config in configs]
 
         def offsets(all_variables, images):
@@ -174,7 +177,7 @@ class SliceSelector:
             ]
             return configs[0].threshold * _mean(found)
 
-        self.program = jax.jit(offsets)
+        self.program = jax.jit(offsets, compiler_options=COMPILER_OPTIONS.get(on))
 
     def __reduce__(self) -> tuple[Any, ...]:
         configs, dtype = self._pickled

@@ -1,20 +1,67 @@
 """The slice-selection network: a DenseNet that predicts offsets (after Huang et al. 2017)."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from bodycomp_jax.models.layers.convolution import PRECISION, pointwise
+from bodycomp_jax.models.layers.convolution import PRECISION, convolve, pointwise
 from bodycomp_jax.models.layers.narrow import narrow_conv
 from bodycomp_jax.models.layers.norm import BatchNorm
 from bodycomp_jax.models.layers.one_channel import strided_7x7
 from bodycomp_jax.models.layers.pooling import overlapping_max_pool
 
 BOTTLENECK = 4  # channels between the two convolutions of a layer, as a multiple of the growth
-FASTER_ON_CPU = {3: narrow_conv, 7: strided_7x7}  # than the library, by the size of the kernel
+
+
+class Features(NamedTuple):
+    """The sum of an image and what is to be added to each of its channels.
+
+    A batch norm cancels the bias of the convolution before it, which is therefore not added: that
+    would be a pass over the memory.
+    """
+
+    image: jax.Array  # [B, H, W, C]
+    bias: jax.Array  # [C]
+
+
+class Conv(nn.Module):
+    """A convolution with SAME padding.
+
+    Attributes:
+      channels: of the result.
+      size: of the kernel: 1, 3, or 7 with stride 2.
+      initializer: of kernel and bias.
+      dtype: precision of the arithmetic.
+      platform: as in `DenseNet`.
+    """
+
+    channels: int
+    size: int
+    initializer: Callable
+    dtype: DTypeLike
+    platform: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> Features:
+        shape = (self.size, self.size, x.shape[-1], self.channels)
+        kernel = self.param('kernel', self.initializer, shape, jnp.float32)
+        bias = self.param('bias', self._initial_bias, (self.channels,), jnp.float32)
+        return Features(self._convolved(x, kernel.astype(self.dtype)), bias)
+
+    def _convolved(self, x, kernel):
+        if self.size == 1:
+            return pointwise(x, kernel)
+        if self.size == 3:
+            return narrow_conv(x, kernel) if self.platform == 'cpu' else convolve(x, kernel)
+        return strided_7x7(x, kernel, self.platform)
+
+    def _initial_bias(self, key, shape, dtype):
+        """As in Keras, where a bias of n values has a fan-in and a fan-out of n."""
+        return self.initializer(key, (*shape, *shape), dtype)[0]
 
 
 class DenseNet(nn.Module):
@@ -62,56 +109,45 @@ class DenseNet(nn.Module):
         Returns:
           `[B, num_levels]` float32 logits: offset / threshold.
         """
-        x = images.astype(self.dtype)
-        x = self._conv(self.initial_filters, 7, 'initial_conv', stride=2)(x)
-        x = overlapping_max_pool(x)
+        x = self._conv(self.initial_filters, 7, 'initial_conv')(images.astype(self.dtype))
+        x = x._replace(image=overlapping_max_pool(x.image, self.platform))
         for i in range(self.blocks):
             last = i == self.blocks - 1
-            channels = x.shape[-1] + self.layers * self.growth
+            channels = len(x.bias) + self.layers * self.growth
             x = self._block(x, f'block_{i}', self.activation if last else nn.relu, train)
             if not last:
-                x = self._normed(x, f'transition_{i}_norm', self.activation, train)
-                x = self._conv(int(channels * self.compression), 1, f'transition_{i}_conv')(x)
-                x = nn.avg_pool(x, (2, 2), strides=(2, 2))
-        x = self._normed(x, 'final_norm', self.activation, train)
-        x = x.astype(jnp.float32).mean((1, 2))
+                y = self._normed(x, f'transition_{i}_norm', self.activation, train)
+                x = self._conv(int(channels * self.compression), 1, f'transition_{i}_conv')(y)
+                x = x._replace(image=nn.avg_pool(x.image, (2, 2), strides=(2, 2)))
+        y = self._normed(x, 'final_norm', self.activation, train)
+        y = y.astype(jnp.float32).mean((1, 2))
         return nn.Dense(
             self.num_levels,
             kernel_init=nn.initializers.glorot_uniform(),
             precision=PRECISION,
             name='dense',
-        )(x)
+        )(y)
 
     def _block(self, x, name, activation, train):
         """The output of the layers of a dense block: `[B, H, W, layers * growth]`."""
-        added: list[jax.Array] = []
+        added: list[Features] = []
         for i in range(self.layers):
-            y = jnp.concatenate([x, *added], axis=-1)
-            y = self._normed(y, f'{name}_layer_{i}_norm_0', activation, train)
-            y = self._conv(BOTTLENECK * self.growth, 1, f'{name}_layer_{i}_conv_0')(y)
-            y = self._normed(y, f'{name}_layer_{i}_norm_1', activation, train)
+            y = self._normed(_joined([x, *added]), f'{name}_layer_{i}_norm_0', activation, train)
+            wide = self._conv(BOTTLENECK * self.growth, 1, f'{name}_layer_{i}_conv_0')(y)
+            y = self._normed(wide, f'{name}_layer_{i}_norm_1', activation, train)
             added.append(self._conv(self.growth, 3, f'{name}_layer_{i}_conv_1')(y))
-        return jnp.concatenate(added, axis=-1)
+        return _joined(added)
 
     def _normed(self, x, name, activation, train):
         if not self.norm:
-            return activation(x)
-        return BatchNorm(train, activation, self.axis_name, name=name)(x)
+            return activation(x.image + x.bias.astype(self.dtype).reshape(1, 1, 1, -1))
+        return BatchNorm(train, activation, self.axis_name, name=name)(*x)
 
-    def _conv(self, channels, size, name, stride=1):
-        faster = {1: pointwise, **(FASTER_ON_CPU if self.platform == 'cpu' else {})}
-        return nn.Conv(
-            channels,
-            (size, size),
-            strides=stride,
-            kernel_init=self.initializer,
-            bias_init=self._initial_bias,
-            dtype=self.dtype,
-            precision=PRECISION,
-            conv_general_dilated=faster.get(size),
-            name=name,
-        )
+    def _conv(self, channels, size, name):
+        return Conv(channels, size, self.initializer, self.dtype, self.platform, name=name)
 
-    def _initial_bias(self, key, shape, dtype):
-        """As in Keras, where a bias of n values has a fan-in and a fan-out of n."""
-        return self.initializer(key, (*shape, *shape), dtype)[0]
+
+def _joined(features: list[Features]) -> Features:
+    """One after the other along the channels."""
+    images, biases = zip(*features, strict=True)
+    return Features(jnp.concatenate(images, axis=-1), jnp.concatenate(biases))

@@ -19,6 +19,9 @@ def run(name: str) -> NoReturn:
 
     During them Ctrl-C ends the process at once: they cannot be interrupted by an exception.
     """
+    from bodycomp_jax.runtime import allocator
+
+    allocator.restart_with_huge_pages()
     interruptible = signal.getsignal(signal.SIGINT) == signal.default_int_handler
     if interruptible:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -13,7 +13,7 @@ import numpy as np
 from bodycomp_jax.config import TrainerConfig
 from bodycomp_jax.data.batches import ReadAhead, evaluation_batches, training_batches
 from bodycomp_jax.errors import RunError, on_all_processes
-from bodycomp_jax.runtime.devices import program_memory
+from bodycomp_jax.runtime.devices import compiled, program_memory
 from bodycomp_jax.runtime.job import is_alone, is_main_process
 from bodycomp_jax.runtime.processes import lost_process_errors, sync_errors
 from bodycomp_jax.runtime.terminal import Terminal
@@ -200,17 +200,17 @@ class Trainer:
         any_rows = np.zeros(self._config.batch_size, int)
         train = functools.partial(train_step, task)
         train = data_parallel.pmap_step(train, devices, donate_state=True)
-        self._train = train.lower(state, (self._train_batches(any_rows), flags)).compile()
+        self._train = compiled(train.lower(state, (self._train_batches(any_rows), flags)), devices)
         self._refuse_small_memory()
         evaluation = data_parallel.pmap_step(functools.partial(eval_step, task), devices)
-        self._evaluate = evaluation.lower(state, self._val_batches(any_rows)).compile()
+        self._evaluate = compiled(evaluation.lower(state, self._val_batches(any_rows)), devices)
         self._sum_flags = data_parallel.pmap_step(
             lambda _, flags: data_parallel.sum_over_devices(flags), devices
         )
         if task.num_figures:
             predict = jax.jit(lambda variables, x: task.model.apply(variables, task.preprocess(x)))
             variables = data_parallel.on_one_device(state.variables)
-            self._predict = predict.lower(variables, self._samples['image']).compile()
+            self._predict = compiled(predict.lower(variables, self._samples['image']), devices)
         self._terminal.line(f'compiled in {time.perf_counter() - began:.1f} s')
 
     def _refuse_small_memory(self) -> None:

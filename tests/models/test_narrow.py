@@ -2,30 +2,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
 
-from bodycomp_jax.models.layers.convolution import PRECISION
+from bodycomp_jax.models.layers.convolution import convolve
 from bodycomp_jax.models.layers.narrow import narrow_conv
 
 
-def values(shape, dtype, conv_general_dilated=None):
-    """(result, gradients of the input and of the parameters) of a layer."""
+def values(shape, dtype, convolution=convolve):
+    """(result, gradients of the input and of the kernel)."""
     *images, O = shape
     random = np.random.default_rng(0)
-    x = random.normal(size=images).astype(dtype)
-    params = {'kernel': random.normal(size=(3, 3, images[-1], O)), 'bias': random.normal(size=O)}
-    params = jax.tree.map(np.float32, params)
-    dy = random.normal(size=(*images[:-1], O)).astype(dtype)
-    layer = nn.Conv(
-        O, (3, 3), dtype=dtype, precision=PRECISION, conv_general_dilated=conv_general_dilated
+    x, kernel, dy = (
+        random.normal(size=shape).astype(dtype)
+        for shape in (images, (3, 3, images[-1], O), (*images[:-1], O))
     )
 
     @jax.jit
-    def of_inputs(x, params):
-        y, pullback = jax.vjp(lambda x, params: layer.apply({'params': params}, x), x, params)
+    def of_inputs(x, kernel):
+        y, pullback = jax.vjp(convolution, x, kernel)
         return y, pullback(dy)
 
-    return of_inputs(x, params)
+    return of_inputs(x, kernel)
 
 
 @pytest.mark.parametrize('shape', [(2, 5, 6, 8, 3), (3, 1, 2, 4, 5)])  # B, H, W, C, O

@@ -75,6 +75,28 @@ def test_predictions_use_the_running_statistics(variables, images):
     np.testing.assert_allclose(y, expected.clip(0), rtol=1e-4, atol=1e-5)
 
 
+def test_what_is_added_before_moves_the_running_mean_alone(variables, images):
+    before = np.arange(C, dtype='f4')
+    norm = BatchNorm(True, jax.nn.relu, None)
+
+    def normed(x, *before):
+        return norm.apply(variables, x, *before, mutable=['batch_stats'])
+
+    (y, changed), (expected, stats) = normed(images, before), normed(images + before)
+    np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-4)
+    for name in ('mean', 'var'):
+        np.testing.assert_allclose(
+            changed['batch_stats'][name], stats['batch_stats'][name], rtol=1e-4
+        )
+    norm = BatchNorm(False, jax.nn.relu, None)
+    np.testing.assert_allclose(
+        norm.apply(variables, images, before),
+        norm.apply(variables, images + before),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
 def test_a_batch_over_devices_is_one_batch(variables, images, random):
     dy = random.normal(size=IMAGES).astype('f4')
 

@@ -1,46 +1,40 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
+import pytest
 
-from bodycomp_jax.models.layers.convolution import PRECISION
+from bodycomp_jax.models.layers.convolution import convolve
 from bodycomp_jax.models.layers.one_channel import strided_7x7
 
 
-def values(dtype, conv_general_dilated=None):
-    """(result, gradients of the parameters) of a layer."""
+def library(x, kernel):
+    return convolve(x, kernel, strides=(2, 2), padding=((2, 3), (2, 3)))
+
+
+def values(dtype, convolution):
+    """(result, gradient of the kernel)."""
     random = np.random.default_rng(0)
-    x = random.uniform(0, 255, (2, 14, 20, 1)).astype('f4')
-    params = {'kernel': random.normal(size=(7, 7, 1, 5)), 'bias': random.normal(size=5)}
-    params = jax.tree.map(np.float32, params)
-    dy = random.normal(size=(2, 7, 10, 5)).astype(dtype)
-    layer = nn.Conv(
-        5,
-        (7, 7),
-        strides=2,
-        dtype=dtype,
-        precision=PRECISION,
-        conv_general_dilated=conv_general_dilated,
-    )
+    x, dy = random.uniform(0, 255, (2, 14, 20, 1)), random.normal(size=(2, 7, 10, 5))
+    x, dy = x.astype(dtype), dy.astype(dtype)
 
     @jax.jit
-    def of_parameters(params):
-        y, pullback = jax.vjp(lambda params: layer.apply({'params': params}, x), params)
-        return y, pullback(dy)
+    def of_kernel(kernel):
+        y, pullback = jax.vjp(lambda kernel: convolution(x, kernel), kernel)
+        return y, *pullback(dy)
 
-    return of_parameters(params)
+    return of_kernel(random.normal(size=(7, 7, 1, 5)).astype(dtype))
 
 
-def test_results_and_gradients_equal_the_library():
+@pytest.mark.parametrize('platform', ['cpu', 'gpu'])
+def test_results_and_gradients_equal_the_library(platform):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-3),
-        values(jnp.float32, strided_7x7),
-        values(jnp.float32),
+        values(jnp.float32, lambda x, kernel: strided_7x7(x, kernel, platform)),
+        values(jnp.float32, library),
     )
 
 
-def test_bfloat16_is_the_type_of_the_result_alone():
-    y, (gradients,) = values(jnp.bfloat16, strided_7x7)
-    assert y.dtype == jnp.bfloat16
-    assert {leaf.dtype.name for leaf in jax.tree.leaves(gradients)} == {'float32'}
-    np.testing.assert_allclose(y.astype('f4'), values(jnp.float32)[0], rtol=0.02, atol=8)
+def test_bfloat16_is_the_type_of_the_results():
+    y, gradient = values(jnp.bfloat16, lambda x, kernel: strided_7x7(x, kernel, 'cpu'))
+    assert {y.dtype.name, gradient.dtype.name} == {'bfloat16'}
+    np.testing.assert_allclose(y.astype('f4'), values(jnp.float32, library)[0], rtol=0.02, atol=8)

@@ -27,13 +27,15 @@ def test_max_pool_and_its_gradient_equal_the_library():
     assert_same(max_pool, lambda x: nn.max_pool(x, (2, 2), (2, 2)), x, dy)
 
 
+@pytest.mark.parametrize('platform', ['cpu', 'gpu'])
 @pytest.mark.parametrize('shape', [(2, 9, 12, 3), (1, 3, 4, 2), (1, 16, 15, 2)])
-def test_overlapping_max_pool_and_its_gradient_equal_the_library(shape):
+def test_overlapping_max_pool_and_its_gradient_equal_the_library(shape, platform):
     random = np.random.default_rng(0)
     x = random.normal(0, 2, shape).round().astype('f4')  # with equal maxima
     pooled = (shape[0], (shape[1] - 1) // 2, (shape[2] - 1) // 2, shape[3])
     dy = random.normal(0, 9, pooled).round().astype('f4')
-    assert_same(overlapping_max_pool, lambda x: nn.max_pool(x, (3, 3), strides=(2, 2)), x, dy)
+    pool = functools.partial(overlapping_max_pool, platform=platform)
+    assert_same(pool, lambda x: nn.max_pool(x, (3, 3), strides=(2, 2)), x, dy)
 
 
 def test_first_of_equal_maxima_receives_the_gradient():

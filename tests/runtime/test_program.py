@@ -125,11 +125,11 @@ def test_ctrl_c_during_imports_ends_the_program_without_a_traceback():
 def test_a_working_folder_that_was_deleted_is_said(tmp_path):
     done = run_python(
         f"""
-        import os
+        import os, sys
         os.chdir({str(tmp_path)!r})
         os.rmdir({str(tmp_path)!r})
-        from bodycomp_jax.programs import run_demo
-        run_demo()
+        program = 'from bodycomp_jax.programs import run_demo; run_demo()'
+        os.execv(sys.executable, [sys.executable, '-c', program])
         """
     )
     assert done.returncode == 2

@@ -6,7 +6,6 @@ of the kernel. On CPU that gradient is therefore a matrix product.
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,16 +24,31 @@ Sides = tuple[int, int]
 Margins = tuple[Sides, Sides]
 
 
-def pointwise(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
-    """1x1 convolution as a matrix product, for `nn.Conv(conv_general_dilated=...)`.
+@jax.custom_vjp
+def pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """1x1 convolution as a matrix product.
 
     On CPU it and its gradients take a third of the time of the library's convolution.
 
     Args:
       x: `[B, H, W, C]`.
-      kernel: `[1, 1, C, O]`.
+      kernel: `[1, 1, C, O]`, of the same type.
     """
     return jnp.dot(x, kernel[0, 0], precision=PRECISION)
+
+
+def _pointwise_forward(x, kernel):
+    return pointwise(x, kernel), (x, kernel)
+
+
+def _pointwise_backward(saved, dy):
+    # The library's gradient of the kernel has XLA on CPU transpose a copy of dy.
+    x, kernel = saved
+    dk = sum_of_products(x, dy)[None, None].astype(kernel.dtype)
+    return jnp.dot(dy, kernel[0, 0].T, precision=PRECISION), dk
+
+
+pointwise.defvjp(_pointwise_forward, _pointwise_backward)
 
 
 def conv(x: jax.Array, kernel: jax.Array, platform: str) -> jax.Array:

@@ -1,15 +1,13 @@
 """3x3 convolution from many channels to few, with a fast gradient of the kernel on CPU."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from bodycomp_jax.models.layers.convolution import convolve_with_gradient, sum_of_products
 
 
-def narrow_conv(x: jax.Array, kernel: jax.Array, *_: Any, **__: Any) -> jax.Array:
-    """3x3 convolution with stride 1 and SAME padding, for `nn.Conv(conv_general_dilated=...)`.
+def narrow_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """3x3 convolution with stride 1 and SAME padding.
 
     The gradient of the kernel is one product of x with nine shifts of the result's gradient, which
     has the fewer channels; XLA computes it as a convolution whose window is the whole image. From
