@@ -28,8 +28,7 @@ def augmentation(
     Args:
       config: how strong each transform is, and how probable.
       grey: the images are grey values in 0..255, not HU.
-      platform: of the devices; 'tpu' takes and averages pixels by products of matrices, others by
-        index and in loops.
+      platform: of the devices, for whose speed it is written; see `resampling`.
       black_outside: what a move uncovers is 0, not the nearest pixel of the edge.
 
     Returns:
@@ -37,10 +36,10 @@ def augmentation(
       integers if it has labels, and more. It returns the example with 'image' float32 and 'mask'
       in its own dtype; without strengths, the example as it is.
     """
-    strengths, products = config.strengths, platform == 'tpu'
+    strengths = config.strengths
     moves = strengths._replace(**dict.fromkeys(_names(TRANSFORMS), 0.0)) != Strengths()
     smoothed: dict[Callable, Callable] = {
-        transform: functools.partial(transform, products=products)
+        transform: functools.partial(transform, platform=platform)
         for transform in (blur, low_resolution)
     }
     limits = [getattr(strengths, name) for name in _names(TRANSFORMS)]
@@ -52,7 +51,7 @@ def augmentation(
 
     def augmented(key: jax.Array, example: Example) -> Example:
         if moves:
-            example = move(key, example, strengths, black_outside=black_outside, products=products)
+            example = move(key, example, strengths, black_outside=black_outside, platform=platform)
         if not transforms:
             return example
         image = example['image'].astype(jnp.float32)
@@ -72,7 +71,7 @@ def move(
     strengths: Strengths,
     *,
     black_outside: bool,
-    products: bool = False,
+    platform: str = 'cpu',
 ) -> Example:
     """One random affine map for a slice and its labels: rotation, scale, aspect, flip and shift.
 
@@ -83,10 +82,14 @@ def move(
     image = example['image']
     H, W = image.shape
     y, x = _source(key, H, W, strengths)
-    sampled = resampling.by_index
-    if products:
-        reach = functools.partial(_reach, strengths)
-        sampled = functools.partial(resampling.by_products, reach=reach)
+    of_platform: dict[str, Callable] = {
+        'cpu': resampling.by_bands,
+        'gpu': resampling.by_index,
+        'tpu': functools.partial(
+            resampling.by_products, reach=functools.partial(_reach, strengths)
+        ),
+    }
+    sampled = of_platform[platform]
     rim = 1 if black_outside else 0
     moved = sampled(
         resampling.linear,
@@ -101,7 +104,7 @@ def move(
     return {**example, 'image': moved, 'mask': labels.astype(mask.dtype)}
 
 
-def blur(key: jax.Array, image: jax.Array, limit: float, *, products: bool = False) -> jax.Array:
+def blur(key: jax.Array, image: jax.Array, limit: float, *, platform: str = 'cpu') -> jax.Array:
     """A Gaussian blur with a standard deviation of up to `limit` of the height."""
     largest = limit * len(image)  # pixels
     sd = largest * jax.random.uniform(key, minval=0.01)
@@ -109,12 +112,12 @@ def blur(key: jax.Array, image: jax.Array, limit: float, *, products: bool = Fal
         image,
         math.ceil(3 * largest),
         lambda centre, x: jax.scipy.special.ndtr((x - centre) * (1 / sd)),
-        products=products,
+        platform=platform,
     )
 
 
 def low_resolution(
-    key: jax.Array, image: jax.Array, limit: float, *, products: bool = False
+    key: jax.Array, image: jax.Array, limit: float, *, platform: str = 'cpu'
 ) -> jax.Array:
     """Means over pixels as wide as up to `limit` of the height, interpolated linearly between."""
     widest = max(1.0, limit * len(image))  # in pixels
@@ -126,7 +129,7 @@ def low_resolution(
         of_first, of_second = ((x * per_pixel - n).clip(0, 1) for n in (first, first + 1))
         return of_first + (position - first) * (of_second - of_first)
 
-    return resampling.means(image, math.ceil(1.5 * widest), reached, products=products)
+    return resampling.means(image, math.ceil(1.5 * widest), reached, platform=platform)
 
 
 def noise(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:

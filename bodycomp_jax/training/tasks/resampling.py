@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+BANDS = 4
 HEIGHT, WIDTH = 32, 64  # of the parts of the result that products make
 ROWS = 16  # of bfloat16 that a TPU keeps together
 
@@ -40,6 +41,20 @@ def linear(take: Take, shape: tuple[int, ...], y: jax.Array, x: jax.Array) -> ja
 def by_index(sample: Sample, image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
     """An image `[H, W]` sampled (`nearest`, `linear`) at positions `[h, w]` within it."""
     return sample(lambda rows, columns: image[rows, columns], image.shape, y, x)
+
+
+def by_bands(sample: Sample, image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
+    """The same band by band of the result, which is slower, but stored.
+
+    XLA on CPU would else sample a pixel again for each use of it.
+    """
+    bands = next(n for n in (BANDS, 1) if len(y) % n == 0)
+
+    def band(places):
+        return by_index(sample, image, *places)
+
+    places = tuple(v.reshape(bands, -1, v.shape[1]) for v in (y, x))
+    return jax.lax.map(band, places).reshape(y.shape)
 
 
 def by_products(
@@ -83,7 +98,7 @@ def by_products(
     return bands.reshape(y.shape)[:h, :w]
 
 
-def means(image: jax.Array, reach: int, reached: Callable, *, products: bool) -> jax.Array:
+def means(image: jax.Array, reach: int, reached: Callable, *, platform: str) -> jax.Array:
     """Each pixel as a weighted mean of its column, then of its row; the edge repeats.
 
     Args:
@@ -91,9 +106,9 @@ def means(image: jax.Array, reach: int, reached: Callable, *, products: bool) ->
       reach: how many pixels to each side have weights.
       reached: centre of a pixel, x -> sum of its weights from minus infinity to x; pixel j is
         from x = j to j + 1.
-      products: by products instead of a loop; the means are equal to rounding.
+      platform: 'tpu' for means by products, else by a loop; they are equal to rounding.
     """
-    of_columns = _means_by_products if products else _means_by_loop
+    of_columns = _means_by_products if platform == 'tpu' else _means_by_loop
     return of_columns(of_columns(image, reach, reached).T, reach, reached).T
 
 

@@ -190,8 +190,8 @@ LARGE_MOVES = LARGEST._replace(**dict.fromkeys((f.__name__ for f in augment.TRAN
 @pytest.mark.parametrize(
     ('strengths', 'black_outside'), [(LIGHT, True), (STRONG, False), (LARGE_MOVES, True)]
 )
-def test_a_move_by_products_is_that_by_index(monkeypatch, strengths, black_outside):
-    shape = (70, 130)
+def test_a_move_is_the_same_on_every_platform(monkeypatch, strengths, black_outside):
+    shape = (72, 130)
     pixels = np.random.default_rng(0)
     example = {
         'image': jnp.asarray(pixels.integers(-1024, 3072, shape), jnp.int16),
@@ -202,14 +202,16 @@ def test_a_move_by_products_is_that_by_index(monkeypatch, strengths, black_outsi
 
     @functools.partial(jax.jit, static_argnums=1)
     @functools.partial(jax.vmap, in_axes=(0, None))
-    def moved(place, products):
+    def moved(place, platform):
         return augment.move(
-            place, example, strengths, black_outside=black_outside, products=products
+            place, example, strengths, black_outside=black_outside, platform=platform
         )
 
-    by_index, by_products = moved(places, False), moved(places, True)
-    np.testing.assert_array_equal(by_products['mask'], by_index['mask'])
-    np.testing.assert_allclose(by_products['image'], by_index['image'], rtol=0, atol=1e-3)
+    expected = moved(places, 'gpu')
+    for platform in ('cpu', 'tpu'):
+        found = moved(places, platform)
+        np.testing.assert_array_equal(found['mask'], expected['mask'])
+        np.testing.assert_allclose(found['image'], expected['image'], rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize('strengths', [STRONG, LARGE_MOVES._replace(rotation=60.0)])
@@ -240,9 +242,9 @@ def test_means_by_products_are_those_by_a_loop(transform, shape, limit):
     image = jnp.asarray(np.random.default_rng(0).uniform(-1000, 1000, shape), jnp.float32)
     by_loop, by_products = (
         jax.jit(
-            jax.vmap(lambda key, products=products: transform(key, image, limit, products=products))
+            jax.vmap(lambda key, platform=platform: transform(key, image, limit, platform=platform))
         )(KEYS)
-        for products in (False, True)
+        for platform in ('cpu', 'tpu')
     )
     np.testing.assert_allclose(by_products, by_loop, rtol=0, atol=0.01)
 
