@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from bodycomp_jax.models.layers.convolution import PRECISION, convolve, pointwise
+from bodycomp_jax.models.layers.convolution import PRECISION, pointwise
 from bodycomp_jax.models.layers.narrow import narrow_conv
 from bodycomp_jax.models.layers.norm import BatchNorm
 from bodycomp_jax.models.layers.one_channel import strided_7x7
@@ -53,11 +53,13 @@ class Conv(nn.Module):
         return Features(self._convolved(x, kernel.astype(self.dtype)), bias)
 
     def _convolved(self, x, kernel):
-        if self.size == 1:
-            return pointwise(x, kernel)
-        if self.size == 3:
-            return narrow_conv(x, kernel) if self.platform == 'cpu' else convolve(x, kernel)
-        return strided_7x7(x, kernel, self.platform)
+        match self.size:
+            case 1:
+                return pointwise(x, kernel)
+            case 3:
+                return narrow_conv(x, kernel, self.platform)
+            case 7:
+                return strided_7x7(x, kernel, self.platform)
 
     def _initial_bias(self, key, shape, dtype):
         """As in Keras, where a bias of n values has a fan-in and a fan-out of n."""
