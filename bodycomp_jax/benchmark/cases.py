@@ -185,6 +185,11 @@ class Training:
         lowered = case.lower_step(self.state, (self.batch, self._stop_flags))
         self.compiled = compiled(lowered, devices)
 
+    @property
+    def text(self) -> str:
+        """The compiled step in HLO."""
+        return self.compiled.as_text() or ''
+
     def step(self, batch: dict[str, jax.Array]) -> dict[str, Any]:
         """One step; returns its result without waiting for it."""
         self.state, result = self.compiled(self.state, (batch, self._stop_flags))

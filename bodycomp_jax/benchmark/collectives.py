@@ -16,7 +16,7 @@ def collectives(case: Case, training: Training) -> list[Row]:
     Returns:
       rows of 'what', 'collectives' and 'bytes'.
     """
-    sent = Program(training.compiled.as_text()).sent()
+    sent = Program(training.text).sent()
     least = _least_sent(case.task, training.state, case.one_batch())
     rows = [
         ('the compiled step', len(sent), sum(sent)),

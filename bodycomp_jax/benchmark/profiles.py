@@ -35,7 +35,7 @@ def profile(training: Training, folder: str, steps: int) -> list[Row]:
             f'{folder}: the trace contains no operations. If a GPU runs the step as one graph, '
             'set XLA_FLAGS=--xla_gpu_enable_command_buffer= before the command'
         )
-    program = Program(training.compiled.as_text())
+    program = Program(training.text)
     sources = {each.name: each.source for each in program.instructions()}
     return [
         {
