@@ -7,25 +7,24 @@ points (`REFERENCES`), in mm, positive towards the head.
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import minimize
 
 REGIONS = 'CTLS'  # of the spine, from the head down
 REFERENCES = ('middle', 'inferior')  # points of a vertebra: its middle, the end of its body
 SIGMOID_RANGE = 3  # thresholds from the level within which the sigmoid resolves distances
 SMOOTHING = 5.0  # mm, standard deviation of the Gaussian along z
 REACH = 3 * SMOOTHING  # mm, within which slices smooth each other
-SPREAD_MM = 15.0  # between the slices that show where the spine is
+SPREAD_MM = 5.0  # between the slices that show where the spine is
 SPINE = [f'T{i}' for i in range(1, 13)] + [f'L{i}' for i in range(1, 6)]  # from the head down
 MIN_LEVELS = 3  # of a spine
 HEIGHT_LIMITS = (18.0, 45.0)  # mm, of a vertebra with its disc
 TAPER_LIMITS = (0.0, 2.5)  # mm, by which each vertebra is higher than the one above it
-SPINE_STEPS = np.array([3.0, 3.0, 0.5])  # mm, of the place, the height and the taper
-FINER = (1 / 3, 1 / 9)  # of the steps, around the best spine before
-AGREEMENT = 0.5  # thresholds, between a level alone and in its place in the spine
+SPINE_STEPS = np.array([3.0, 3.0, 1.0])  # mm, of the place, the height and the taper
 
 
 class LevelPosition(NamedTuple):
@@ -52,7 +51,9 @@ def sigmoid(x: ArrayLike) -> np.ndarray:
 def find_levels(
     z: ArrayLike, offsets: np.ndarray, levels: Sequence[str], threshold: float
 ) -> dict[str, LevelPosition]:
-    """The positions of levels in a series: of each as `find_level`, checked by `fit_spine`.
+    """The positions of levels in a series: those of a spine as `fit_spine`, others as `find_level`.
+
+    Of the slices, some that are `SPREAD_MM` apart place a spine.
 
     Args:
       z: `[N]` positions of the slices in mm, in any order, positive towards the head.
@@ -62,52 +63,58 @@ def find_levels(
     """
     z = np.asarray(z, float)
     order = np.argsort(z, kind='stable')
-    some = order[spread(z[order])]
+    some = order[spread(z[order], SPREAD_MM)]
     spine = fit_spine(z[some], offsets[some], levels, threshold)
     return {
-        level: find_level(z, offsets[:, i], threshold, spine.get(level))
+        level: spine[level] if level in spine else find_level(z, offsets[:, i], threshold)
         for i, level in enumerate(levels)
     }
 
 
-def spread(z: np.ndarray) -> np.ndarray:
-    """`[N]` booleans of slices about `SPREAD_MM` apart, with both ends; z is sorted."""
+def are_spine(levels: Iterable[str]) -> bool:
+    """Whether there are enough levels from T1 to L5 to place them together."""
+    return sum(level in SPINE for level in levels) >= MIN_LEVELS
+
+
+def spread(z: np.ndarray, wanted: float) -> np.ndarray:
+    """`[N]` booleans of slices about `wanted` mm apart, with both ends; z is sorted."""
     chosen = np.zeros(len(z), bool)
     chosen[[0, -1]] = True
     last = z[0]
     for i, (mm, following) in enumerate(itertools.pairwise(z)):
-        if following - last > SPREAD_MM:
+        if following - last > wanted:
             chosen[i], last = True, mm
     return chosen
 
 
 def fit_spine(
     z: np.ndarray, offsets: np.ndarray, levels: Sequence[str], threshold: float
-) -> Mapping[str, float]:
+) -> dict[str, LevelPosition]:
     """Where the levels are if the vertebrae follow each other as in a spine.
 
     A slice may tell little about which of two vertebrae it shows, and much about others. So the
     levels are placed together: each vertebra with its disc is as high as the one above it, or a
     little higher, and the sum of the misfits of all levels (see `find_level`) is small.
 
-    Args: as of `find_levels`; few slices suffice.
+    Args: as of `find_levels`.
 
     Returns:
-      {level: mm}; empty for fewer than `MIN_LEVELS` levels from T1 to L5, or if an offset is not
-      finite.
+      {level of the spine: its position, at the end of the series before it if it is outside}; empty
+      if they are too few, or if an offset is not finite.
     """
-    columns = [i for i, level in enumerate(levels) if level in SPINE]
-    if len(columns) < MIN_LEVELS or not np.isfinite(offsets).all():
+    if not are_spine(levels) or not np.isfinite(offsets).all():
         return {}
+    columns = [i for i, level in enumerate(levels) if level in SPINE]
     order = np.argsort(z, kind='stable')
     z, mm = z[order], _extents(z[order])
     curves = sigmoid(offsets[order][:, columns] / threshold)
     above = np.array([-SPINE.index(levels[i]) for i in columns], float)
     above -= above.mean()  # vertebrae above the middle one
+    bend = above**2 - np.mean(above**2)
 
     def places(spines: np.ndarray) -> np.ndarray:
         middle, height, taper = spines.T[..., None]
-        return middle + height * above - taper / 2 * above**2
+        return middle + height * above - taper / 2 * bend
 
     def misfits(spines: np.ndarray) -> np.ndarray:
         ideal = sigmoid((z[:, None] - places(spines)[:, None]) / threshold)
@@ -116,12 +123,12 @@ def fit_spine(
     reach = HEIGHT_LIMITS[1] * above.max()
     limits = np.array([(z[0] - reach, z[-1] + reach), HEIGHT_LIMITS, TAPER_LIMITS])
     low, high = limits.T
-    best = _best_on_grid(misfits, low, high, SPINE_STEPS * (1, 1, 2))
-    for finer in FINER:
-        step = 3 * finer * SPINE_STEPS
-        around = np.clip([best - step, best + step], low, high)
-        best = _best_on_grid(misfits, around[0], around[1], finer * SPINE_STEPS)
-    return dict(zip((levels[i] for i in columns), places(best[None])[0].tolist(), strict=True))
+    near = _best_on_grid(misfits, low, high, SPINE_STEPS)
+    best = minimize(lambda spine: misfits(spine[None]), near, method='Powell', bounds=limits).x
+    return {
+        levels[i]: _at(float(place), z, curve, mm, threshold)
+        for i, place, curve in zip(columns, places(best[None])[0], curves.T, strict=True)
+    }
 
 
 def _best_on_grid(
@@ -136,10 +143,8 @@ def _best_on_grid(
     return points[misfits(points).argmin()]
 
 
-def find_level(
-    z: ArrayLike, offsets: ArrayLike, threshold: float, expected: float | None = None
-) -> LevelPosition:
-    """The position of a level in a series.
+def find_level(z: ArrayLike, offsets: ArrayLike, threshold: float) -> LevelPosition:
+    """The position of a level in a series, by the offsets from it alone.
 
     The predicted curve is sigmoid(offset / threshold). Candidates are the points between slices
     where the curve, smoothed along z, rises through 1/2; if it does so nowhere, the slice closest
@@ -152,14 +157,10 @@ def find_level(
     level. If the position is an end, the offset of the slice there decides. A level outside is put
     at an end, or at the slice closest to 1/2 if that fits better.
 
-    Where it is expected at some place, only candidates within `AGREEMENT` of that count; if there
-    are none, it is there.
-
     Args:
       z: `[N]` positions of the slices in mm, in any order, positive towards the head.
       offsets: `[N]` predicted offsets in mm.
       threshold: mm.
-      expected: mm, where the other levels leave room for it, if that is known.
 
     Returns:
       The position; NaN and outside if an offset is not finite.
@@ -176,11 +177,6 @@ def find_level(
         np.average(np.abs(curve - sigmoid((z - candidate) / threshold)), weights=mm)
         for candidate in candidates
     ])  # fmt: skip
-    if expected is not None:
-        agrees = np.abs(candidates - expected) <= AGREEMENT * threshold
-        if not agrees.any():
-            return _at(expected, z, curve, mm, threshold)
-        misfits = np.where(agrees, misfits, np.inf)
     best = np.argmin(misfits)
     smooth[[0, -1]] = _logit(curve[[0, -1]])  # as predicted: smoothing shifts the ends a little
     below, above = smooth[z <= candidates[best]], smooth[z >= candidates[best]]
@@ -190,13 +186,13 @@ def find_level(
 
 
 def _at(
-    expected: float, z: np.ndarray, curve: np.ndarray, mm: np.ndarray, threshold: float
+    place: float, z: np.ndarray, curve: np.ndarray, mm: np.ndarray, threshold: float
 ) -> LevelPosition:
-    """The level where it is expected, or at the end of the series that is before it."""
-    place = float(np.clip(expected, z[0], z[-1]))
-    misfit = np.average(np.abs(curve - sigmoid((z - place) / threshold)), weights=mm)
-    outside = not z[0] - mm[0] / 2 <= expected <= z[-1] + mm[-1] / 2
-    return LevelPosition(place, float(misfit), outside)
+    """The level at a place, or at the end of the series that is before it."""
+    inside = float(np.clip(place, z[0], z[-1]))
+    misfit = np.average(np.abs(curve - sigmoid((z - inside) / threshold)), weights=mm)
+    outside = not z[0] - mm[0] / 2 <= place <= z[-1] + mm[-1] / 2
+    return LevelPosition(inside, float(misfit), outside)
 
 
 def _crossings(z: np.ndarray, smooth: np.ndarray) -> np.ndarray:

@@ -149,13 +149,27 @@ def test_a_level_that_is_taken_for_its_neighbour_is_put_right():
     assert found['L3'].z == pytest.approx(SPINE['L3'], abs=5)
     assert found['L3'].misfit > 0.05
     for level in ('L1', 'L2', 'L4'):
-        assert found[level].z == pytest.approx(SPINE[level], abs=0.1)
+        assert found[level].z == pytest.approx(SPINE[level], abs=3)
 
 
-def test_levels_that_agree_are_as_precise_as_alone():
+def test_levels_that_agree_are_where_they_are_alone():
     z = np.random.default_rng(0).permutation(Z)
     for level, position in find_levels(z, offsets_of_spine(z), LEVELS, 10.0).items():
-        assert position == find_level(z, z - SPINE[level], 10.0)
+        assert position.z == pytest.approx(SPINE[level], abs=1)
+        assert position.misfit < 0.01
+        assert not position.outside
+
+
+def test_the_errors_of_levels_even_out_in_a_spine():
+    noise = np.random.default_rng(0)
+    alone, together = [], []
+    for _ in range(20):
+        offsets = offsets_of_spine(
+            Z, **{level: mm + 8 * noise.normal() for level, mm in SPINE.items()}
+        )
+        together.append(find_levels(Z, offsets, LEVELS, 10.0)['L3'].z - SPINE['L3'])
+        alone.append(find_level(Z, offsets[:, 3], 10.0).z - SPINE['L3'])
+    assert np.abs(together).mean() < 0.7 * np.abs(alone).mean()
 
 
 def test_where_the_spine_says_that_a_level_is_outside_it_is_outside():

@@ -10,8 +10,17 @@ from bodycomp_jax.data.squares import AIR, padded
 from bodycomp_jax.estimation.result import Curve, SeenSlices
 from bodycomp_jax.inference.batches import MAX_BATCH
 from bodycomp_jax.inference.predictors import SliceSelector
-from bodycomp_jax.vertebrae import REACH, LevelPosition, find_level, fit_spine, spread
+from bodycomp_jax.vertebrae import (
+    REACH,
+    SPREAD_MM,
+    LevelPosition,
+    are_spine,
+    find_level,
+    fit_spine,
+    spread,
+)
 
+COARSE_MM = 15.0  # between the slices that a network of few levels sees first
 VIEW_SIDE = 256  # pixels of a slice in views of the series; at most
 
 
@@ -20,9 +29,9 @@ def find_levels(
 ) -> tuple[dict[str, Curve], SeenSlices]:
     """Finds levels in a series.
 
-    The network sees a slice every 15 mm, which show where the spine is, then all on which a
-    position depends: those around each point where the offsets change their sign. The position is
-    that of all slices, at a fraction of the work.
+    A network that knows a spine sees a slice every `SPREAD_MM`, which place it. Another sees one
+    every `COARSE_MM`, then all on which a position depends: those around each point where the
+    offsets change their sign. The position is that of all slices, at a fraction of the work.
 
     Args:
       selector: knows the levels.
@@ -40,22 +49,21 @@ def find_levels(
     z = series.z[order]
     offsets = np.zeros((len(z), len(known)), np.float32)
     views: dict[int, np.ndarray] = {}
-    first = spread(z)
+    first = spread(z, SPREAD_MM if are_spine(known) else COARSE_MM)
     seen, wanted = np.zeros(len(z), bool), first.copy()
     while (new := np.flatnonzero(wanted & ~seen)).size:
         found, views_of_new = _offsets_and_views(selector, series, order[new])
         offsets[new] = found
         views |= zip(new.tolist(), views_of_new, strict=True)
         seen[new] = True
-        spine = fit_spine(z[first], offsets[first], known, threshold)
-        curves = {}
+        curves, spine = {}, fit_spine(z[first], offsets[first], known, threshold)
         for level in levels:
             of_level = offsets[seen, known.index(level)]
-            position = find_level(z[seen], of_level, threshold, spine.get(level))
+            position = spine.get(level) or find_level(z[seen], of_level, threshold)
             curves[level] = Curve(z[seen], of_level, position)
-        for curve in curves.values():
-            for low, high in _intervals(curve):
-                wanted[_around(z, low, high)] = True
+            if level not in spine:
+                for low, high in _intervals(curves[level]):
+                    wanted[_around(z, low, high)] = True
     pixel = series.slices[0].grid.spacing[1] * _step(series)
     return curves, SeenSlices(np.stack([views[i] for i in sorted(views)]), z[seen], pixel)
 
