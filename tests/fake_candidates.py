@@ -21,7 +21,7 @@ class ShiftedLabels:
     def __init__(self, members, dtype):
         ((_, self.variables),) = members
 
-    def program(self, variables, slices):
+    def function(self, variables, slices):
         labels = (slices / 100).round().clip(0, 3).astype(jnp.uint8)
         return None, jnp.roll(labels, variables['shift'], axis=-1)
 
@@ -32,7 +32,7 @@ class ShiftedOffsets:
     def __init__(self, members, dtype):
         ((_, self.variables),) = members
 
-    def program(self, variables, slices):
+    def function(self, variables, slices):
         return (slices.max((1, 2)).astype(jnp.float32) - 100 - variables['shift'])[:, None]
 
 

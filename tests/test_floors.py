@@ -57,6 +57,7 @@ HOMES = {
         'bodycomp_jax/data/phantom/projections.py',
         'bodycomp_jax/data/scans/field_of_view.py',
         'bodycomp_jax/metrics/surfaces.py',
+        'bodycomp_jax/vertebrae.py',
     },
     'psutil': {'bodycomp_jax/runtime/host_memory.py'},
     'PIL': {

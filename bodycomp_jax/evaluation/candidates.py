@@ -149,7 +149,7 @@ def _on_devices(network: Network, devices: Sequence[jax.Device]) -> tuple[Any, A
     predictor = PREDICTORS[config.kind]([(config, network.variables)], dtype)
 
     def step(variables, slices):
-        answer = predictor.program(variables, slices)
+        answer = predictor.function(variables, slices)
         labels_or_offsets = answer[1] if config.kind == UNetConfig.kind else answer
         return data_parallel.gather_examples(labels_or_offsets)
 

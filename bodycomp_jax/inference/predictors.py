@@ -30,7 +30,8 @@ class Segmenter:
       config: the options of the first network; all have its tissues and its window.
       size_divisor: height and width of the slices must be multiples of this.
       variables: of each network its weights and running batch statistics, on the device.
-      program: the jit-compiled function of the variables and `[B, H, W]` slices.
+      function: of the variables and `[B, H, W]` slices, to be a part of other programs.
+      program: the function compiled.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Segmenter:
             probabilities = _mean(found)
             return probabilities, probabilities.argmax(-1).astype(jnp.uint8)
 
+        self.function = segment
         self.program = jax.jit(segment, compiler_options=COMPILER_OPTIONS.get(on))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -141,7 +143,8 @@ class SliceSelector:
     Attributes:
       config: the options of the first network; all have its levels, threshold and reference.
       variables: of each network its weights and running batch statistics, on the device.
-      program: the jit-compiled function of the variables and `[B, 256, 256]` grey values.
+      function: of the variables and `[B, 256, 256]` grey values, to be a part of other programs.
+      program: the function compiled.
     """
 
     def __init__(
@@ -177,6 +180,7 @@ class SliceSelector:
             ]
             return configs[0].threshold * _mean(found)
 
+        self.function = offsets
         self.program = jax.jit(offsets, compiler_options=COMPILER_OPTIONS.get(on))
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -160,4 +160,4 @@ def test_it_learns_to_segment(monkeypatch, capfd):
     printed = capfd.readouterr().out
     dice = [float(number) for number in re.search('best epoch.*', printed).group().split()[4:]]
     assert len(dice) == 3
-    assert min(dice) > 0.8
+    assert min(dice) > 0.75
