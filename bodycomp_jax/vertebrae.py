@@ -4,6 +4,7 @@ The offset of a slice is its signed distance from the middle of the vertebra, or
 points (`REFERENCES`), in mm, positive towards the head.
 """
 
+import functools
 import itertools
 import math
 import re
@@ -12,14 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize
 
 REGIONS = 'CTLS'  # of the spine, from the head down
 REFERENCES = ('middle', 'inferior')  # points of a vertebra: its middle, the end of its body
 SIGMOID_RANGE = 3  # thresholds from the level within which the sigmoid resolves distances
 SMOOTHING = 5.0  # mm, standard deviation of the Gaussian along z
 REACH = 3 * SMOOTHING  # mm, within which slices smooth each other
-SPREAD_MM = 5.0  # between the slices that show where the spine is
+SPREAD_MM = 5.0  # between the slices that place a spine, about
+COARSELY = slice(None, None, 3)  # of these, the slices that place it first
 SPINE = [f'T{i}' for i in range(1, 13)] + [f'L{i}' for i in range(1, 6)]  # from the head down
 MIN_LEVELS = 3  # of a spine
 HEIGHT_LIMITS = (18.0, 45.0)  # mm, of a vertebra with its disc
@@ -53,7 +54,7 @@ def find_levels(
 ) -> dict[str, LevelPosition]:
     """The positions of levels in a series: those of a spine as `fit_spine`, others as `find_level`.
 
-    Of the slices, some that are `SPREAD_MM` apart place a spine.
+    A spine is placed by slices about `SPREAD_MM` apart.
 
     Args:
       z: `[N]` positions of the slices in mm, in any order, positive towards the head.
@@ -76,13 +77,13 @@ def are_spine(levels: Iterable[str]) -> bool:
     return sum(level in SPINE for level in levels) >= MIN_LEVELS
 
 
-def spread(z: np.ndarray, wanted: float) -> np.ndarray:
-    """`[N]` booleans of slices about `wanted` mm apart, with both ends; z is sorted."""
+def spread(z: np.ndarray, gap: float) -> np.ndarray:
+    """`[N]` booleans of slices about `gap` mm apart, with both ends; z is sorted."""
     chosen = np.zeros(len(z), bool)
     chosen[[0, -1]] = True
     last = z[0]
     for i, (mm, following) in enumerate(itertools.pairwise(z)):
-        if following - last > wanted:
+        if following - last > gap:
             chosen[i], last = True, mm
     return chosen
 
@@ -99,9 +100,11 @@ def fit_spine(
     Args: as of `find_levels`.
 
     Returns:
-      {level of the spine: its position, at the end of the series before it if it is outside}; empty
-      if they are too few, or if an offset is not finite.
+      {level of the spine: its position; outside the series, the nearer end}; empty if the levels
+      are too few, or if an offset is not finite.
     """
+    from scipy.optimize import minimize  # here: half a second, which every program would pay
+
     if not are_spine(levels) or not np.isfinite(offsets).all():
         return {}
     columns = [i for i, level in enumerate(levels) if level in SPINE]
@@ -110,20 +113,20 @@ def fit_spine(
     curves = sigmoid(offsets[order][:, columns] / threshold)
     above = np.array([-SPINE.index(levels[i]) for i in columns], float)
     above -= above.mean()  # vertebrae above the middle one
-    bend = above**2 - np.mean(above**2)
+    bend = above**2 - np.mean(above**2)  # the taper leaves the mean of the places as it is
 
     def places(spines: np.ndarray) -> np.ndarray:
         middle, height, taper = spines.T[..., None]
         return middle + height * above - taper / 2 * bend
 
-    def misfits(spines: np.ndarray) -> np.ndarray:
-        ideal = sigmoid((z[:, None] - places(spines)[:, None]) / threshold)
-        return np.abs(curves - ideal).sum(2) @ mm
+    def misfits(spines: np.ndarray, slices: slice = slice(None)) -> np.ndarray:
+        ideal = sigmoid((z[slices, None] - places(spines)[:, None]) / threshold)
+        return np.abs(curves[slices] - ideal).sum(2) @ mm[slices]
 
     reach = HEIGHT_LIMITS[1] * above.max()
     limits = np.array([(z[0] - reach, z[-1] + reach), HEIGHT_LIMITS, TAPER_LIMITS])
     low, high = limits.T
-    near = _best_on_grid(misfits, low, high, SPINE_STEPS)
+    near = _best_on_grid(functools.partial(misfits, slices=COARSELY), low, high, SPINE_STEPS)
     best = minimize(lambda spine: misfits(spine[None]), near, method='Powell', bounds=limits).x
     return {
         levels[i]: _at(float(place), z, curve, mm, threshold)
@@ -140,7 +143,7 @@ def _best_on_grid(
     """The point with the least misfit between two corners."""
     axes = [np.arange(*of_axis) for of_axis in zip(low, high + steps / 2, steps, strict=True)]
     points = np.stack(np.meshgrid(*axes, indexing='ij'), -1).reshape(-1, len(axes))
-    return points[misfits(points).argmin()]
+    return np.clip(points[misfits(points).argmin()], low, high)
 
 
 def find_level(z: ArrayLike, offsets: ArrayLike, threshold: float) -> LevelPosition:

@@ -179,6 +179,13 @@ def test_where_the_spine_says_that_a_level_is_outside_it_is_outside():
     assert found['L3'].z == 40
 
 
+@pytest.mark.parametrize('beyond', [-400.0, 400.0])
+def test_a_spine_far_outside_is_outside(beyond):
+    for position in find_levels(Z, offsets_of_spine(Z + beyond), LEVELS, 10.0).values():
+        assert position.outside
+        assert position.z == (Z[-1] if beyond < 0 else Z[0])
+
+
 @pytest.mark.parametrize('levels', [('L3', 'L1'), ('L3', 'C7', 'level_0')])
 def test_few_levels_are_no_spine(levels):
     offsets = np.stack([Z - 10.0] * len(levels), 1)

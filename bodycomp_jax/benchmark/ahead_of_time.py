@@ -15,7 +15,7 @@ from bodycomp_jax.training.state import initial_state
 from bodycomp_jax.training.stop_signals import stop_flags
 
 INSTRUCTIONS = 10  # rows of a report
-COMPILER_OPTIONS = {  # of a platform
+OPTIONS_WITHOUT_DEVICE = {  # by platform
     'gpu': {
         'xla_gpu_autotune_level': '0',  # there is nothing to time candidates on
         'xla_backend_optimization_level': '0',  # compiles faster, to the same kernels
@@ -59,7 +59,7 @@ def _compile(case, target, state):
     inputs = jax.tree.map(sharded, (case.dataset.read(rows), stop_flags(None)))
     lowered = case.lower_step(state, inputs)
     try:
-        return lowered.compile(COMPILER_OPTIONS.get(case.devices[0].platform))
+        return lowered.compile(OPTIONS_WITHOUT_DEVICE.get(case.devices[0].platform))
     except jax.errors.JaxRuntimeError as error:
         reason = str(error).splitlines()[0]
         raise RunError(

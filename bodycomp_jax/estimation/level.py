@@ -20,7 +20,7 @@ from bodycomp_jax.vertebrae import (
     spread,
 )
 
-COARSE_MM = 15.0  # between the slices that a network of few levels sees first
+COARSE_MM = 15.0  # between the slices that a network without a spine sees first
 VIEW_SIDE = 256  # pixels of a slice in views of the series; at most
 
 
@@ -29,9 +29,9 @@ def find_levels(
 ) -> tuple[dict[str, Curve], SeenSlices]:
     """Finds levels in a series.
 
-    A network that knows a spine sees a slice every `SPREAD_MM`, which place it. Another sees one
-    every `COARSE_MM`, then all on which a position depends: those around each point where the
-    offsets change their sign. The position is that of all slices, at a fraction of the work.
+    A network that knows a spine sees slices about `SPREAD_MM` apart, which place it. Another sees
+    slices `COARSE_MM` apart, then all on which a position depends: those around each point where
+    the offsets change their sign. Its position is that of all slices, at a fraction of the work.
 
     Args:
       selector: knows the levels.
@@ -51,17 +51,21 @@ def find_levels(
     views: dict[int, np.ndarray] = {}
     first = spread(z, SPREAD_MM if are_spine(known) else COARSE_MM)
     seen, wanted = np.zeros(len(z), bool), first.copy()
+    spine: dict[str, LevelPosition] | None = None
     while (new := np.flatnonzero(wanted & ~seen)).size:
         found, views_of_new = _offsets_and_views(selector, series, order[new])
         offsets[new] = found
         views |= zip(new.tolist(), views_of_new, strict=True)
         seen[new] = True
-        curves, spine = {}, fit_spine(z[first], offsets[first], known, threshold)
+        if spine is None:
+            spine = fit_spine(z[first], offsets[first], known, threshold)
+        curves = {}
         for level in levels:
             of_level = offsets[seen, known.index(level)]
-            position = spine.get(level) or find_level(z[seen], of_level, threshold)
+            alone = level not in spine
+            position = find_level(z[seen], of_level, threshold) if alone else spine[level]
             curves[level] = Curve(z[seen], of_level, position)
-            if level not in spine:
+            if alone:
                 for low, high in _intervals(curves[level]):
                     wanted[_around(z, low, high)] = True
     pixel = series.slices[0].grid.spacing[1] * _step(series)

@@ -15,7 +15,7 @@ from bodycomp_jax.errors import InputError
 from bodycomp_jax.evaluation.options import FOLD, EvaluationConfig
 from bodycomp_jax.evaluation.study import Part
 from bodycomp_jax.inference.load import PREDICTORS
-from bodycomp_jax.runtime.devices import compute_dtype
+from bodycomp_jax.runtime.devices import compiled, compute_dtype
 from bodycomp_jax.training import data_parallel
 
 BATCH = 16  # slices that are predicted and noted together
@@ -90,6 +90,7 @@ class Answers:
             _on_devices(load_network(_path(each.path, part.fold)), devices)
             for each in candidates[:count]
         ]
+        self._compiled: list[jax.stages.Compiled] = []
         self.batch_size = -(-BATCH // len(devices)) * len(devices)
 
     def __call__(self, images: np.ndarray, rows: np.ndarray) -> list[Any]:
@@ -102,7 +103,11 @@ class Answers:
         padding = self.batch_size - len(images)
         padded = np.pad(images, ((0, padding), (0, 0), (0, 0)), mode='edge')
         sharded = data_parallel.shard_batch(padded, self._devices)
-        answers = [step(variables, sharded) for step, variables in self._networks]
+        answers = []
+        for i, (step, variables) in enumerate(self._networks):
+            if i == len(self._compiled):  # the first batch; all have its shape
+                self._compiled.append(compiled(step.lower(variables, sharded), self._devices))
+            answers.append(self._compiled[i](variables, sharded))
         return [*answers, *(reader.read(rows)['mask'] for reader in self._part.readers)]
 
 

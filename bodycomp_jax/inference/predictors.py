@@ -59,8 +59,8 @@ class Segmenter:
         self.variables = replicated(tuple(variables for _, variables in networks), devices)
         self._devices = devices
         self._pickled = configs, dtype, test_time_flip
-        on = platform(self.variables)
-        build = functools.partial(build_network, dtype=dtype, platform=on)
+        kind = platform(self.variables)
+        build = functools.partial(build_network, dtype=dtype, platform=kind)
         applied = [functools.partial(_apply, build(config), config) for config in configs]
 
         def segment(all_variables, slices):
@@ -78,7 +78,7 @@ class Segmenter:
             return probabilities, probabilities.argmax(-1).astype(jnp.uint8)
 
         self.function = segment
-        self.program = jax.jit(segment, compiler_options=COMPILER_OPTIONS.get(on))
+        self.program = jax.jit(segment, compiler_options=COMPILER_OPTIONS.get(kind))
 
     def __reduce__(self) -> tuple[Any, ...]:
         configs, dtype, test_time_flip = self._pickled
@@ -169,8 +169,8 @@ class SliceSelector:
         self.variables = replicated(tuple(variables for _, variables in networks), devices)
         self._devices = devices
         self._pickled = configs, dtype
-        on = platform(self.variables)
-        build = functools.partial(build_network, dtype=dtype, platform=on)
+        kind = platform(self.variables)
+        build = functools.partial(build_network, dtype=dtype, platform=kind)
         applied = [functools.partial(_apply, build(config), config) for config in configs]
 
         def offsets(all_variables, images):
@@ -181,7 +181,7 @@ class SliceSelector:
             return configs[0].threshold * _mean(found)
 
         self.function = offsets
-        self.program = jax.jit(offsets, compiler_options=COMPILER_OPTIONS.get(on))
+        self.program = jax.jit(offsets, compiler_options=COMPILER_OPTIONS.get(kind))
 
     def __reduce__(self) -> tuple[Any, ...]:
         configs, dtype = self._pickled

@@ -18,10 +18,10 @@ BOTTLENECK = 4  # channels between the two convolutions of a layer, as a multipl
 
 
 class Features(NamedTuple):
-    """The sum of an image and what is to be added to each of its channels.
+    """An image and what is still to be added to each of its channels.
 
-    A batch norm cancels the bias of the convolution before it, which is therefore not added: that
-    would be a pass over the memory.
+    A batch norm cancels the bias of the convolution before it; adding it would only be a pass over
+    the memory.
     """
 
     image: jax.Array  # [B, H, W, C]
@@ -131,7 +131,7 @@ class DenseNet(nn.Module):
         )(y)
 
     def _block(self, x, name, activation, train):
-        """The output of the layers of a dense block: `[B, H, W, layers * growth]`."""
+        """The output of the layers of a dense block, layers * growth channels."""
         added: list[Features] = []
         for i in range(self.layers):
             y = self._normed(_joined([x, *added]), f'{name}_layer_{i}_norm_0', activation, train)

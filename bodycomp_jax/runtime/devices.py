@@ -11,10 +11,15 @@ import jax.numpy as jnp
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime import host_memory
 
-# On CPU, XLA has YNNPACK compute convolutions, most of them on one core. Its own take all cores:
-# one of 32 to 32 channels, 256 x 256, two images on two cores of an EPYC, 13 instead of 24 ms.
+# On CPU, XLA of jax 0.10 leaves convolutions to YNNPACK, which computes most of them on one core.
+# Without it XLA's own take all cores: one of 32 to 32 channels, 256 x 256, two images on two cores
+# of an EPYC, 13 instead of 24 ms. Products and sums stay with YNNPACK.
 COMPILER_OPTIONS: dict[str, dict[str, bool | str]] = {  # by platform
-    'cpu': {'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_REDUCE'}
+    'cpu': {
+        'xla_cpu_experimental_ynn_fusion_type': (
+            'LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE'
+        )
+    }
 }
 PLATFORMS = ('JAX_PLATFORMS', 'JAX_PLATFORM_NAME')  # variables that choose the devices
 
@@ -103,12 +108,12 @@ def compiled(lowered: jax.stages.Lowered, devices: Sequence[jax.Device]) -> jax.
     return lowered.compile(COMPILER_OPTIONS.get(devices[0].platform))
 
 
-def program_memory(compiled: jax.stages.Compiled, devices: Sequence[jax.Device]) -> tuple[int, int]:
+def program_memory(program: jax.stages.Compiled, devices: Sequence[jax.Device]) -> tuple[int, int]:
     """(bytes that a compiled program needs per device, bytes that are available for it).
 
     The arguments are assumed to be on the device already and are not counted twice.
     """
-    sizes: Any = compiled.memory_analysis()
+    sizes: Any = program.memory_analysis()
     needed = (
         sizes.argument_size_in_bytes
         + sizes.output_size_in_bytes

@@ -42,7 +42,7 @@ def test_the_answer_is_that_of_all_slices(name, at, noise):
 
 
 @pytest.mark.parametrize('name', POSITIONS)
-def test_the_answer_for_a_spine_is_that_of_all_slices(name):
+def test_a_spine_is_where_its_slices_place_it(name):
     z = POSITIONS[name]
     selector = FakeSelector({'L1': 80.0, 'L2': 44.0, 'L3': 44.0, 'L4': -30.0}, noise=3.0)
     offsets = selector(np.stack([np.full((2, 2), mm) for mm in np.sort(z)]))
@@ -61,6 +61,14 @@ def test_it_sees_a_fraction_of_the_slices(name, share):
     assert selector.seen < share * len(z)
     assert len(curve.z) == len(curve.offsets) == selector.seen
     np.testing.assert_allclose(curve.offsets, curve.z + 20)
+
+
+def test_a_spine_needs_few_slices():
+    selector = FakeSelector({'L1': 80.0, 'L2': 44.0, 'L3': 8.0, 'L4': -30.0})
+    z = POSITIONS['1 mm']
+    curves, _ = find_levels(selector, fake_scans.series(z), ['L3'])
+    assert curves['L3'].position.z == pytest.approx(8, abs=1)
+    assert selector.seen <= 0.25 * len(z)
 
 
 def test_slices_that_are_not_square_are_padded():

@@ -88,6 +88,8 @@ def test_what_is_added_before_moves_the_running_mean_alone(variables, images):
         np.testing.assert_allclose(
             changed['batch_stats'][name], stats['batch_stats'][name], rtol=1e-4
         )
+    gradient = jax.grad(lambda before: normed(images, before)[0].sum())(before)
+    np.testing.assert_array_equal(gradient, 0)
     norm = BatchNorm(False, jax.nn.relu, None)
     np.testing.assert_allclose(
         norm.apply(variables, images, before),

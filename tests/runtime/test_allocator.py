@@ -6,11 +6,10 @@ import sys
 
 import pytest
 
+from bodycomp_jax.runtime import allocator
 from bodycomp_jax.runtime.allocator import SETTING, VARIABLE
 
-glibc = pytest.mark.skipif(
-    'CS_GNU_LIBC_VERSION' not in getattr(os, 'confstr_names', {}), reason='needs glibc'
-)
+glibc = pytest.mark.skipif(not allocator._is_glibc(), reason='needs glibc')
 PROGRAM = f"""
 import os, sys
 from bodycomp_jax.runtime.allocator import restart_with_huge_pages
@@ -19,24 +18,34 @@ print(os.getpid(), os.environ.get({VARIABLE!r}, ''), *sys.argv[1:])
 """
 
 
-def printed(setting):
-    environ = {**os.environ, VARIABLE: setting}
+def printed(setting='', arguments=('-c', PROGRAM, 'an argument'), stdin=None, **variables):
+    """What the program prints, but for its process, which must be the one that was started."""
+    environ = {k: v for k, v in os.environ.items() if k != allocator.RESTARTED}
     child = subprocess.Popen(
-        [sys.executable, '-c', PROGRAM, 'an argument'],
-        env=environ,
+        [sys.executable, *arguments],
+        env={**environ, VARIABLE: setting, **variables},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
-    pid, *rest = child.communicate()[0].split(maxsplit=1)
+    pid, _, rest = child.communicate(stdin)[0].partition(' ')
     assert int(pid) == child.pid
-    return rest[0].strip()
+    return rest.strip()
 
 
 @glibc
 def test_the_process_has_the_setting_and_its_arguments():
-    assert printed('') == f'{SETTING} an argument'
+    assert printed() == f'{SETTING} an argument'
     assert printed('glibc.rtld.nns=4') == f'glibc.rtld.nns=4:{SETTING} an argument'
 
 
 def test_a_setting_of_the_user_stays():
     assert printed('glibc.malloc.hugetlb=0') == 'glibc.malloc.hugetlb=0 an argument'
+
+
+def test_it_does_not_restart_twice():
+    assert printed(**{allocator.RESTARTED: '1'}) == 'an argument'
+
+
+def test_a_program_that_cannot_be_read_again_goes_on():
+    assert printed(arguments=['-'], stdin=PROGRAM) == ''

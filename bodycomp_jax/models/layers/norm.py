@@ -27,24 +27,23 @@ class BatchNorm(nn.Module):
     pixels: int = 1
 
     @nn.compact
-    def __call__(self, x: jax.Array, before: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: jax.Array, before: jax.Array | float = 0.0) -> jax.Array:
         """Normalises `[B, H, W, pixels * C]`; the result has the type of x.
 
-        What is to be added `before` to each channel of x, `[C]`, moves the running mean alone: the
-        norm cancels it.
+        `before`, `[C]`, is what the convolution would have added to each channel of x. The norm
+        cancels it: only the running mean changes.
         """
         shape = (x.shape[-1] // self.pixels,)
         scale = self.param('scale', nn.initializers.ones, shape, jnp.float32)
         bias = self.param('bias', nn.initializers.zeros, shape, jnp.float32)
         mean = self.variable('batch_stats', 'mean', jnp.zeros, shape, jnp.float32)
         var = self.variable('batch_stats', 'var', jnp.ones, shape, jnp.float32)
-        added = 0 if before is None else before
         if not self.train or self.is_initializing():
-            return _normalised(self.activation, x, mean.value - added, var.value, scale, bias)
+            return _normalised(self.activation, x, mean.value - before, var.value, scale, bias)
         y, of_batch, var_of_batch = _normalised_by_batch(
             self.activation, self.axis_name, x, scale, bias
         )
-        for running, new in ((mean, of_batch + added), (var, var_of_batch)):
+        for running, new in ((mean, of_batch + before), (var, var_of_batch)):
             running.value = MOMENTUM * running.value + (1 - MOMENTUM) * new
         return y
 

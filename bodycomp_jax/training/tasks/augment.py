@@ -82,14 +82,11 @@ def move(
     image = example['image']
     H, W = image.shape
     y, x = _source(key, H, W, strengths)
-    of_platform: dict[str, Callable] = {
-        'cpu': resampling.by_bands,
-        'gpu': resampling.by_index,
-        'tpu': functools.partial(
-            resampling.by_products, reach=functools.partial(_reach, strengths)
-        ),
-    }
-    sampled = of_platform[platform]
+    by_products = functools.partial(
+        resampling.by_products, reach=functools.partial(_reach, strengths)
+    )
+    of_platform: dict[str, Callable] = {'cpu': resampling.by_bands, 'tpu': by_products}
+    sampled = of_platform.get(platform, resampling.by_index)
     rim = 1 if black_outside else 0
     moved = sampled(
         resampling.linear,

@@ -1,4 +1,6 @@
-"""Pixels taken from where a slice was, and means over neighbours: by index, or by products.
+"""Pixels taken from where a slice was, and means over neighbours.
+
+By index on GPU, and in bands on CPU; by products on TPU.
 
 Indices that differ from pixel to pixel are loops over single pixels on a TPU. There, products with
 matrices of ones and zeros take the same pixels: the numbers are the same, bit for bit.
@@ -44,11 +46,12 @@ def by_index(sample: Sample, image: jax.Array, y: jax.Array, x: jax.Array) -> ja
 
 
 def by_bands(sample: Sample, image: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
-    """The same band by band of the result, which is slower, but stored.
+    """`by_index`, band by band of the result.
 
-    XLA on CPU would else sample a pixel again for each use of it.
+    XLA on CPU would otherwise sample a pixel again for each of its uses; the result of a loop is
+    stored.
     """
-    bands = next(n for n in (BANDS, 1) if len(y) % n == 0)
+    bands = BANDS if len(y) % BANDS == 0 else 1
 
     def band(places):
         return by_index(sample, image, *places)

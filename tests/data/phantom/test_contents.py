@@ -35,6 +35,7 @@ def test_tips_of_liver_and_spleen_are_beside_the_wall_in_half_the_subjects(subje
         if abs(lobe.x) > 0.7 * s.outlines.at(3.5).cavity[RIGHT]
     ]
     assert 0.2 < len(tips) / (2 * len(subjects)) < 0.8
+    assert max(tip.a for tip in tips) < 60
 
 
 def test_the_liver_reaches_the_back_in_half_the_subjects(subjects):
