@@ -6,8 +6,10 @@ import pytest
 from helpers import drawn_variables, smooth_images
 
 from bodycomp_jax.config import DenseNetConfig
+from bodycomp_jax.models import densenet
 from bodycomp_jax.models.build import build_network, variable_shapes
 from bodycomp_jax.models.densenet import Conv, DenseNet
+from bodycomp_jax.models.layers.norm import BatchNorm
 
 
 def count(tree):
@@ -88,6 +90,46 @@ def test_initial_biases_are_random_in_convolutions_and_zero_in_the_dense_layer()
     assert not of_dense.any()
 
 
+def adding(*args, **named):
+    """A batch norm to which the bias of the convolution is added, as in the paper."""
+    norm = BatchNorm(*args, **named)
+    return lambda x, bias: norm(x + bias.reshape(1, 1, 1, -1))
+
+
+@pytest.mark.parametrize('train', [False, True])
+def test_biases_that_are_left_to_the_norms_are_as_if_added(monkeypatch, train):
+    config = DenseNetConfig(nb_layers_per_block=2, nb_blocks=2, growth_rate=4, nb_initial_filters=8)
+    images, variables = smooth_images(64), drawn_variables(config)
+
+    def results():
+        network = build_network(config)
+
+        @jax.jit
+        def logits_and_stats(variables):
+            return network.apply(variables, images, train=train, mutable=['batch_stats'])
+
+        return logits_and_stats(variables)
+
+    found = results()
+    monkeypatch.setattr(densenet, 'BatchNorm', adding)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), found, results()
+    )
+
+
+def test_without_norms_biases_are_added():
+    config = DenseNetConfig(
+        nb_layers_per_block=1, nb_blocks=1, growth_rate=4, nb_initial_filters=8, omit_norm=True
+    )
+    images, variables = smooth_images(64), drawn_variables(config)
+    network = build_network(config)
+    gradients = jax.jit(
+        jax.grad(lambda params: network.apply({'params': params}, images, train=True).sum())
+    )(variables['params'])
+    for name in ('initial_conv', 'block_0_layer_0_conv_0', 'block_0_layer_0_conv_1'):
+        assert jnp.abs(gradients[name]['bias']).max() > 0
+
+
 def test_bfloat16_predictions_and_gradients_are_close_to_float32():
     config = DenseNetConfig(nb_layers_per_block=1, nb_blocks=2, growth_rate=4, nb_initial_filters=8)
     images, variables = smooth_images(64), drawn_variables(config)
@@ -109,7 +151,7 @@ def test_bfloat16_predictions_and_gradients_are_close_to_float32():
     assert (logits != exact).all()
     np.testing.assert_allclose(logits, exact, atol=0.01)  # logits up to 1.1
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=0.0003),
+        lambda a, b: np.testing.assert_allclose(a, b, atol=0.0003),  # gradients up to 0.3
         gradients['dense'],
         exact_gradients['dense'],
     )

@@ -13,11 +13,9 @@ import jax.numpy as jnp
 # float32 operands are multiplied in float32; by default TPUs use bfloat16 and NVIDIA GPUs TF32.
 # Does not affect bfloat16 operands.
 PRECISION = jax.lax.Precision.HIGHEST
-# Input channels times output channels from which, on CPU, XLA computes the gradient of a 3x3 kernel
-# faster as a matrix product than as a convolution. Two threads of a Xeon, jax 0.10, two images:
-# 128 to 128 channels at 64 x 64: 24 instead of 42 ms; 16 to 32 at 256 x 256: 41 instead of 51 ms;
-# but 16 to 16 at 512 x 512: 106 instead of 72 ms. On an EPYC a whole step of the default network
-# takes 12 % less time with eight images, and the same with two.
+# Input channels times output channels from which, on CPU, the gradient of a 3x3 kernel is a matrix
+# product. On two cores of an EPYC, jax 0.10, a step of the default network takes 5 % less time so
+# with two images, the same with eight, and 15 % more memory.
 MATMUL_FROM = 16 * 32
 
 Sides = tuple[int, int]
