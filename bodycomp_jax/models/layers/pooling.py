@@ -86,7 +86,7 @@ def _overlapping_forward(x, platform):
 
 
 def _overlapping_backward(platform, saved, dy):
-    # Else XLA would compute dy again for each of the nine places.
+    # Otherwise XLA would compute dy again for each of the nine places.
     where, (H, W) = saved
     if platform == 'cpu':
         dx = jax.lax.map(lambda image: _to_places(*image), (where, dy))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-BANDS = 4
+BANDS = 4  # of the result, on CPU
 HEIGHT, WIDTH = 32, 64  # of the parts of the result that products make
 ROWS = 16  # of bfloat16 that a TPU keeps together
 
