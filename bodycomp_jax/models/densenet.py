@@ -55,7 +55,7 @@ class Conv(nn.Module):
     def _convolved(self, x, kernel):
         match self.size:
             case 1:
-                return pointwise(x, kernel)
+                return pointwise(x, kernel, self.platform)
             case 3:
                 return narrow_conv(x, kernel, self.platform)
             case 7:

@@ -78,6 +78,7 @@ class FinalConv(nn.Module):
     """
 
     channels: int
+    platform: str
     cell: int
 
     @nn.compact
@@ -86,7 +87,7 @@ class FinalConv(nn.Module):
         shape = (1, 1, x.shape[-1] // r**2, self.channels)
         kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape, jnp.float32)
         bias = self.param('bias', nn.initializers.zeros, (self.channels,), jnp.float32)
-        logits = pointwise(x.astype(jnp.float32), cells.diagonal_kernel(kernel, r))
+        logits = pointwise(x.astype(jnp.float32), cells.diagonal_kernel(kernel, r), self.platform)
         logits = logits if r == 1 else cells.unfold(logits, r)
         return logits + bias.reshape(1, 1, 1, -1)
 
@@ -158,5 +159,5 @@ class UNet(nn.Module):
         for i, channels in enumerate(up):
             skip, r = skips.pop()
             x = block(channels, r, f'decompression_{i}')(x, skip, train=train)
-        logits = FinalConv(self.num_classes, r, name='final_conv')(x)
+        logits = FinalConv(self.num_classes, self.platform, r, name='final_conv')(x)
         return from_square(logits, (H, W)) if self.side else logits

@@ -22,8 +22,7 @@ Sides = tuple[int, int]
 Margins = tuple[Sides, Sides]
 
 
-@jax.custom_vjp
-def pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def pointwise(x: jax.Array, kernel: jax.Array, platform: str) -> jax.Array:
     """1x1 convolution as a matrix product.
 
     On CPU it and its gradients take a third of the time of the library's convolution.
@@ -31,22 +30,32 @@ def pointwise(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Args:
       x: `[B, H, W, C]`.
       kernel: `[1, 1, C, O]`, of the same type.
+      platform: 'cpu', 'gpu' or 'tpu', for whose speed it is written; the result is the same.
     """
+    return _product_on_cpu(x, kernel) if platform == 'cpu' else _product(x, kernel)
+
+
+def _product(x, kernel):
     return jnp.dot(x, kernel[0, 0], precision=PRECISION)
 
 
-def _pointwise_forward(x, kernel):
-    return pointwise(x, kernel), (x, kernel)
+@jax.custom_vjp
+def _product_on_cpu(x, kernel):
+    """Its gradient of the kernel is not that of the library, for which XLA transposes a copy."""
+    return _product(x, kernel)
 
 
-def _pointwise_backward(saved, dy):
-    # The library's gradient of the kernel has XLA on CPU transpose a copy of dy.
+def _product_forward(x, kernel):
+    return _product(x, kernel), (x, kernel)
+
+
+def _product_backward(saved, dy):
     x, kernel = saved
     dk = sum_of_products(x, dy)[None, None].astype(kernel.dtype)
-    return jnp.dot(dy, kernel[0, 0].T, precision=PRECISION), dk
+    return _product(dy, kernel.swapaxes(2, 3)), dk
 
 
-pointwise.defvjp(_pointwise_forward, _pointwise_backward)
+_product_on_cpu.defvjp(_product_forward, _product_backward)
 
 
 def conv(x: jax.Array, kernel: jax.Array, platform: str) -> jax.Array:
