@@ -12,7 +12,11 @@ from bodycomp_jax.benchmark.targets import absent_devices
 from bodycomp_jax.config import TRAINERS, UNetConfig, with_preset
 from bodycomp_jax.programs import restart
 from bodycomp_jax.runtime import flags
-from bodycomp_jax.runtime.devices import cache_compiled_programs, choose_devices
+from bodycomp_jax.runtime.devices import (
+    cache_compiled_programs,
+    choose_devices,
+    compute_in_this_thread,
+)
 from bodycomp_jax.runtime.terminal import Terminal
 
 
@@ -26,6 +30,7 @@ def main(argv: list[str]) -> None:
     if bench.ahead_of_time is not None:
         devices = absent_devices(bench.ahead_of_time, bench.num_gpus, config.batch_size)
     else:
+        compute_in_this_thread()
         devices = choose_devices(bench.num_gpus, config.batch_size)
         cache_compiled_programs(devices)
     about, rows = measure(bench, config, devices)

@@ -8,7 +8,11 @@ from bodycomp_jax.config import RunConfig, TrainerConfig
 from bodycomp_jax.errors import InputError, on_all_processes
 from bodycomp_jax.runtime import flags, launch
 from bodycomp_jax.runtime.arithmetic import own_cores
-from bodycomp_jax.runtime.devices import cache_compiled_programs, choose_devices
+from bodycomp_jax.runtime.devices import (
+    cache_compiled_programs,
+    choose_devices,
+    compute_in_this_thread,
+)
 from bodycomp_jax.runtime.pool import Pool
 from bodycomp_jax.runtime.processes import sync_errors
 from bodycomp_jax.runtime.terminal import Terminal
@@ -41,6 +45,7 @@ def run_trainer(
     """
     (settings, config), given = flags.parse(argv, description, RunConfig, config_class)
     _refuse_missing_data(settings, config)
+    compute_in_this_thread()
     launch.join(settings)
     run_dir = run_folder(settings)
     with sync_errors():

@@ -38,6 +38,16 @@ def refuse_no_device() -> None:
         ) from error
 
 
+def compute_in_this_thread() -> None:
+    """Makes a step on CPU run in the thread that starts it; call before JAX starts its devices.
+
+    What a step fills stays with the process only in the main thread: of other threads glibc returns
+    large blocks to the system, in spite of `allocator`. Steps take 3 % (U-Net) to 7 % (DenseNet) less
+    time so.
+    """
+    jax.config.update('jax_cpu_enable_async_dispatch', False)
+
+
 @contextlib.contextmanager
 def without_strict_modes() -> Iterator[None]:
     """A block to which strict modes of JAX, which the rest of a process may want, do not apply."""
