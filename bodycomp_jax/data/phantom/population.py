@@ -23,7 +23,7 @@ class Person:
     """What is drawn once per subject. Lengths in mm; t counts vertebrae from L5."""
 
     # Size and shape
-    vertebra: float = drawn('height of L5 with its disc, mm', 28, 39)
+    vertebra: float = drawn('height of L5 with its disc, mm', 31, 44)
     build: float = drawn('size of bones and organs, times that of the vertebrae', 0.92, 1.08)
     half_width: float = drawn(
         'half the width inside the subcutaneous fat at L3, mm', 102, 172, log=True
@@ -92,7 +92,7 @@ class Person:
     )
     ribs: float = drawn('height of the ribs, t', -0.1, 0.1)
     last_rib: float = drawn('length of the twelfth rib', 0.0, 0.5)
-    crest: float = drawn('height of the iliac crest, t', 0.38, 0.82)
+    crest: float = drawn('height of the iliac crest, t', 0.38, 1.0)
     osteophytes: float = drawn('length of osteophytes, mm', 1, 8, 0.35)
     calcification: float = drawn('calcified wall of the aorta', 0.1, 1.0, 0.45)
     # What is not the trunk

@@ -15,6 +15,13 @@ from bodycomp_jax.data.phantom.tissue import Tissues
 
 LEVELS = ('L5', 'L4', 'L3', 'L2', 'L1', 'T12', 'T11', 'T10', 'T9')  # t = 0, 1, ...
 COUNTS = np.arange(-7, 12)  # the t whose heights are drawn
+# From a vertebra to the one above it, times the height of L5 with its disc: discs and bodies are
+# lower towards the head. Below t = 0 is the sacrum.
+HEIGHTS = np.interp(
+    COUNTS,
+    [-7, 0, 1, 2, 3, 4, 5, 6, 7, 8, 11],
+    [1, 0.9, 1, 0.99, 0.96, 0.91, 0.83, 0.77, 0.72, 0.68, 0.62],
+)
 TEXTURES = 5  # independent noises within the tissues
 
 
@@ -31,7 +38,7 @@ class Subject:
         self.person = person
         self.tissues = Tissues.of(self.person)
         self._draw_spine(rng)
-        self.size = (self.person.vertebra / 33) ** 0.6 * self.person.build
+        self.size = (self.person.vertebra / 37.5) ** 0.6 * self.person.build
         self.outlines = Outlines(rng, self.person, self.size)
         self.couch_y, self.position = 0.0, np.zeros(2)
         self._draw_bends(rng)
@@ -63,8 +70,7 @@ class Subject:
 
     def _draw_spine(self, rng: np.random.Generator) -> None:
         """Draws the heights of the vertebrae."""
-        shares = (1 - 0.018 * COUNTS) * rng.normal(1, 0.015, len(COUNTS))
-        heights = np.cumsum(self.person.vertebra * shares)
+        heights = np.cumsum(self.person.vertebra * HEIGHTS * rng.normal(1, 0.02, len(COUNTS)))
         self._heights = heights + rng.uniform(145, 155) - heights[COUNTS == 0]
         self.top = self.z(len(LEVELS) - 1) + rng.uniform(0, 12)
         self._curve = rng.uniform(0, 2 * np.pi)
