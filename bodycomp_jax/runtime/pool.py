@@ -1,12 +1,16 @@
-"""Processes that stay, to which the threads of this one hand work."""
+"""Processes to which the threads of this one hand work."""
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import queue
 import signal
-from collections.abc import Callable, Iterable
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from typing import TypeVar
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple, TypeVar
 
 from bodycomp_jax.errors import RunError
 
@@ -16,16 +20,26 @@ Item = TypeVar('Item')
 Result = TypeVar('Result')
 
 
+class Worker(NamedTuple):
+    """A process, and the connection by which it is asked and answers."""
+
+    process: BaseProcess
+    connection: Connection
+
+
 class Pool:
     """A context with processes, each of which starts with the first work that needs it.
 
-    They end with the context, and with this process, however it ends. Signals to the whole job do
-    not end them: this process decides what follows.
+    They end with the context, whatever they are at, and with this process, however it ends. Signals
+    to the whole job do not end them: this process decides what follows.
+
+    Functions are those of modules. What they raise is raised here; RunError if a process ends.
     """
 
     def __init__(self, count: int) -> None:
         self._threads = concurrent.futures.ThreadPoolExecutor(count, thread_name_prefix='pool')
-        self._idle: queue.LifoQueue[Connection | None] = queue.LifoQueue()
+        self._started: list[Worker] = []
+        self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()
         for _ in range(count):
             self._idle.put(None)  # not started yet
 
@@ -33,51 +47,71 @@ class Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._threads.shutdown(cancel_futures=True)
-        while not self._idle.empty():
-            worker = self._idle.get()
-            if worker is not None:
-                worker.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for worker in self._started:
+            worker.process.kill()  # it blocks other signals
+        self._threads.shutdown()
+        for worker in self._started:
+            worker.process.kill()  # one that had started meanwhile
+            worker.process.join()
+            worker.connection.close()
 
     def map(self, function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-        """The results of a function of a module, in the order of the items. Thread-safe.
-
-        Raises RunError if a process ends.
-        """
+        """The results of a function, in the order of the items. Thread-safe."""
         return list(self._threads.map(lambda item: self._compute(function, item), items))
+
+    def as_done(
+        self, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[Result]:
+        """The results of a function, as they come."""
+        futures = [self._threads.submit(self._compute, function, item) for item in items]
+        for future in concurrent.futures.as_completed(futures):
+            yield future.result()
 
     def _compute(self, function: Callable[[Item], Result], item: Item) -> Result:
         worker = self._idle.get()
         try:
-            worker = worker or _start()
-            worker.send((function, item))
-            return worker.recv()
-        except (EOFError, OSError) as error:
+            worker = worker or self._start()
+            worker.connection.send((function, item))
+            error, result = worker.connection.recv()
+        except (EOFError, OSError) as end:
             raise RunError(
                 'a process that computes for this one has ended; unless its error is printed '
                 'above, the memory was full: free some, and run the same command again'
-            ) from error
+            ) from end
         finally:  # also if it has ended: no thread waits for it
             self._idle.put(worker)
+        if error is not None:
+            raise error
+        return result
 
-
-def _start() -> Connection:
-    context = multiprocessing.get_context('spawn')  # JAX does not survive a fork
-    ours, theirs = context.Pipe()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, OWN_SIGNALS)  # which the process inherits
-    try:
-        context.Process(target=_work, args=(theirs,)).start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    theirs.close()
-    return ours
+    def _start(self) -> Worker:
+        context = multiprocessing.get_context('spawn')  # JAX does not survive a fork
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs,), daemon=True)
+        resource_tracker.ensure_running()  # which the first process would need; it unblocks signals
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, OWN_SIGNALS)  # which the process inherits
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+        worker = Worker(process, ours)
+        self._started.append(worker)
+        return worker
 
 
 def _work(requests: Connection) -> None:
-    """Answers (function, item) until the other end is closed."""
-    while True:
-        try:
+    """Answers (function, item) with (error, result) until the other end is closed."""
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
             function, item = requests.recv()
-        except EOFError:
-            return
-        requests.send(function(item))
+            requests.send(_outcome(function, item))
+
+
+def _outcome(function: Callable[[Any], Any], item: Any) -> tuple[Exception | None, Any]:
+    try:
+        return None, function(item)
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        return error, None

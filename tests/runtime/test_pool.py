@@ -1,4 +1,4 @@
-"""Processes that stay, to which threads hand work."""
+"""Processes to which threads hand work."""
 
 import math
 import os
@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from bodycomp_jax.errors import RunError
-from bodycomp_jax.runtime.pool import Pool
+from bodycomp_jax.runtime.pool import OWN_SIGNALS, Pool
 
 pytestmark = pytest.mark.processes
 
@@ -57,6 +57,36 @@ def test_a_process_that_ends_is_an_error_of_all_work_that_waits_for_it():
         pool.map(os._exit, [9, 9, 9])
 
 
+def test_results_come_as_they_are_done():
+    with Pool(2) as pool:
+        pool.map(_pid_after, [0.2] * 2)  # both are started
+        assert list(pool.as_done(_slept, [0.5, 0.0])) == [0.0, 0.5]
+
+
+@pytest.mark.parametrize('way', [Pool.map, Pool.as_done])
+def test_what_a_function_raises_is_raised_here_and_its_process_stays(way):
+    with Pool(1) as pool:
+        with pytest.raises(ValueError, match='math domain error') as raised:
+            list(way(pool, math.sqrt, [-1.0]))
+        assert 'in _outcome' in raised.value.__notes__[0]
+        assert list(way(pool, math.sqrt, [4.0])) == [2.0]
+
+
+def test_work_that_is_not_waited_for_ends_with_the_pool():
+    began = time.monotonic()
+    with Pool(1) as pool:
+        next(iter(pool.as_done(_slept, [0.0, 600.0, 600.0])))
+        left = workers_of(os.getpid())
+    assert psutil.wait_procs(left, timeout=60)[1] == []
+    assert time.monotonic() - began < 300
+
+
+def test_signals_to_the_job_are_blocked_in_each_process():
+    with Pool(2) as pool:
+        for blocked in pool.map(_blocked_signals, [0.2] * 2):
+            assert blocked >= {*OWN_SIGNALS}
+
+
 @pytest.mark.parametrize('then', ['', 'os.kill(os.getpid(), signal.SIGKILL)'])
 def test_signals_to_the_job_leave_them_and_they_end_with_this_process(tmp_path, then):
     script = tmp_path / 'script.py'
@@ -70,6 +100,16 @@ def test_signals_to_the_job_leave_them_and_they_end_with_this_process(tmp_path, 
     )  # ends with the last process that has its output
     assert (done.stdout.split('\n')[0], done.stderr) == ('[2.0]', '')
     assert done.returncode == (-signal.SIGKILL if then else 0)
+
+
+def _blocked_signals(seconds):
+    time.sleep(seconds)
+    return signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def _slept(seconds):
+    time.sleep(seconds)
+    return seconds
 
 
 def _pid_after(seconds):

@@ -32,9 +32,9 @@ from bodycomp_jax.runtime import arithmetic
 from bodycomp_jax.runtime.files import free_bytes, refuse_unwritable, replacing
 from bodycomp_jax.runtime.folders import locked, new_folder
 from bodycomp_jax.runtime.json_files import read_json_object
+from bodycomp_jax.runtime.pool import Pool
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.runtime.versions import versions
-from bodycomp_jax.runtime.workers import shared_out
 
 PARTS, DICOM, STATE = 'parts', 'dicom', 'synthetic.json'
 PACKAGES = ('bodycomp_jax', 'numpy', 'pillow', 'scipy')  # that decide the pixels
@@ -143,8 +143,9 @@ def _draw(config: SyntheticConfig, folder: str, todo: Sequence[int], terminal: T
         return
     workers = config.workers or arithmetic.num_cores(os.environ)
     draw = functools.partial(make, config, os.path.join(folder, PARTS), os.path.join(folder, DICOM))
-    for _ in terminal.track(shared_out(draw, todo, workers), len(todo), config.output_dir):
-        pass
+    with Pool(workers) as pool:
+        for _ in terminal.track(pool.as_done(draw, todo), len(todo), config.output_dir):
+            pass
 
 
 def _made(parts: str, number: int) -> Made:
