@@ -32,8 +32,8 @@ def refuse_other_reference(data_dir: str | os.PathLike[str], reference: str) -> 
     if found in REFERENCES and found != reference:
         raise InputError(
             f'{os.path.join(data_dir, ACCOUNT)}: the offsets were prepared with '
-            f'--reference={found}, but the network has --reference={reference}; add '
-            f'--reference={found}'
+            f'--reference={found}, but the network has --reference={reference}; train '
+            f'one with --reference={found}'
         )
 
 

@@ -259,7 +259,7 @@ class SegmentationSet:
         wrong = [int(label) for label in labels if label not in allowed]
         remedy = f'labels must be 0..{num_classes - 1}, or {ct.NOT_LABELLED} for none'
         if num_classes == 3 and 3 in wrong:
-            remedy += '; visceral fat (3) needs --nothoracic_model'
+            remedy += '; visceral fat (3) needs a network that is trained with --nothoracic_model'
         return (
             f'{self.masks.path}: {self.masks.name(bad_slices[0])} has the labels {listed(wrong)}, '
             f'and {len(bad_slices)} of {len(self)} slices have labels out of range; {remedy}'

@@ -26,7 +26,7 @@ def read_slices_table(path: str, lengths: Mapping[str, int]) -> Table:
     Raises InputError unless there is exactly one row for each slice.
     """
     if not os.path.lexists(path):
-        raise InputError(f'{path}: no such table, but --folds needs it; {WANTED}')
+        raise InputError(f'{path}: no such table, which says whose slices these are; {WANTED}')
     table = read_table(path)
     missing = next((name for name in ('split', 'row') if name not in table.header), None)
     if missing is not None:

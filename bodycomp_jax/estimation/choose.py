@@ -10,7 +10,7 @@ from bodycomp_jax.estimation.places import MIN_SLICES
 
 THICKNESS_MM = 5.0  # of the slices in which body composition is measured; thinner ones are noisy
 SHARP = re.compile(  # kernels for lung and bone, of several manufacturers
-    r'\b([BHUQ][a-z]?[5-9]\d[a-z]*|lung\w*|bone\w*|edge|sharp|detail|y[a-d]|l|fc[358]\d)\b',
+    r'\b([BHIJUQ][a-z]?[5-9]\d[a-z]*|lung\w*|bone\w*|edge|sharp|detail|y[a-d]|l|fc[358]\d)\b',
     re.IGNORECASE,
 )
 

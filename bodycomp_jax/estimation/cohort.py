@@ -44,22 +44,22 @@ def estimate_cohort(config: EstimationConfig) -> None:
     What is done is kept: a run that was killed continues where it was.
 
     Raises InputError if there is no series, or for files and networks that cannot be used;
-    RunError, after the tables are written, if no series could be measured.
+    RunError, after the tables are written, if a series could not be measured that might be another
+    time, or if none was.
     """
     terminal = Terminal()
     refuse_unwritable(config.output_dir)
     decisive = config.of_rows | fingerprints(config)
-    if config.overwrite:
-        journal.forget(config.output_dir)
     bad = read_bad(config.exclude) if config.exclude is not None else set()
-    rows = _done(config, decisive)
     found = find_series(config.scans, progress=terminal.track)
     if not found.series:
         reasons = listed(dict.fromkeys(skipped.reason for skipped in found.skipped))
         raise InputError(
             f'{config.scans}: no axial CT series ({reasons or "no files"}); give a folder of scans'
         )
-    rows |= _not_chosen(config, found.series)
+    if config.overwrite:
+        journal.forget(config.output_dir)
+    rows = _done(config, decisive) | _not_chosen(config, found.series)
     part, parts = config.part
     names = found.series.names
     todo = [i for i in range(part - 1, len(names), parts) if names[i] not in rows]
@@ -70,6 +70,7 @@ def estimate_cohort(config: EstimationConfig) -> None:
             f'{config.output_dir}: part {config.shard} is done; after all parts, the same command '
             'without --shard writes the tables'
         )
+        _refuse_failed(row for i in todo for row in rows[names[i]])
         return
     table = [row for name in names for row in rows[name]] + _left_out(found.skipped)
     if config.exclude is not None:
@@ -107,6 +108,8 @@ def _measure(
             f'{method.table.path}: {config.scans} has no series {listed(names)}; name them as in '
             'results.csv'
         )
+    if config.patients is not None:
+        _warn_of_unknown_patients(config.patients, method.heights, series, terminal)
     part = '{}-of-{}'.format(*config.part)
     rows = {}
     with journal.appending(config.output_dir, part, decisive) as note:
@@ -121,6 +124,17 @@ def _measure(
     for flag in method.meaning.unseen() if config.masks is not None else ():
         terminal.warn(f'{flag}: {UNSEEN}')
     return rows
+
+
+def _warn_of_unknown_patients(
+    path: str, heights: Mapping[str, float], series: Iterable[Series], terminal: Terminal
+) -> None:
+    known = {_metadata(each)['patient_id'] for each in series}
+    if unknown := [patient for patient in heights if patient not in known]:
+        terminal.warn(
+            f'{path}: no scan has the PatientID {listed(map(repr, unknown))}; write it as in '
+            'results.csv, with all zeros (NIfTI files have none)'
+        )
 
 
 def _not_chosen(config: EstimationConfig, series: Sequence[Series]) -> dict[str, list[Row]]:
@@ -204,3 +218,13 @@ def _report(config: EstimationConfig, table: Sequence[Row], terminal: Terminal) 
     if not (counts[MEASURED] or counts[EXCLUDED]):
         raise RunError(f'nothing could be measured; {results} says why')
     terminal.line(f'written: {results}, {page}')
+    _refuse_failed(table)
+
+
+def _refuse_failed(rows: Iterable[Row]) -> None:
+    """Raises RunError for series that could not be measured."""
+    if failed := sum(row['status'] == FAILED for row in rows):
+        raise RunError(
+            f'{failed} series could not be measured, as the warnings above say; the same command '
+            'tries them again'
+        )

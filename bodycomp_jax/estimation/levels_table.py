@@ -43,12 +43,12 @@ class LevelsTable:
         return {
             level: self._position(series, row)
             for (name, level), row in self.rows.items()
-            if name in (series.name, series.uid)
+            if name in _names(series)
         }
 
     def names_without(self, series: Iterable[Series]) -> list[str]:
         """The names in the table that none of these series has."""
-        known = {name for each in series for name in (each.name, each.uid)}
+        known = {name for each in series for name in _names(each)}
         return [name for name in dict.fromkeys(name for name, _ in self.rows) if name not in known]
 
     def _position(self, series: Series, row: _Row) -> float:
@@ -81,6 +81,8 @@ def read_levels_table(path: str) -> LevelsTable:
         )
         if status not in ('', MEASURED) or not (z or file):
             continue
+        if not series:
+            raise InputError(f'{path}: row {number} has no series; name it as in results.csv')
         row = _Row(number, z, file)
         if z:
             _millimetres(path, row)
@@ -93,6 +95,10 @@ def read_levels_table(path: str) -> LevelsTable:
     if not rows:
         raise InputError(f'{path}: no row has a position; write it in z_mm, or a slice in file')
     return LevelsTable(path, list(dict.fromkeys(level for _, level in rows)), rows)
+
+
+def _names(series: Series) -> list[str]:
+    return [name for name in (series.name, series.uid) if name]
 
 
 def _millimetres(path: str, row: _Row) -> float:

@@ -83,8 +83,8 @@ def mask_paths(masks: str, series: Series, *, alone: bool) -> list[str]:
     if not found:
         raise NotMeasured(
             'no_mask',
-            f'{masks}: no mask of the series {series.name}; name it {series.name}.nii.gz, .dcm, '
-            '.png or .npy, or a folder of such files so',
+            f'{masks}: no mask of the series {series.name}; name it {series.name}.nii.gz or .dcm, '
+            'or so a folder with a label image (.png, .npy or .tag) for each slice',
         )
     raise InputError(f'{masks}: {listed(found)} are masks of the same slices; keep one')
 

@@ -1,7 +1,6 @@
 """How the series of a cohort are measured, by the flags of the program."""
 
 import functools
-import pathlib
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -104,7 +103,7 @@ class Method(NamedTuple):
         """The runs of the segmentation networks, without the folders in which they lie."""
         if self.config.segmentation is None:
             return None
-        return ','.join(pathlib.Path(each).name for each in self.config.segmentation.split(','))
+        return ','.join(load.short_names(load.paths_of(self.config.segmentation)))
 
     def _labelling(self, series: Series) -> tuple[Labelling, Places]:
         config = self.config

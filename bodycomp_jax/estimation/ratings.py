@@ -46,18 +46,25 @@ def read_bad(path: str) -> set[Identity]:
 
 
 def excluded(rows: Iterable[Row], bad: Collection[Identity], path: str) -> list[Row]:
-    """The rows; those of slices that are rated bad, and of the slabs around them, without numbers.
+    """The rows; those of slices that are rated bad without numbers, and with a slice at its level
+    its whole slab, with another slice of a slab the mean.
 
     Args:
-      rows: of results, each slab after the slice at its level.
+      rows: of results, each slab after the slice at its level, its mean last.
       bad: identities of `read_bad`.
       path: of its file.
     """
-    kept, of_bad = [], False
+    kept, at_level, in_slab = [], False, False
     for row in rows:
+        is_bad = identity(row) in bad
         if row['status'] == MEASURED:
-            of_bad = identity(row) in bad
-        if row['status'] in (MEASURED, IN_SLAB, SLAB_MEAN) and (of_bad or identity(row) in bad):
+            at_level = in_slab = is_bad
+        elif row['status'] == IN_SLAB:
+            in_slab = in_slab or is_bad
+            is_bad = is_bad or at_level
+        elif row['status'] == SLAB_MEAN:
+            is_bad = is_bad or in_slab
+        if is_bad and row['status'] in (MEASURED, IN_SLAB, SLAB_MEAN):
             row = {**without_numbers(row), 'status': EXCLUDED, 'reason': f'rated bad in {path}'}
         kept.append(row)
     return kept

@@ -2,7 +2,6 @@
 
 import hashlib
 import itertools
-import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from bodycomp_jax.config import UNetConfig, as_flag, to_values
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.evaluation.options import FOLD, EvaluationConfig
 from bodycomp_jax.evaluation.study import Part
-from bodycomp_jax.inference.load import PREDICTORS
+from bodycomp_jax.inference.load import PREDICTORS, short_names
 from bodycomp_jax.runtime.devices import compiled, compute_dtype
 from bodycomp_jax.training import data_parallel
 
@@ -124,17 +123,6 @@ def alike_but_for_the_seed(candidates: Sequence[Candidate]) -> set[tuple[int, in
         and without_seed(first) == without_seed(second)
         and first.trainings != second.trainings
     }
-
-
-def short_names(paths: Sequence[str]) -> list[str]:
-    """The ends of paths, as short as they may be to differ."""
-    split = [os.path.abspath(path).removesuffix('/final_model').split(os.sep) for path in paths]
-    most = max(map(len, split), default=1)
-    for count in range(1, most + 1):
-        names = [os.sep.join(parts[-count:]) for parts in split]
-        if len({*names}) == len(names):
-            return names
-    return list(paths)
 
 
 def _name(config: EvaluationConfig, path: str) -> str:

@@ -121,7 +121,7 @@ def _report(
     names = [candidate.name for candidate in candidates]
     alike = alike_but_for_the_seed(candidates)
     units = by_unit(examples)
-    summary = summarize(units, study.metrics, config.seed, alike)
+    summary = summarize(examples, study.metrics, config.seed, alike)
     agreements = [
         [agreement(units, pair, m, config.seed) for m in range(len(names))] for pair in study.pairs
     ]
@@ -138,7 +138,9 @@ def _report(
         summary=summary,
         groups={
             column: {
-                value: summarize(_selected(units, rows), study.metrics, config.seed, alike)
+                value: summarize(
+                    _of_units(examples, units, rows), study.metrics, config.seed, alike
+                )
                 for value, rows in of_column.items()
             }
             for column, of_column in groups.of.items()
@@ -164,11 +166,14 @@ def _title(config: EvaluationConfig, study: Study, units: Examples, count: int) 
     )
 
 
-def _selected(units: Examples, rows: np.ndarray) -> Examples:
-    return units._replace(
-        about=[units.about[row] for row in rows],
-        units=[units.units[row] for row in rows],
-        numbers=units.numbers[rows],
+def _of_units(examples: Examples, units: Examples, rows: np.ndarray) -> Examples:
+    """The examples of those units."""
+    names = {units.units[row] for row in rows}
+    chosen = [i for i, name in enumerate(examples.units) if name in names]
+    return examples._replace(
+        about=[examples.about[i] for i in chosen],
+        units=[examples.units[i] for i in chosen],
+        numbers=examples.numbers[chosen],
     )
 
 

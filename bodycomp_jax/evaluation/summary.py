@@ -59,8 +59,7 @@ class Summary(NamedTuple):
 
     def leader(self, metric: Metric, candidates: int) -> int:
         """The candidate with the best mean."""
-        sign = 1 if metric.higher_is_better else -1
-        means = [sign * self.values[metric.column, m].mean for m in range(candidates)]
+        means = [_sign(metric) * self.values[metric.column, m].mean for m in range(candidates)]
         return int(np.argmax(np.nan_to_num(means, nan=-np.inf)))
 
     def by_seed(self, metric: Metric) -> float:
@@ -68,10 +67,10 @@ class Summary(NamedTuple):
         found = [abs(self.difference(metric, a, b).mean) for a, b in self.alike]
         return float(np.nanmax([0.0, *found]))
 
-    def told_apart(self, metric: Metric, a: int, b: int) -> bool:
-        """Whether the difference is neither chance of the units nor of the seed."""
+    def is_better(self, metric: Metric, a: int, b: int) -> bool:
+        """Whether a is better than b, neither by chance of the units nor of the seed."""
         difference = self.difference(metric, a, b)
-        return difference.excludes_zero and abs(difference.mean) > self.by_seed(metric)
+        return difference.excludes_zero and (_sign(metric) * difference.mean > self.by_seed(metric))
 
     def best(self, metric: Metric, candidates: int) -> int | None:
         """The candidate that is better than each other one; None if none is."""
@@ -79,7 +78,7 @@ class Summary(NamedTuple):
             return None
         first = self.leader(metric, candidates)
         others = (m for m in range(candidates) if m != first)
-        return first if all(self.told_apart(metric, first, m) for m in others) else None
+        return first if all(self.is_better(metric, first, m) for m in others) else None
 
 
 def by_unit(examples: Examples) -> Examples:
@@ -98,20 +97,24 @@ def by_unit(examples: Examples) -> Examples:
 
 
 def summarize(
-    units: Examples,
+    examples: Examples,
     metrics: Sequence[Metric],
     seed: int,
     alike: Collection[tuple[int, int]] = (),
 ) -> Summary:
     """Means of the metrics over units, and paired differences between candidates.
 
+    A difference is the mean over those examples of a unit in which both are known: one that is
+    unknown for a candidate, as HD95 is where it finds nothing, makes it neither better nor worse.
+
     Args:
-      units: of `by_unit`.
+      examples: of the units.
       metrics: what is compared.
       seed: of the resamples.
       alike: see `Summary`.
     """
-    candidates = range(units.numbers.shape[1])
+    candidates = range(examples.numbers.shape[1])
+    units = by_unit(examples)
     keys: list[tuple] = []
     columns = []
     for metric in metrics:
@@ -121,13 +124,22 @@ def summarize(
             columns.append(values[:, m])
         for a, b in itertools.combinations(candidates, 2):
             keys.append((metric.column, a, b))
-            columns.append(values[:, a] - values[:, b])
+            columns.append(by_unit(_difference(examples, a, b)).of(metric.column)[:, 0])
     found = dict(zip(keys, intervals(np.stack(columns, axis=1), seed), strict=True))
     return Summary(
         {key: value for key, value in found.items() if len(key) == 2},
         {key: value for key, value in found.items() if len(key) == 3},
         alike,
     )
+
+
+def _sign(metric: Metric) -> int:
+    return 1 if metric.higher_is_better else -1
+
+
+def _difference(examples: Examples, a: int, b: int) -> Examples:
+    """The numbers of candidate a minus those of b, as of one candidate."""
+    return examples._replace(numbers=examples.numbers[:, [a]] - examples.numbers[:, [b]])
 
 
 def agreement(units: Examples, pair: Pair, candidate: int, seed: int) -> Agreement | None:

@@ -84,7 +84,7 @@ def _compared(
     if better_by.n > 1:
         ends = f'{better_by.lower:.{digits}f} to {better_by.upper:.{digits}f}'
         evidence = f'95 % interval {ends}, {evidence}'
-    if summary.told_apart(metric, first, other):
+    if summary.is_better(metric, first, other):
         return f'{a} is better than {b} for {of} by {amount} ({evidence}).'
     why = ''
     if better_by.n < MIN_UNITS:

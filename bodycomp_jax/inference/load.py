@@ -53,7 +53,7 @@ def load_model(
     """
     refuse_no_device()
     with without_strict_modes():
-        networks = [network.load_network(each, overrides, kind) for each in _paths(path)]
+        networks = [network.load_network(each, overrides, kind) for each in paths_of(path)]
         kind = networks[0].config.kind
         if any(each.config.kind != kind for each in networks):
             raise InputError(f'{path}: networks of different kinds; load each kind alone')
@@ -76,10 +76,10 @@ def fingerprint(path: str, kind: str | None = None) -> str:
     Raises InputError if there is none; RunError if files cannot be read now.
     """
     refuse_no_device()
-    return ','.join(network.fingerprint(each, kind) for each in _paths(path))
+    return ','.join(network.fingerprint(each, kind) for each in paths_of(path))
 
 
-def _paths(path: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
+def paths_of(path: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
     """The path of each network; a comma is a part of a path that exists."""
     if not isinstance(path, str | os.PathLike):
         paths = [os.fspath(each) for each in path]
@@ -88,3 +88,14 @@ def _paths(path: str | os.PathLike | Sequence[str | os.PathLike]) -> list[str]:
         return paths
     text = os.fspath(path)
     return [text] if os.path.lexists(text) else text.split(',')
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """The ends of paths, as short as they may be to differ."""
+    split = [os.path.abspath(path).removesuffix('/final_model').split(os.sep) for path in paths]
+    most = max(map(len, split), default=1)
+    for count in range(1, most + 1):
+        names = [os.sep.join(parts[-count:]) for parts in split]
+        if len({*names}) == len(names):
+            return names
+    return list(paths)

@@ -16,7 +16,9 @@ def write(folder, about):
 def test_a_network_of_another_point_of_the_vertebra_is_refused(tmp_path):
     write(tmp_path, {'flags': {'reference': 'inferior'}})
     refuse_other_reference(tmp_path, DenseNetConfig(reference='inferior').reference)
-    message = r'prepared with --reference=inferior, but .*=middle; add --reference=inferior'
+    message = (
+        r'prepared with --reference=inferior, but .*=middle; train one with --reference=inferior'
+    )
     with pytest.raises(InputError, match=message):
         refuse_other_reference(tmp_path, DenseNetConfig().reference)
 

@@ -149,5 +149,7 @@ def test_types_are_checked_file_by_file(folder):
 
 def test_a_fold_needs_the_table(folder):
     (folder / 'slices.csv').unlink()
-    with pytest.raises(InputError, match=r'slices\.csv: no such table, but --folds needs it'):
+    with pytest.raises(
+        InputError, match=r'slices\.csv: no such table, which says whose slices these are'
+    ):
         opened(folder, 0)

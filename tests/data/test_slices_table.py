@@ -50,5 +50,7 @@ def test_a_missing_column_is_named(path, column):
 
 
 def test_a_missing_table_is_described(path):
-    with pytest.raises(InputError, match=r'slices\.csv: no such table, but --folds needs it'):
+    with pytest.raises(
+        InputError, match=r'slices\.csv: no such table, which says whose slices these are'
+    ):
         read_slices_table(path, LENGTHS)

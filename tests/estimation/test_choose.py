@@ -37,6 +37,7 @@ def test_series_without_a_study_are_all_measured():
             for sharp, soft in (
                 ('B70f', 'B30f'), ('Br64d\\3', 'Br40d\\3'), ('BONEPLUS', 'STANDARD'),
                 ('LUNG', 'SOFT'), ('YC', 'B'), ('FC52', 'FC12'), ('Bl57', 'I30f'),
+                ('I70f\\3', 'I30f\\3'),
             )
         ),
     ],

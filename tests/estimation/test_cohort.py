@@ -20,7 +20,10 @@ RESULTS = ('results.csv', 'results.json', 'columns.json', 'report.html')
 
 @pytest.fixture
 def run(scans, networks, tmp_path):
-    """Measures the scans with these flags; returns the output folder."""
+    """Measures the scans with these flags; returns the output folder.
+
+    That the damaged series fails is an error; what the tables say of it is tested here.
+    """
 
     def estimate(name='out', **flags):
         defaults = {'segmentation': 'tissues', 'slice_selection': 'levels', 'size': 32}
@@ -30,7 +33,11 @@ def run(scans, networks, tmp_path):
             del defaults['slice_selection']
         out = tmp_path / name
         flags = {'scans': str(scans), 'output_dir': str(out)} | defaults | flags
-        estimate_cohort(EstimationConfig(**flags))
+        try:
+            estimate_cohort(EstimationConfig(**flags))
+        except RunError as error:
+            if 'tries them again' not in str(error):
+                raise
         return out
 
     return estimate
@@ -62,6 +69,21 @@ def test_every_series_has_a_row_for_each_level(run, scans, capsys):
     assert 'WARNING: series 1.2.31' in printed
     assert '15000 HU' in printed
     assert f'written: {out}/results.csv' in printed
+
+
+@pytest.mark.parametrize('shard', [None, '1/1', '3/3'])
+def test_a_series_that_fails_is_an_error_once_all_is_written(scans, networks, tmp_path, shard):
+    config = EstimationConfig(
+        scans=str(scans),
+        output_dir=str(tmp_path),
+        segmentation='tissues',
+        slice_selection='levels',
+        size=32,
+        **({'shard': shard} if shard else {}),
+    )
+    with pytest.raises(RunError, match=r'1 series could not be measured, .* tries them again'):
+        estimate_cohort(config)
+    assert (tmp_path / 'report.html').exists() == (shard != '3/3')
 
 
 def test_a_row_says_what_was_measured_where(run, scans):
@@ -174,8 +196,9 @@ def test_a_table_that_was_edited_is_another_run(run, tmp_path, flag, text):
 def test_what_cannot_be_used_leaves_the_results(run):
     out = run()
     before = {path: path.read_bytes() for path in out.rglob('*') if path.is_file()}
-    with pytest.raises(InputError, match='nowhere'):
-        run(overwrite=True, patients='nowhere')
+    for mistake in ('patients', 'exclude', 'scans'):
+        with pytest.raises(InputError, match='nowhere'):
+            run(overwrite=True, **{mistake: 'nowhere'})
     assert {path: path.read_bytes() for path in out.rglob('*') if path.is_file()} == before
 
 
@@ -288,12 +311,13 @@ def test_a_slab_has_a_row_for_each_slice_and_one_for_their_mean(run, scans):
     assert rows(again)[0]['slice'] == '10'
 
 
-def test_heights_of_a_table_go_before_those_in_files(run, tmp_path):
+def test_heights_of_a_table_go_before_those_in_files(run, tmp_path, capsys):
     path = tmp_path / 'patients.csv'
-    path.write_text('patient_id,height_cm\nP1,200\n')
+    path.write_text('patient_id,height_cm\nP1,200\n1,150\n')
     first, _, _, second, *_ = rows(run(patients=str(path)))
     assert (first['height_m'], float(first['L3_smi_cm2_m2'])) == ('2', 81 / 4)
     assert second['height_m'] == ''
+    assert "patients.csv: no scan has the PatientID '1'; write it" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('kind', ['segmentation', 'slice_selection'])
@@ -367,6 +391,6 @@ def test_slices_that_are_rated_bad_have_no_numbers(run, networks, tmp_path, caps
     capsys.readouterr()
     found = rows(run(exclude=str(ratings), **flags))
     assert [row['status'] for row in found[:4]] == [
-        'measured', 'in_slab', 'excluded', 'slab_mean',
+        'measured', 'in_slab', 'excluded', 'excluded',
     ]  # fmt: skip
     assert 'no row of the results is of 1.2.99 L3 1' in capsys.readouterr().out

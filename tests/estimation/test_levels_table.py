@@ -1,5 +1,7 @@
 """Tables of positions."""
 
+import dataclasses
+
 import fake_scans
 import numpy as np
 import pytest
@@ -27,12 +29,20 @@ def test_only_measured_levels_of_results_are_taken(tmp_path):
     assert table(tmp_path, *rows).positions(SERIES) == {'L3': 10.0}
 
 
+def test_a_name_is_of_no_series_without_a_uid(tmp_path):
+    found = table(tmp_path, 'series,level,z_mm', 'S1,L3,10', 'S9,L3,20')
+    scan = dataclasses.replace(SERIES, uid='')
+    assert found.positions(scan) == {'L3': 10.0}
+    assert found.names_without([scan]) == ['S9']
+
+
 @pytest.mark.parametrize(
     ('lines', 'message'),
     [
         (('series,z_mm', 'S1,1'), 'name them series and level'),
         (('series,level', 'S1,L3'), 'name them series and level'),
         (('series,level,z_mm', 'S1,L3,'), 'no row has a position'),
+        (('series,level,z_mm', ',L3,1'), 'row 0 has no series; name it as in results.csv'),
         (('series,level,z_mm', 'S1,L3,low'), "row 0, column z_mm: 'low' is not a position"),
         (('series,level,z_mm', 'S1,L3,inf'), "'inf' is not a position"),
         (('series,level,z_mm', 'S1,L3,1_0'), "'1_0' is not a position"),

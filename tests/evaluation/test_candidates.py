@@ -8,19 +8,12 @@ from bodycomp_jax.evaluation.candidates import (
     alike_but_for_the_seed,
     open_networks,
     open_readers,
-    short_names,
 )
 
 
 def opened(monkeypatch, networks, **options):
     answer_with(monkeypatch, networks)
     return open_networks(configuration('data', 'out', models=tuple(networks), **options))
-
-
-def test_names_are_as_short_as_they_may_be():
-    assert short_names(['out/a/final_model', 'out/b']) == ['a', 'b']
-    assert short_names(['x/run', 'y/run']) == ['x/run', 'y/run']
-    assert short_names(['/x/y/run']) == ['run']
 
 
 def test_networks_and_readers_have_names_that_differ(monkeypatch):

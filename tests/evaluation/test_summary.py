@@ -56,6 +56,17 @@ def test_only_units_with_both_count():
     assert summarize(examples(dice), [DICE], 0).difference(DICE, 0, 1).n == 10
 
 
+def test_an_example_that_one_does_not_know_is_of_no_difference():
+    error = np.tile([[5.1, 5.0], [5.1, 5.0], [5.1, 5.0], [np.nan, 30.0]], (10, 1))
+    units = [f'P{i // 4}' for i in range(40)]
+    found = summarize(examples(np.ones((40, 2)), error, units), [ERROR], 0)
+    assert found.values['error', 0].mean < found.values['error', 1].mean
+    assert found.difference(ERROR, 0, 1).mean == pytest.approx(0.1)
+    assert found.is_better(ERROR, 1, 0)
+    assert not found.is_better(ERROR, 0, 1)
+    assert found.best(ERROR, 2) is None
+
+
 def test_nobody_is_best_among_equals():
     dice = noisy(0.9, 0.8, 0.9)
     dice[:, 2] = dice[:, 0] + np.where(np.arange(len(dice)) % 2, 0.01, -0.01)
@@ -67,12 +78,12 @@ def test_nobody_is_best_among_equals():
 def test_what_the_seed_makes_is_no_difference():
     units = examples(noisy(0.9, 0.89, 0.885, 0.8))
     without = summarize(units, [DICE], 0)
-    assert without.told_apart(DICE, 0, 1)
+    assert without.is_better(DICE, 0, 1)
     summary = summarize(units, [DICE], 0, alike={(0, 1)})
     assert summary.by_seed(DICE) == pytest.approx(0.01, abs=0.001)
-    assert not summary.told_apart(DICE, 0, 1)
-    assert not summary.told_apart(DICE, 1, 2)  # 0.005, less than the seed
-    assert summary.told_apart(DICE, 0, 3)
+    assert not summary.is_better(DICE, 0, 1)
+    assert not summary.is_better(DICE, 1, 2)  # 0.005, less than the seed
+    assert summary.is_better(DICE, 0, 3)
 
 
 def test_agreement_of_a_constant_difference():

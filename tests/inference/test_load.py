@@ -16,13 +16,19 @@ from bodycomp_jax.checkpoints import folder, store
 from bodycomp_jax.checkpoints.network import convert
 from bodycomp_jax.config import TRAINERS, DenseNetConfig, from_values, to_json, to_values
 from bodycomp_jax.errors import InputError, RunError
-from bodycomp_jax.inference.load import fingerprint
+from bodycomp_jax.inference.load import fingerprint, short_names
 from bodycomp_jax.models.build import variable_shapes
 
 
 @pytest.fixture(scope='module')
 def images(data_dir):
     return np.load(data_dir / 'val_images.npy')[..., 0]
+
+
+def test_names_are_as_short_as_they_may_be():
+    assert short_names(['out/a/final_model', 'out/b']) == ['a', 'b']
+    assert short_names(['x/run', 'y/run']) == ['x/run', 'y/run']
+    assert short_names(['/x/y/run']) == ['run']
 
 
 @pytest.mark.processes

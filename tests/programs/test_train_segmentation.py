@@ -126,7 +126,7 @@ WRONG = {
     'channels': (None, ['-C', '4,8'], 'exactly one level fewer'),
     'name': (None, ['--name', '../x'], 'expected a plain folder name'),
     'no weights': (None, ['-w', '/nowhere'], '/nowhere: there is no such file'),
-    'thoracic': (None, ['-t'], 'visceral fat .3. needs --nothoracic_model'),
+    'thoracic': (None, ['-t'], 'visceral fat .3. needs a network .*--nothoracic_model'),
 }
 
 

@@ -97,7 +97,7 @@ def _without_duplicates(group: list[_Placed]) -> tuple[list[_Placed], list[Skipp
     """The first file of each slice, by the order of paths, and the others.
 
     At one position, the same slice has the same SOPInstanceUID, or the same InstanceNumber in the
-    same acquisition.
+    same acquisition; where that is not known, phases may be numbered alike.
     """
     kept: list[_Placed] = []
     duplicates: list[Skipped] = []
@@ -119,7 +119,8 @@ def _identities(header: Header) -> list[tuple]:
     """What only copies of a slice at one position share with it."""
     uid = (header.sop_instance_uid, header.frame)
     number = (header.acquisition, header.time, header.instance, header.frame)
-    return [uid] * bool(header.sop_instance_uid) + [number] * bool(header.instance)
+    tells = header.acquisition or header.time or not header.sop_instance_uid
+    return [uid] * bool(header.sop_instance_uid) + [number] * bool(header.instance and tells)
 
 
 def _parts(group: list[_Placed]) -> list[list[_Placed]]:

@@ -155,13 +155,18 @@ def _header(path: str, frame: int, elements: Elements) -> Header:
         sop_instance_uid=elements.text('SOPInstanceUID'),
         series_uid=series_uid,
         common=(*map(elements.text, COMMON), *place),
-        acquisition=elements.first('FrameAcquisitionNumber', 'AcquisitionNumber'),
+        acquisition=_acquisition(elements),
         time=elements.first('FrameAcquisitionDateTime', 'AcquisitionTime'),
         instance=elements.text('InstanceNumber'),
         slope=elements.number('RescaleSlope'),
         intercept=elements.number('RescaleIntercept'),
         doubt=_doubt(elements),
     )
+
+
+def _acquisition(elements: Elements) -> str:
+    of_frame = elements.integer('FrameAcquisitionNumber')
+    return elements.text('AcquisitionNumber') if of_frame is None else str(of_frame)
 
 
 def _grid(elements: Elements) -> Grid:

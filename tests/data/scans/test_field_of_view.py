@@ -23,6 +23,13 @@ def test_a_body_that_fills_the_field_of_view_is_cut_all_around():
     assert cut_share(np.full((20, 20), 40)) == 1
 
 
+def test_a_body_that_was_cut_out_of_its_surroundings_is_not_cut():
+    y, x = np.mgrid[-40:40, -40:40]
+    ellipse = np.where((x / 35) ** 2 + (y / 25) ** 2 < 1, 40, -1024)
+    assert cut_share(ellipse) == 0
+    assert 0.2 < cut_share(ellipse[:40]) < 1
+
+
 def test_half_a_body_is_cut_along_its_middle():
     diameter, half_circle = 60, np.pi * 30
     expected = diameter / (diameter + half_circle)

@@ -164,6 +164,16 @@ def test_copies_of_a_slice_are_skipped():
     assert str(grouped(headers)[1][0]) == 'b: the same slice as a'
 
 
+def test_phases_that_are_numbered_alike_are_no_copies():
+    headers = [
+        header(name, z, acquisition='', time='', instance=str(z))
+        for name, z in (('a', 0), ('b', 5), ('c', 0), ('d', 5))
+    ]
+    found, skipped = grouped(headers)
+    assert len(found) == 2
+    assert skipped == []
+
+
 def test_copies_without_a_uid_are_skipped():
     without = {'sop_instance_uid': '', 'instance': '7'}
     assert paths([header('a', 0, **without), header('b', 0, **without)]) == (['a'], 'b')
