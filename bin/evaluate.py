@@ -2,4 +2,5 @@
 
 from bodycomp_jax.programs import run_evaluate
 
-run_evaluate()
+if __name__ == '__main__':  # not in the processes that it starts
+    run_evaluate()

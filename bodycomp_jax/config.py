@@ -6,6 +6,7 @@ Every default and every help text is written here once; `runtime.flags` makes th
 import dataclasses
 import json
 import math
+import os
 import re
 import types
 import typing
@@ -627,9 +628,17 @@ def with_preset(config: TrainerConfig, given: set[str]) -> TrainerConfig:
     """The config with the values of its preset for the options that the user did not give."""
     preset = config.preset
     if config.load_weights is not None and 'preset' not in given:
-        is_shipped = config.load_weights.partition('/')[0] == SHIPPED
-        preset = FINE_TUNING if is_shipped else REFERENCE
+        preset = FINE_TUNING if names_shipped(config.load_weights) else REFERENCE
     return with_values(config, {'preset': preset} | config.presets[preset], given)
+
+
+def names_shipped(path: str) -> bool:
+    """Whether this names a network of the package: `synthetic` or `synthetic/KIND`.
+
+    A path that exists goes before.
+    """
+    name, _, kind = path.partition('/')
+    return name == SHIPPED and kind in ('', *TRAINERS) and not os.path.lexists(path)
 
 
 def with_values(config: TrainerConfig, values: dict[str, Any], given: set[str]) -> TrainerConfig:

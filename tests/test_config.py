@@ -79,6 +79,14 @@ def test_networks_that_come_with_the_package_are_fine_tuned(path):
     assert given == config
 
 
+def test_a_folder_of_the_user_is_no_network_of_the_package(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'synthetic/segmentation').mkdir(parents=True)
+    for path in ('synthetic', 'synthetic/segmentation', 'synthetic/tissues'):
+        config = with_preset(SegmentationConfig(load_weights=path), {'load_weights'})
+        assert config.preset == 'reference'
+
+
 @pytest.mark.parametrize(('augment', 'level'), [(True, 'light'), (False, 'none')])
 def test_an_older_config_has_the_level_of_augmentation_that_it_meant(augment, level):
     config = from_json({'augment': augment})

@@ -191,7 +191,7 @@ class Training:
         return self.compiled.as_text() or ''
 
     def step(self, batch: dict[str, jax.Array]) -> dict[str, Any]:
-        """One step; returns its result without waiting for it."""
+        """One step; returns its result, on GPU and TPU without waiting for it."""
         self.state, result = self.compiled(self.state, (batch, self._stop_flags))
         return result
 

@@ -13,6 +13,7 @@ from bodycomp_jax.benchmark.profiles import profile
 from bodycomp_jax.benchmark.speeds import speeds
 from bodycomp_jax.config import TrainerConfig
 from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime.files import refuse_unwritable
 from bodycomp_jax.runtime.versions import versions
 
 
@@ -31,6 +32,8 @@ def measure(
             'invalid --collectives: one device sends nothing; set JAX_PLATFORMS=cpu '
             'JAX_NUM_CPU_DEVICES=8 NPROC=16 before the command for eight virtual devices'
         )
+    if bench.profile is not None:
+        refuse_unwritable(bench.profile)
     if bench.ahead_of_time is not None:  # of slices their shape alone matters
         bench = dataclasses.replace(bench, slices=config.batch_size)
     with prepared(bench, config, devices) as case:

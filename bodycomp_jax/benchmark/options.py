@@ -30,6 +30,7 @@ class BenchmarkConfig:
         'write a trace of a few training steps into this folder and print the ten operations '
         'that take longest, instead of timing',
         group='Benchmark',
+        path=True,
     )
     json: bool = option(False, 'print one line of JSON instead of a table', group='Benchmark')
     image_size: int = option(512, 'pixels on each side of a slice', group='Benchmark')

@@ -50,7 +50,7 @@ def profile(training: Training, folder: str, steps: int) -> list[Row]:
 
 def operation_microseconds(folder: str) -> collections.Counter[str]:
     """The total duration of each operation in the latest trace of a folder."""
-    pattern = os.path.join(folder, 'plugins/profile/*/*.trace.json.gz')
+    pattern = os.path.join(glob.escape(folder), 'plugins/profile/*/*.trace.json.gz')
     with gzip.open(max(glob.glob(pattern), key=os.path.getmtime)) as file:
         events = json.load(file)['traceEvents']
     microseconds: collections.Counter[str] = collections.Counter()

@@ -44,7 +44,7 @@ def settled_config(
       given: names of the options that the user gave.
       of_data: {option: value} of those that the data determine.
     """
-    started = _read_started_options(run_dir)
+    started = on_main_process(_started_options)(run_dir, config.network.kind)
     determined = of_data if started is None else {name: started[name] for name in of_data}
     config = with_values(config, dict(determined), given)
     if started is None or 'preset' in given:
@@ -53,11 +53,21 @@ def settled_config(
     return with_values(config, of_preset, given)
 
 
-@on_main_process
-def _read_started_options(run_dir: str) -> dict[str, Any] | None:
-    """{option: value} with which the run in this folder was started, None without a checkpoint."""
+def _started_options(run_dir: str, kind: str) -> dict[str, Any] | None:
+    """{option: value} with which the run in this folder was started, None without a checkpoint.
+
+    Raises InputError if it trains a network of another kind.
+    """
     started = _read_latest_documents(run_dir)
-    return None if started is None else to_json(from_json(started['config']))
+    if started is None:
+        return None
+    found = to_json(from_json(started['config']))
+    if found['network'] != kind:
+        raise InputError(
+            f'{run_dir}: the run in this folder trains a {found["network"]} network; give another '
+            '--name'
+        )
+    return found
 
 
 def load_pretrained(
@@ -146,15 +156,9 @@ def refuse_config_change(run_dir: str, config: TrainerConfig) -> None:
 
     `config.epochs` may be more than the run was started with.
     """
-    started = _read_latest_documents(run_dir)
-    if started is None:
+    fields, wanted = _started_options(run_dir, config.network.kind), to_json(config)
+    if fields is None:
         return
-    fields, wanted = to_json(from_json(started['config'])), to_json(config)
-    if fields['network'] != wanted['network']:
-        raise InputError(
-            f'{run_dir}: the run in this folder trains a {fields["network"]} network; give '
-            'another --name'
-        )
     for name, value in fields.items():
         if name != 'epochs' and value != wanted[name]:
             raise InputError(

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from bodycomp_jax.config import SHIPPED, TRAINERS
+from bodycomp_jax.config import SHIPPED, TRAINERS, names_shipped
 from bodycomp_jax.errors import InputError
 
 NETWORKS = pathlib.Path(__file__).parents[1] / 'networks'
@@ -23,12 +23,11 @@ TINY = np.float32(1e-30)  # the step of a channel of zeros
 def resolved(path: str, kind: str | None) -> str:
     """The path of a network: of a shipped one for `synthetic/KIND`, or `synthetic` of this kind.
 
-    A path that exists goes before. Raises InputError where the package comes without the network.
+    Other paths stay as they are. Raises InputError where the package comes without the network.
     """
-    name, _, named = path.partition('/')
-    if name != SHIPPED or named not in ('', *TRAINERS) or os.path.lexists(path):
+    if not names_shipped(path):
         return path
-    kind = named or kind
+    kind = path.partition('/')[2] or kind
     if kind is None:
         choices = ' or '.join(f'{SHIPPED}/{each}' for each in TRAINERS)
         raise InputError(f'{path}: which network is not known; give {choices}')

@@ -75,8 +75,8 @@ def read(folder: str, *documents: str, arrays: dict[str, Shapes] | None = None) 
             items = checkpointer.restore(path, args=ocp.args.Composite(**wanted))
             found = {name: items[name] for name in (*arrays, *documents)}
             expected = items['checksums']
-            read = {name: value for name, value in found.items() if name != 'checksums'}
-            wrong = [name for name, crc in checksums(read).items() if expected[name] != crc]
+            checked = {name: value for name, value in found.items() if name != 'checksums'}
+            wrong = [name for name, crc in checksums(checked).items() if expected[name] != crc]
         except CorruptCheckpointError:
             raise
         except Exception as error:  # Orbax and its JSON raise errors of many kinds

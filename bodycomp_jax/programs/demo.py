@@ -8,6 +8,7 @@ import csv
 import dataclasses
 import pathlib
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from bodycomp_jax import ct
 from bodycomp_jax.checkpoints import shipped
 from bodycomp_jax.config import SHIPPED, TRAINERS, option
 from bodycomp_jax.data import phantom, segmentation
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.preparation.synthetic import dicom
 from bodycomp_jax.preparation.synthetic.subject import as_series
 from bodycomp_jax.programs import restart
@@ -45,7 +46,7 @@ class DemoConfig:
         None,
         'CT scan in a DICOM folder, or a DICOM or NIfTI file, that the networks of this package, '
         'which have seen synthetic subjects alone, measure in the end',
-        group='Demo',
+        group='Input and output',
         path=True,
     )
 
@@ -115,6 +116,8 @@ def _run(program: str, source: pathlib.Path, target: pathlib.Path, options: str)
     print(f'$ python {shlex.join(arguments)}', flush=True)
     # -P: a file of the user in the working folder, such as random.py, is not a module of Python.
     code = subprocess.run([sys.executable, '-P', *arguments], check=False).returncode
+    if code < 0:
+        raise RunError(f'{program} was ended by the signal {signal.Signals(-code).name}')
     if code:
         sys.exit(code)
 

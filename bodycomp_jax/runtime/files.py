@@ -96,10 +96,15 @@ def replacing(path: str, *, binary: bool = False) -> Iterator[IO[Any]]:
 
 
 def _new_file(path: str, binary: bool) -> IO[Any]:
-    """A file that replaces what a process that was killed left; follows no link."""
+    """A file that replaces what a process that was killed left; follows no link.
+
+    Text is UTF-8 whatever the locale; bytes of a path that are not are written as escapes.
+    """
     with contextlib.suppress(FileNotFoundError):
         os.remove(path)
-    return open(path, 'xb') if binary else open(path, 'x', newline='')
+    if binary:
+        return open(path, 'xb')
+    return open(path, 'x', newline='', encoding='utf-8', errors='backslashreplace')
 
 
 def existing_folder(folder: str) -> str:

@@ -200,10 +200,9 @@ def _help(program: str, description: str | None, fields: list[dataclasses.Field]
     command = f'python {program}' if program.endswith('.py') else os.path.basename(program)
     usage = ' '.join([command, *positional, *(['[flags]'] if fields else [])])
     lines = [usage, '', *_wrap(description or '', 0)]  # -OO drops docstrings
-    for group in GROUPS:
+    for group in sorted({field.metadata['group'] for field in fields}, key=GROUPS.index):
         of_group = [field for field in fields if field.metadata['group'] == group]
-        if of_group:
-            lines += ['', group, *(line for field in of_group for line in _help_on(field))]
+        lines += ['', group, *(line for field in of_group for line in _help_on(field))]
     return '\n'.join(lines)
 
 

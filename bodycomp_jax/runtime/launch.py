@@ -21,10 +21,8 @@ from bodycomp_jax.runtime import job
 METADATA_SERVER = ('metadata.google.internal', 80)  # of Google's virtual machines
 START_TIMEOUT = 300  # seconds within which all processes of a job must start
 ALONE = 'to train in this process alone, add --num_processes=1'
-FIRST_NOTICE, NOTICES = (
-    10,
-    30,
-)  # seconds of waiting until the first line about it, and between lines
+FIRST_NOTICE = 10  # seconds of waiting until a line says so
+NOTICES = 30  # seconds between such lines
 
 
 @dataclasses.dataclass(frozen=True)

@@ -50,7 +50,10 @@ def exit_code(main: Main) -> int:
     try:
         main(sys.argv)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
+        if not isinstance(end.code, int | None):
+            print(end.code, file=sys.stderr)
+            return 1
+        return end.code or 0
     except BaseException as error:
         code = _code(error)
         shared = getattr(error, 'on_all_processes', False)

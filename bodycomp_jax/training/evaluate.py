@@ -36,7 +36,7 @@ def evaluate(
 def one_behind(results: Iterable[Any]) -> Iterator[Any]:
     """Results of device programs as numpy arrays, each fetched when the next one is under way.
 
-    The devices thus always have work, but never more than two steps.
+    GPUs and TPUs thus always have work, but never more than two steps.
     """
     for result, _ in itertools.pairwise(itertools.chain(results, [None])):
         yield jax.tree.map(np.asarray, result)

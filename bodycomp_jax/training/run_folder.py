@@ -46,8 +46,8 @@ def run_folder(run: RunConfig) -> str:
         raise InputError(
             f'{run_dir}: this folder holds files that are not a run; choose another --name'
         )
-    for name in OWN_FOLDERS:
-        for folder, _, _ in os.walk(os.path.join(run_dir, name)):
+    for own in OWN_FOLDERS:
+        for folder, _, _ in os.walk(os.path.join(run_dir, own)):
             if not os.access(folder, os.W_OK | os.X_OK):
                 raise InputError(
                     f'{folder}: not writable for this user; let its owner run chmod -R g+w '

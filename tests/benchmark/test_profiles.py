@@ -32,7 +32,8 @@ def test_a_profile_lists_the_costliest_operations(training, tmp_path, monkeypatc
         profiles.profile(training, str(tmp_path), steps=1)
 
 
-def test_a_trace_is_summed_by_operation(tmp_path):
+@pytest.mark.parametrize('name', ['trace', 't[1]'])
+def test_a_trace_is_summed_by_operation(tmp_path, name):
     """The latest trace of the folder; events of other kinds do not count."""
     events = [
         {'args': {'hlo_op': 'conv.1'}, 'dur': 3.0},
@@ -42,8 +43,8 @@ def test_a_trace_is_summed_by_operation(tmp_path):
         {'dur': 9.0},
     ]
     for age, in_trace in ((1000, events[:1]), (0, events)):
-        path = tmp_path / f'plugins/profile/{age}/host.trace.json.gz'
+        path = tmp_path / name / f'plugins/profile/{age}/host.trace.json.gz'
         path.parent.mkdir(parents=True)
         path.write_bytes(gzip.compress(json.dumps({'traceEvents': in_trace}).encode()))
         os.utime(path, (2000 - age, 2000 - age))
-    assert profiles.operation_microseconds(str(tmp_path)) == {'conv.1': 7.0, 'add.2': 1.5}
+    assert profiles.operation_microseconds(str(tmp_path / name)) == {'conv.1': 7.0, 'add.2': 1.5}

@@ -7,7 +7,7 @@ from helpers import tiny_config, train_tiny
 
 from bodycomp_jax import load_model
 from bodycomp_jax.checkpoints.continuing import load_pretrained, settled_config
-from bodycomp_jax.config import SegmentationConfig, from_values
+from bodycomp_jax.config import SegmentationConfig, SliceSelectionConfig, from_values
 from bodycomp_jax.errors import InputError
 
 
@@ -47,6 +47,13 @@ def test_a_run_continues_only_with_its_own_hyperparameters(
     with pytest.raises(InputError, match=message):
         train_tiny(data_dir, finished_run.run_dir, tiny_config(**changes))
     assert (finished_run.run_dir / 'args.json').read_text() == before
+
+
+def test_a_run_of_the_other_network_is_not_continued(finished_run):
+    for options in ({}, {'load_weights': 'synthetic'}):
+        config = SliceSelectionConfig(**options)
+        with pytest.raises(InputError, match='trains a segmentation network; give another --name'):
+            load_pretrained(str(finished_run.run_dir), config, {*options})
 
 
 def test_a_run_continues_with_the_defaults_that_it_was_started_with(finished_run):

@@ -12,7 +12,7 @@ import pytest
 from bodycomp_jax import ct, find_series
 from bodycomp_jax.config import RunConfig, SegmentationConfig, SliceSelectionConfig
 from bodycomp_jax.data import phantom
-from bodycomp_jax.errors import InputError
+from bodycomp_jax.errors import InputError, RunError
 from bodycomp_jax.estimation.options import EstimationConfig
 from bodycomp_jax.programs import demo
 from bodycomp_jax.runtime import flags
@@ -99,6 +99,14 @@ def test_a_program_that_fails_ends_the_demo(monkeypatch, tmp_path):
     with pytest.raises(SystemExit) as code:
         demo._run('estimate', tmp_path, tmp_path, '')
     assert code.value.code == 3
+
+
+def test_a_program_that_a_signal_ends_is_an_error_of_the_demo(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        demo.subprocess, 'run', lambda command, check: types.SimpleNamespace(returncode=-9)
+    )
+    with pytest.raises(RunError, match='estimate was ended by the signal SIGKILL'):
+        demo._run('estimate', tmp_path, tmp_path, '')
 
 
 def test_what_cannot_be_measured_is_refused_before_the_work(started, monkeypatch, tmp_path):

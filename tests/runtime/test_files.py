@@ -55,6 +55,13 @@ def test_an_unwritable_folder_is_refused(tmp_path, monkeypatch):
         files.refuse_unwritable(str(tmp_path / 'out'))
 
 
+def test_text_is_utf_8_whatever_the_locale(tmp_path, monkeypatch):
+    monkeypatch.setattr('locale.getencoding', lambda: 'latin-1')
+    with files.replacing(str(tmp_path / 'file')) as file:
+        file.write('José, M\udcfcller')  # the latter of a path that is not UTF-8
+    assert (tmp_path / 'file').read_bytes() == b'Jos\xc3\xa9, M\\udcfcller'
+
+
 def test_a_link_in_place_of_the_temporary_file_is_not_followed(tmp_path):
     (tmp_path / 'thesis').write_text('precious')
     (tmp_path / '.file.new').symlink_to(tmp_path / 'thesis')

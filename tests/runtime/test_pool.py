@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import psutil
 import pytest
 
 from bodycomp_jax.errors import RunError
+from bodycomp_jax.runtime import pool as pool_module
 from bodycomp_jax.runtime.pool import OWN_SIGNALS, Pool
 
 pytestmark = pytest.mark.processes
@@ -27,6 +29,24 @@ if __name__ == '__main__':
         print(flush=True)
         {then}
 """
+
+
+SLEEPER = """
+import time
+from bodycomp_jax.runtime.pool import Pool
+if __name__ == '__main__':
+    with Pool(1) as pool:
+        pool.map(time.sleep, [0.0])
+        print('started', flush=True)
+        pool.map(time.sleep, [600.0])
+"""
+
+
+class OddError(Exception):
+    """Cannot be made again from what it says."""
+
+    def __init__(self, one, other):
+        super().__init__(one + other)
 
 
 def workers_of(pid):
@@ -68,8 +88,36 @@ def test_what_a_function_raises_is_raised_here_and_its_process_stays(way):
     with Pool(1) as pool:
         with pytest.raises(ValueError, match='math domain error') as raised:
             list(way(pool, math.sqrt, [-1.0]))
-        assert 'in _outcome' in raised.value.__notes__[0]
+        assert 'in _work' in raised.value.__notes__[0]
         assert list(way(pool, math.sqrt, [4.0])) == [2.0]
+
+
+def test_errors_and_results_that_cannot_be_sent_are_told():
+    with Pool(1) as pool:
+        with pytest.raises(RuntimeError, match=r'(?s)OddError: ab\n.*in _fail_oddly'):
+            pool.map(_fail_oddly, ['a'])
+        with pytest.raises(Exception, match='pickle'):
+            pool.map(_threading_lock, [0])
+
+
+def test_no_process_can_start(monkeypatch):
+    def refuse():
+        raise OSError(24, 'Too many open files')
+
+    monkeypatch.setattr(pool_module, '_started', refuse)
+    with Pool(1) as fails, pytest.raises(RunError, match=r'no process .*Too many open files'):
+        fails.map(math.sqrt, [1.0])
+
+
+def test_a_process_that_is_at_work_ends_with_this_one(tmp_path):
+    script = tmp_path / 'script.py'
+    script.write_text(SLEEPER)
+    started = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE)
+    started.stdout.readline()
+    started.kill()
+    assert started.stdout.read() == b''  # ends with the last process that has it
+    started.stdout.close()
+    started.wait()
 
 
 def test_work_that_is_not_waited_for_ends_with_the_pool():
@@ -100,6 +148,14 @@ def test_signals_to_the_job_leave_them_and_they_end_with_this_process(tmp_path, 
     )  # ends with the last process that has its output
     assert (done.stdout.split('\n')[0], done.stderr) == ('[2.0]', '')
     assert done.returncode == (-signal.SIGKILL if then else 0)
+
+
+def _fail_oddly(item):
+    raise OddError(item, 'b')
+
+
+def _threading_lock(_):
+    return threading.Lock()
 
 
 def _blocked_signals(seconds):

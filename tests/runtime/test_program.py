@@ -28,6 +28,7 @@ TINY = ('-C', '4,8', '-M', '4', '-b', '4', '-e', '1', '-g', '1', '--name', 'run'
         (Stopped(15), 143, ''),  # the training prints its own message
         (SystemExit(0), 0, ''),
         (SystemExit(3), 3, ''),
+        (SystemExit(None), 0, ''),
     ],
 )
 def test_errors_end_the_program_with_a_message_and_a_code(
@@ -44,6 +45,14 @@ def test_errors_end_the_program_with_a_message_and_a_code(
         assert len(printed.splitlines()) == 1
     else:
         assert not printed
+
+
+def test_a_text_on_which_a_program_ends_is_its_error(capsys):
+    def main(argv):
+        sys.exit('nothing to do')
+
+    assert program.exit_code(main) == 1
+    assert capsys.readouterr().err == 'nothing to do\n'
 
 
 def test_an_unexpected_error_ends_the_program_with_its_traceback(capsys):
