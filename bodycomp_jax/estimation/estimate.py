@@ -150,7 +150,7 @@ def _measured(
     limits: HULimits,
     height_m: float | None,
 ) -> list[Measured]:
-    """What each (level, index) of a slice measures; batches bound the memory."""
+    """What each (level, index) of a slice measures, by batches of the network."""
     measured = []
     for start in range(0, len(places), MAX_BATCH):
         batch = places[start : start + MAX_BATCH]

@@ -51,7 +51,7 @@ class Networks(NamedTuple):
 
 
 def open_networks(config: EvaluationConfig) -> Networks:
-    """Reads each network once.
+    """Reads what each network is; it is read again to answer.
 
     Raises InputError for networks of different kinds, that answer other questions, or that
     trained on the fold that they are to be measured on.

@@ -176,6 +176,8 @@ def label_map(
     Args:
       preset: one of `PRESETS`.
       muscle, subcutaneous_fat, visceral_fat: numbers or class names of this tissue.
+      intermuscular_fat: those of fat within muscles, besides those of the preset; None if it is
+        background, and not told apart.
       background: those of what is no tissue; `OTHERS`: all that nothing else explains.
       hu_limits: where the mask shows regions, the limits of the tissues within them.
 
