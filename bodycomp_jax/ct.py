@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 Array = TypeVar('Array', np.ndarray, 'jax.Array')
 
+AIR = -1024  # HU of what lies outside the field of view; no value is lower
 WINDOW_CENTRE = 40  # HU
 WINDOW_WIDTH = 400  # HU
 GREY_LEVELS = 256
@@ -19,6 +20,7 @@ GREY_LEVELS = 256
 TISSUES = ('muscle', 'subcutaneous_fat', 'visceral_fat')  # labels 1, 2, 3; label 0 is background
 IN_MASKS = (*TISSUES, 'intermuscular_fat')  # some masks show fat in muscle apart
 INTERMUSCULAR_FAT = 4  # its label
+MAX_SIDE = 8192  # pixels; a file that says more is damaged
 NOT_LABELLED = 255  # the label of pixels that nobody labelled
 
 

@@ -6,12 +6,12 @@ import struct
 import numpy as np
 from PIL import Image
 
+from bodycomp_jax import ct
 from bodycomp_jax.config import DENSENET_SIDE
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime.file_formats import START_BYTES, other_format
 from bodycomp_jax.runtime.files import explained, open_regular_file
 
-MAX_SIDE = 8192  # pixels; a larger size in a header is a decompression bomb
 PNG_START = struct.Struct('>8s4x4sIIBB')  # signature, IHDR, width, height, bit depth, colour type
 SIGNATURE = b'\x89PNG\r\n\x1a\n'
 GREY = {(8, 0): 'L'}  # (bit depth, colour type): mode of Pillow
@@ -86,8 +86,8 @@ def _size_and_kind(
         other = None if start.startswith(SIGNATURE[:4]) else other_format(start, EXPORT)
         raise InputError(f'{path}: not a PNG file{f", but {other}" if other else f"; {EXPORT}"}')
     _, _, width, height, depth, colour = PNG_START.unpack_from(start)
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+    if not (0 < width <= ct.MAX_SIDE and 0 < height <= ct.MAX_SIDE):
         raise InputError(
-            f'{path}: invalid size {width} x {height}: use 1 x 1 to {MAX_SIDE} x {MAX_SIDE} pixels'
+            f'{path}: invalid size {width} x {height}: use 1 to {ct.MAX_SIDE} pixels of each'
         )
     return (width, height), (depth, colour)

@@ -4,9 +4,8 @@ import numpy as np
 from PIL import Image
 
 from bodycomp_jax.config import MAX_SIDE
+from bodycomp_jax.ct import AIR
 from bodycomp_jax.errors import InputError
-
-AIR = -1024  # HU
 
 
 def refuse_invalid_size(side: int) -> None:

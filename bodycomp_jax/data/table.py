@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,6 +14,13 @@ from bodycomp_jax.runtime.files import explained, open_regular_file, replacing
 
 UNNAMED = ('', 'nan', 'none', 'null', 'n/a', '<na>')  # as pandas and others write no name
 SEPARATORS = {';': 'semicolons', '\t': 'tabs', '|': 'bars'}
+
+
+class Column(NamedTuple):
+    """The unit of a number and what it is."""
+
+    unit: str
+    meaning: str
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from bodycomp_jax import ct
 from bodycomp_jax.data.scans import Series
-from bodycomp_jax.data.squares import AIR, padded
+from bodycomp_jax.data.squares import padded
 from bodycomp_jax.estimation.result import Curve, SeenSlices
 from bodycomp_jax.inference.batches import MAX_BATCH
 from bodycomp_jax.inference.predictors import SliceSelector
@@ -110,7 +110,7 @@ def _offsets_and_views(
     offsets, views = [], []
     for start in range(0, len(indices), MAX_BATCH):
         batch = indices[start : start + MAX_BATCH].tolist()
-        squares = np.stack([padded(hu, AIR) for hu in series.read(batch)])
+        squares = np.stack([padded(hu, ct.AIR) for hu in series.read(batch)])
         offsets.append(selector(squares, check_values=False))
         small = squares[:, ::step, ::step].astype(np.float32)
         views += list(ct.window(small).astype(np.uint8))

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -10,18 +9,12 @@ from bodycomp_jax import ct
 from bodycomp_jax.data.masks.labels import HULimits
 from bodycomp_jax.data.scans import Grid
 from bodycomp_jax.data.scans.field_of_view import cut_share
+from bodycomp_jax.data.table import Column
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.estimation.result import Numbers
 
 INTERMUSCULAR_FAT_LIMITS = (-190, -30)  # HU, within muscle
 ATTENUATIONS = {'low_attenuation_muscle': (-29, 29), 'normal_attenuation_muscle': (30, 150)}
-
-
-class Column(NamedTuple):
-    """The unit of a number and what it is."""
-
-    unit: str
-    meaning: str
 
 
 STATISTICS = {

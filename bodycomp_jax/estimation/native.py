@@ -8,8 +8,8 @@ import numpy as np
 
 from bodycomp_jax import ct
 from bodycomp_jax.data.squares import from_square, square_image
+from bodycomp_jax.data.table import Column
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.estimation.measuring import Column
 from bodycomp_jax.estimation.result import Numbers
 from bodycomp_jax.inference.predictors import Segmenter
 

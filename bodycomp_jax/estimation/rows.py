@@ -8,8 +8,9 @@ from bodycomp_jax.ct import TISSUES
 from bodycomp_jax.data.masks.labels import HULimits
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.data.scans.metadata import COLUMNS as METADATA
+from bodycomp_jax.data.table import Column
 from bodycomp_jax.estimation.level import confidence
-from bodycomp_jax.estimation.measuring import OF_SLICE, OF_TISSUES, Column
+from bodycomp_jax.estimation.measuring import OF_SLICE, OF_TISSUES
 from bodycomp_jax.estimation.native import AGREEMENT
 from bodycomp_jax.estimation.result import MEASURED, Curve, Estimate, Measured, Numbers
 

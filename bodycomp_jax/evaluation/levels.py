@@ -13,12 +13,12 @@ from bodycomp_jax.data.folds import share_out
 from bodycomp_jax.data.prepared import refuse_other_reference
 from bodycomp_jax.data.slice_selection import SliceSelectionSet
 from bodycomp_jax.data.slice_selection_files import list_fold, list_split
-from bodycomp_jax.data.table import read_table
+from bodycomp_jax.data.table import Column, read_table
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.evaluation.areas import Areas, read_areas
 from bodycomp_jax.evaluation.figures import Figure, cumulative
 from bodycomp_jax.evaluation.options import EvaluationConfig
-from bodycomp_jax.evaluation.study import Column, Examples, Metric, Pair, Part, Ranking, Study
+from bodycomp_jax.evaluation.study import Examples, Metric, Pair, Part, Ranking, Study
 from bodycomp_jax.evaluation.units import PATIENT, SERIES, SLICE, about_rows, units_of
 from bodycomp_jax.metrics.figures import level_figures
 from bodycomp_jax.metrics.levels import WITHIN_MM, summarize_levels

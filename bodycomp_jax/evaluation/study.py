@@ -6,13 +6,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from bodycomp_jax.data.dataset import Dataset
-
-
-class Column(NamedTuple):
-    """The unit of a number and what it is."""
-
-    unit: str
-    meaning: str
+from bodycomp_jax.data.table import Column
 
 
 class Part(NamedTuple):

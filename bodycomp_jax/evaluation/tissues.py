@@ -14,11 +14,12 @@ from bodycomp_jax.data.rows import Rows
 from bodycomp_jax.data.segmentation import SegmentationSet
 from bodycomp_jax.data.segmentation_files import open_files, open_fold
 from bodycomp_jax.data.slices_table import read_slices_table
+from bodycomp_jax.data.table import Column
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.evaluation.figures import Figure, heights, scatter
 from bodycomp_jax.evaluation.options import SPLITS, EvaluationConfig
 from bodycomp_jax.evaluation.spacing import Spacing, read_spacing
-from bodycomp_jax.evaluation.study import Column, Examples, Metric, Pair, Part, Ranking, Study
+from bodycomp_jax.evaluation.study import Examples, Metric, Pair, Part, Ranking, Study
 from bodycomp_jax.evaluation.units import about_rows, units_of
 from bodycomp_jax.metrics import slices, surfaces
 from bodycomp_jax.metrics.figures import comparison_figure

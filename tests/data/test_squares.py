@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from bodycomp_jax import ct
 from bodycomp_jax.data.squares import (
-    AIR,
     from_square,
     square_image,
     square_mask,
@@ -27,7 +27,7 @@ def test_the_rest_of_a_square_is_air_and_background(shape):
     rows, columns = np.nonzero(mask)
     for where, length in ((rows, shape[0]), (columns, shape[1])):
         assert (where.min(), where.max()) == ((31 - length) // 2, (31 - length) // 2 + length - 1)
-    np.testing.assert_array_equal(image, np.where(mask, 50, AIR))
+    np.testing.assert_array_equal(image, np.where(mask, 50, ct.AIR))
 
 
 def test_larger_pixels_are_means_so_that_nothing_aliases():

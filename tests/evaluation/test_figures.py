@@ -4,8 +4,9 @@ import xml.etree.ElementTree
 
 import numpy as np
 
+from bodycomp_jax.data.table import Column
 from bodycomp_jax.evaluation.figures import bland_altman, cumulative, heights, scatter
-from bodycomp_jax.evaluation.study import Column, Examples, Metric, Pair
+from bodycomp_jax.evaluation.study import Examples, Metric, Pair
 from bodycomp_jax.evaluation.summary import agreement
 
 ERROR = Metric('error', 'L3', 'position error', 'mm', False, 2)

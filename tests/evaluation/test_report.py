@@ -4,10 +4,11 @@ import re
 
 import numpy as np
 
+from bodycomp_jax.data.table import Column
 from bodycomp_jax.evaluation import markup
 from bodycomp_jax.evaluation.figures import Figure
 from bodycomp_jax.evaluation.report import Report, elements
-from bodycomp_jax.evaluation.study import Column, Examples, Metric, Pair
+from bodycomp_jax.evaluation.study import Examples, Metric, Pair
 from bodycomp_jax.evaluation.summary import agreement, by_unit, summarize
 from bodycomp_jax.evaluation.worst import Case
 

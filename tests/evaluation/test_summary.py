@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from bodycomp_jax.evaluation.study import Column, Examples, Metric, Pair
+from bodycomp_jax.data.table import Column
+from bodycomp_jax.evaluation.study import Examples, Metric, Pair
 from bodycomp_jax.evaluation.summary import agreement, by_unit, summarize
 
 DICE = Metric('dice', 'muscle', 'Dice', '', True, 3)

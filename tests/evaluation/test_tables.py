@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from helpers import read_rows
 
+from bodycomp_jax.data.table import Column
 from bodycomp_jax.evaluation import tables
-from bodycomp_jax.evaluation.study import Column, Examples, Metric, Pair
+from bodycomp_jax.evaluation.study import Examples, Metric, Pair
 from bodycomp_jax.evaluation.summary import agreement, summarize
 
 DICE = Metric('dice', 'muscle', 'Dice', '', True, 3)

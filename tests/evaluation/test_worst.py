@@ -5,8 +5,9 @@ import io
 import numpy as np
 from PIL import Image
 
+from bodycomp_jax.data.table import Column
 from bodycomp_jax.evaluation import worst
-from bodycomp_jax.evaluation.study import Column, Examples, Metric, Ranking
+from bodycomp_jax.evaluation.study import Examples, Metric, Ranking
 from bodycomp_jax.evaluation.worst import worst_cases
 
 DICE = [Metric(f'{tissue}_dice', tissue, 'Dice', '', True, 3) for tissue in ('muscle', 'fat')]

@@ -13,7 +13,7 @@ from bodycomp_jax import ct
 from bodycomp_jax.data.masks.labels import LabelMap, Names, whole_numbers
 from bodycomp_jax.data.masks.tag import read_tag
 from bodycomp_jax.data.npy import NpyRows
-from bodycomp_jax.data.png import MAX_SIDE, read_label_png
+from bodycomp_jax.data.png import read_label_png
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.data.scans.nifti import is_nifti_name
 from bodycomp_jax.errors import InputError
@@ -108,7 +108,7 @@ def _read(path: str) -> np.ndarray:
         return read_tag(path).labels
     rows = NpyRows(path)
     shape = tuple(n for n in rows.shape if n != 1) if len(rows.shape) > 2 else rows.shape
-    if len(shape) != 2 or max(shape) > MAX_SIDE or rows.dtype.kind == 'c':
+    if len(shape) != 2 or max(shape) > ct.MAX_SIDE or rows.dtype.kind == 'c':
         raise InputError(
             f'{path}: {rows.dtype} of shape {rows.shape}, expected a label per pixel of one slice, '
             '[rows, columns]; slices in one file have no positions: save a file for each'

@@ -9,12 +9,12 @@ import os
 
 import numpy as np
 
+from bodycomp_jax import ct
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime.file_formats import other_format
 from bodycomp_jax.runtime.files import explained, open_regular_file
 
 MAX_HEADER_BYTES = 1 << 16
-MAX_SIDE = 8192  # pixels
 FORM_FEED = b'\x0c'
 EXPORT = 'save the TAG file of this slice again'
 
@@ -74,6 +74,8 @@ def _fields(path: str | os.PathLike[str], start: bytes) -> dict[str, str]:
 def _side(path: str | os.PathLike[str], fields: dict[str, str], name: str) -> int:
     """The number of columns, x, or rows, y."""
     text = fields.get(name, '')
-    if not (text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) <= MAX_SIDE):
-        raise InputError(f'{path}: {name} is {text!r}, expected 1 to {MAX_SIDE} pixels; {EXPORT}')
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) <= ct.MAX_SIDE):
+        raise InputError(
+            f'{path}: {name} is {text!r}, expected 1 to {ct.MAX_SIDE} pixels; {EXPORT}'
+        )
     return int(text)

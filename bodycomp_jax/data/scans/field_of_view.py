@@ -3,7 +3,7 @@
 import numpy as np
 from scipy import ndimage
 
-from bodycomp_jax.data.scans.hu import AIR
+from bodycomp_jax.ct import AIR
 
 BODY = -300  # HU that skin and everything below exceed, and air, clothes and foam do not
 

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from bodycomp_jax import ct
 from bodycomp_jax.errors import InputError
 
 Vector = tuple[float, float, float]
@@ -12,7 +13,6 @@ Vector = tuple[float, float, float]
 MAX_SKEW = 1e-3  # cosine of the angle of rows and columns, deviation of their lengths from 1
 MAX_TILT = 35.0  # degrees; gantries tilt by up to 30
 MAX_SPACING = 100.0  # mm
-MAX_SIDE = 8192  # pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,9 +87,9 @@ class Turn:
 
 def refuse_invalid(grid: Grid) -> None:
     """Raises InputError, without the file, for a grid that is invalid or not axial."""
-    if not (0 < grid.rows <= MAX_SIDE and 0 < grid.columns <= MAX_SIDE):
+    if not (0 < grid.rows <= ct.MAX_SIDE and 0 < grid.columns <= ct.MAX_SIDE):
         raise InputError(
-            f'slices of {grid.rows} x {grid.columns} pixels; expected 1 to {MAX_SIDE} of each'
+            f'slices of {grid.rows} x {grid.columns} pixels; expected 1 to {ct.MAX_SIDE} of each'
         )
     if not all(0 < mm <= MAX_SPACING for mm in grid.spacing):
         raise InputError(f'a pixel spacing of {_listed(grid.spacing)}; expected mm above 0')

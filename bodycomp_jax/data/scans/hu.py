@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bodycomp_jax.ct import AIR
 from bodycomp_jax.errors import InputError
 
-AIR = -1024  # HU of what lies outside the body, or the field of view
 LOWEST, HIGHEST = -11000, 12000  # HU; some extended scales for metal go on to 30710
 FAT = -50  # HU below which every CT of a body has pixels; masks and other pictures have none
 

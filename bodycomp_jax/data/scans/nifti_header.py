@@ -6,7 +6,7 @@ from typing import Any, cast
 import nibabel
 import numpy as np
 
-from bodycomp_jax.data.scans.grid import MAX_SIDE
+from bodycomp_jax import ct
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime.file_formats import other_format
 
@@ -80,9 +80,9 @@ def _shape(header: nibabel.Nifti1Header) -> tuple[int, int, int]:
     while len(shape) > 3 and shape[-1] == 1:
         shape.pop()
     shape += [1] * (3 - len(shape))
-    if len(shape) > 3 or not all(0 < n <= MAX_SIDE for n in shape):
+    if len(shape) > 3 or not all(0 < n <= ct.MAX_SIDE for n in shape):
         raise InputError(
-            f'{" x ".join(map(str, shape))} voxels; expected three dimensions of 1 to {MAX_SIDE}'
+            f'{" x ".join(map(str, shape))} voxels; expected three dimensions of 1 to {ct.MAX_SIDE}'
         )
     return shape[0], shape[1], shape[2]
 

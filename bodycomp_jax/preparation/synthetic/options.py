@@ -3,9 +3,8 @@
 import dataclasses
 from typing import Any
 
-from bodycomp_jax.config import as_flag, option, to_values
+from bodycomp_jax.config import MAX_SIDE, as_flag, option, to_values
 from bodycomp_jax.data.phantom import LEVELS
-from bodycomp_jax.data.squares import MAX_SIDE
 from bodycomp_jax.errors import InputError
 
 SUBJECTS = 'Synthetic subjects'

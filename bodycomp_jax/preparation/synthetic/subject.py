@@ -9,9 +9,9 @@ import shutil
 
 import numpy as np
 
+from bodycomp_jax.ct import AIR
 from bodycomp_jax.data import phantom
 from bodycomp_jax.data.scans import Grid, Series, Slice, Turn
-from bodycomp_jax.data.scans.hu import AIR
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.preparation import segmentation, slice_selection
 from bodycomp_jax.preparation.parts import Slices
