@@ -12,7 +12,7 @@ from helpers import command, run_program
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.programs import make_synthetic
 
-FLAGS = ('--subjects=12', '--size=64', '--slice_spacing=10', '--seed=3')
+FLAGS = ('--subjects=6', '--size=64', '--slice_spacing=10', '--seed=3')
 WORKERS = '--workers=2'
 
 
@@ -53,7 +53,7 @@ def test_an_interrupted_and_a_killed_run_end_in_the_same_bits(tmp_path):
     assert not (folder / 'segmentation').exists()
     done = run_program(folder, *FLAGS, WORKERS, program='make_synthetic')
     assert (done.returncode, done.stderr) == (0, '')
-    assert 'of 12 subjects are drawn already' in done.stdout
+    assert 'of 6 subjects are drawn already' in done.stdout
     assert contents(folder) == contents(whole)
 
 
