@@ -44,8 +44,7 @@ def estimate_cohort(config: EstimationConfig) -> None:
     What is done is kept: a run that was killed continues where it was.
 
     Raises InputError if there is no series, or for files and networks that cannot be used;
-    RunError, after the tables are written, if a series could not be measured that might be another
-    time, or if none was.
+    RunError, after the tables are written, for series that failed, or if none could be measured.
     """
     terminal = Terminal()
     refuse_unwritable(config.output_dir)

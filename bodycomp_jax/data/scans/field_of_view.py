@@ -6,8 +6,6 @@ from scipy import ndimage
 from bodycomp_jax.ct import AIR
 
 BODY = -300  # HU that skin and everything below exceed, and air, clothes and foam do not
-
-
 NOT_ROUND = 0.02  # difference of the sides of a field of view, as a fraction
 
 
