@@ -27,6 +27,7 @@ MAX_BATCHES_PER_EPOCH = 1_000_000  # the order of an epoch is drawn at its start
 SYNTHETIC_BATCHES = 100  # per epoch, where all slices are synthetic
 SHIPPED = 'synthetic'  # the name of the networks that come with the package
 RECOMMENDED, REFERENCE, FINE_TUNING = 'recommended', 'reference', 'fine_tuning'
+OLD_OFFSET_LOSS = 'mae'  # of the reference system, and of all runs of older versions
 MAX_BLOCKS = 6  # of a DenseNet; each halves the 63 x 63 pixels that the first block sees
 MAX_LEVELS = 12  # of a U-Net
 MAX_LAYERS = 64  # of a level or a block
@@ -598,7 +599,12 @@ class SliceSelectionConfig(TrainerConfig):
 
     presets: typing.ClassVar[dict[str, dict[str, Any]]] = {
         RECOMMENDED: {},
-        REFERENCE: {'augmentation': 'light', 'learning_rate': 0.0001, 'schedule': 'step'},
+        REFERENCE: {
+            'augmentation': 'light',
+            'learning_rate': 0.0001,
+            'loss': OLD_OFFSET_LOSS,
+            'schedule': 'step',
+        },
         FINE_TUNING: {'learning_rate': 0.0003, 'mix_synthetic': 0.5},
     }
 
@@ -608,6 +614,13 @@ class SliceSelectionConfig(TrainerConfig):
     )
     learning_rate: float = option(
         0.001, 'initial learning rate of Adam', group='Training', short='l'
+    )
+    loss: str = option(
+        'cross_entropy',
+        'of sigmoid(offset / threshold); mae: mean absolute error; cross_entropy: mean '
+        'cross-entropy, less that of the true offsets with themselves',
+        group='Training',
+        choices=(OLD_OFFSET_LOSS, 'cross_entropy'),
     )
     initializer: str = option(
         'glorot_uniform',
@@ -705,6 +718,8 @@ def from_json(fields: dict[str, Any]) -> TrainerConfig:
     kind = fields.get('network', UNetConfig.kind) if isinstance(fields, dict) else None
     if not isinstance(kind, str) or kind not in TRAINERS:
         raise InputError(f'unknown network {str(kind)[:80]!r}, expected {" or ".join(TRAINERS)}')
+    if kind == DenseNetConfig.kind:
+        fields = {'loss': OLD_OFFSET_LOSS} | fields
     if 'preset' not in fields:  # an older version wrote them
         as_then = _without(TRAINERS[kind].presets[REFERENCE], set(fields))
         fields = fields | as_then | {'preset': REFERENCE}

@@ -49,6 +49,12 @@ def test_a_config_of_an_older_version_has_defaults_for_new_options():
         assert from_json(fields) == from_values(config_class, as_then | fields)
 
 
+def test_a_slice_selection_of_an_older_version_has_the_loss_that_it_knew():
+    fields = to_json(SliceSelectionConfig())
+    assert fields.pop('loss') == 'cross_entropy'
+    assert from_json(fields).loss == 'mae'
+
+
 def test_a_preset_leaves_what_the_user_gives():
     config = from_values(SegmentationConfig, {'preset': 'reference', 'schedule': 'cosine'})
     of_reference = with_preset(config, {'preset', 'schedule'})

@@ -49,8 +49,8 @@ def settled_config(
     config = with_values(config, dict(determined), given)
     if started is None or 'preset' in given:
         return with_preset(config, given)
-    of_preset = {name: started[name] for name in ('preset', *config.presets[started['preset']])}
-    return with_values(config, of_preset, given)
+    of_presets = {'preset'}.union(*config.presets.values())
+    return with_values(config, {name: started[name] for name in of_presets}, given)
 
 
 def _started_options(run_dir: str, kind: str) -> dict[str, Any] | None:

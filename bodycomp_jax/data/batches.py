@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-READ_THREADS = 2
+READ_THREADS = 4
 BATCHES_AHEAD = 4
 
 Key = TypeVar('Key')

@@ -88,7 +88,7 @@ class FinalConv(nn.Module):
         kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape, jnp.float32)
         bias = self.param('bias', nn.initializers.zeros, (self.channels,), jnp.float32)
         logits = pointwise(x.astype(jnp.float32), cells.diagonal_kernel(kernel, r), self.platform)
-        logits = logits if r == 1 else cells.unfold(logits, r)
+        logits = logits if r == 1 else cells.unfold(logits, r, self.platform)
         return logits + bias.reshape(1, 1, 1, -1)
 
 
@@ -149,7 +149,7 @@ class UNet(nn.Module):
         _, H, W, _ = images.shape
         x = to_square(images, self.side) if self.side else images
         down, up = self.compression_channels, self.decompression_channels
-        r = cells.cell_side(down[0], len(up)) if self.platform == 'tpu' else 1
+        r = cells.cell_side(down[0], len(up), self.platform)
         x, skips = cells.fold(x.astype(self.dtype), r), []
         for i, channels in enumerate(down[:-1]):
             x = block(channels, r, f'compression_{i}')(x, train=train)

@@ -12,5 +12,12 @@ SCAN_PACKAGES = (  # by which scans become training sets
 
 
 def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
-    """`{package: version}`."""
-    return {package: importlib.metadata.version(package) for package in packages}
+    """`{package: version}`; 'not installed' for one that is run from its folder."""
+    return {package: _version(package) for package in packages}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return 'not installed'

@@ -6,8 +6,9 @@ import pytest
 from helpers import tiny_config, train_tiny
 
 from bodycomp_jax import load_model
+from bodycomp_jax.checkpoints import continuing
 from bodycomp_jax.checkpoints.continuing import load_pretrained, settled_config
-from bodycomp_jax.config import SegmentationConfig, SliceSelectionConfig, from_values
+from bodycomp_jax.config import SegmentationConfig, SliceSelectionConfig, from_values, to_json
 from bodycomp_jax.errors import InputError
 
 
@@ -66,6 +67,14 @@ def test_a_run_continues_with_the_defaults_that_it_was_started_with(finished_run
     given = settled_config(run_dir, now, {'batch_size', 'loss'})
     assert given.loss == now.loss
     assert settled_config(run_dir, now, {'batch_size', 'preset'}) == now
+
+
+def test_a_slice_selection_of_an_older_version_continues_with_its_loss(monkeypatch):
+    of_older = to_json(SliceSelectionConfig())
+    del of_older['loss']
+    documents = {'config': of_older}
+    monkeypatch.setattr(continuing, '_read_latest_documents', lambda run_dir: documents)
+    assert settled_config('older', SliceSelectionConfig(), set()).loss == 'mae'
 
 
 def test_levels_are_those_of_the_data_for_a_new_run_only(finished_run, tmp_path):

@@ -15,6 +15,7 @@ MISSED = 0.01  # Dice below which a tissue is not found
 STUCK, POOR = 0.01, 0.8  # relative change of the loss on a plateau; Dice of a poor tissue
 DICE_GAP = 0.3  # between training and validation, in the mean over the tissues
 ERROR_RATIO = 3.0  # of the error in validation to that in training
+POWER = {'mae': 1, 'cross_entropy': 2}  # of the error in each loss, about
 
 
 def segmentation_advice(history: Sequence[Row], config: SegmentationConfig) -> dict[str, str]:
@@ -54,7 +55,7 @@ def slice_selection_advice(history: Sequence[Row], config: SliceSelectionConfig)
     train, val = (
         np.array([row[name] for row in history[-WINDOW:]]) for name in ('train_loss', 'val_loss')
     )
-    if not np.median(val) > ERROR_RATIO * np.median(train):
+    if not np.median(val) > ERROR_RATIO ** POWER[config.loss] * np.median(train):
         return {}
     return {'overfit': _of_overfitting(config, 'more series')}
 

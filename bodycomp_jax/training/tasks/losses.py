@@ -1,5 +1,7 @@
 """The losses: sums over the batch, then one division."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -20,11 +22,11 @@ def segmentation_sums(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Arra
        'cross_entropy', 'pixels': scalars}, float32.
     """
     C = logits.shape[-1]
-    log_p = jax.nn.log_softmax(logits)
+    log_p = _log_softmax([logits[..., c] for c in range(C)])
     masks = masks.astype(jnp.int32)
     is_label = [masks == c for c in range(C)]
     is_labelled = masks != ct.NOT_LABELLED
-    p = jnp.where(is_labelled[..., None], jnp.exp(log_p), 0)
+    p = [jnp.where(is_labelled, jnp.exp(each), 0) for each in log_p]
 
     def total(x):  # row by row, then slice by slice: sums of many numbers keep their precision
         return x.sum(2).sum(1).sum(0)
@@ -33,14 +35,19 @@ def segmentation_sums(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Arra
         return jnp.stack([total(x(c)) for c in range(1, C)])
 
     return {
-        'intersection': of_tissues(lambda c: jnp.where(is_label[c], p[..., c], 0)),
-        'probability': of_tissues(lambda c: p[..., c]),
+        'intersection': of_tissues(lambda c: jnp.where(is_label[c], p[c], 0)),
+        'probability': of_tissues(lambda c: p[c]),
         'label': of_tissues(lambda c: is_label[c].astype(jnp.float32)),
-        'cross_entropy': -sum(
-            total(jnp.where(is_label[c], log_p[..., c], 0)) for c in range(C)
-        ),
+        'cross_entropy': -sum(total(jnp.where(is_label[c], log_p[c], 0)) for c in range(C)),
         'pixels': total(is_labelled.astype(jnp.float32)),
-    }  # fmt: skip
+    }
+
+
+def _log_softmax(logits: list[jax.Array]) -> list[jax.Array]:
+    """Of each class. Class by class, a GPU computes it in the passes that sum it."""
+    largest = jax.lax.stop_gradient(functools.reduce(jnp.maximum, logits))
+    log_total = largest + jnp.log(sum(jnp.exp(each - largest) for each in logits))
+    return [each - log_total for each in logits]
 
 
 def dice_loss(sums: dict[str, jax.Array]) -> jax.Array:
@@ -69,12 +76,31 @@ def offset_sums(logits: jax.Array, offsets: jax.Array, threshold: float) -> dict
       threshold: mm.
 
     Returns:
-      {'absolute_error', 'values'}: scalars, float32.
+      {'absolute_error', 'divergence', 'values'}: scalars, float32.
     """
-    errors = jnp.abs(jax.nn.sigmoid(logits) - jax.nn.sigmoid(offsets / threshold))
-    return {'absolute_error': errors.sum(), 'values': jnp.ones_like(errors).sum()}
+    true = offsets / threshold
+    above = jax.nn.sigmoid(true)
+    errors = jnp.abs(jax.nn.sigmoid(logits) - above)
+    # log(p / q) of both sides of the level.
+    of_above, of_below = (
+        jax.nn.log_sigmoid(side * true) - jax.nn.log_sigmoid(side * logits) for side in (1, -1)
+    )
+    return {
+        'absolute_error': errors.sum(),
+        'divergence': (above * of_above + (1 - above) * of_below).sum(),
+        'values': jnp.ones_like(errors).sum(),
+    }
 
 
 def mean_absolute_error(sums: dict[str, jax.Array]) -> jax.Array:
     """Between the sigmoids of predicted and true offset / threshold; 0 is perfect, 0.5 chance."""
     return sums['absolute_error'] / sums['values']
+
+
+def mean_divergence(sums: dict[str, jax.Array]) -> jax.Array:
+    """Kullback-Leibler divergence of the sigmoids of true and predicted offset / threshold.
+
+    0 is perfect. It is the cross-entropy less that of the true ones with themselves, which has the
+    same gradient: unlike the absolute error it pulls where a network is sure and wrong.
+    """
+    return sums['divergence'] / sums['values']

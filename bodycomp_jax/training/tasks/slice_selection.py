@@ -17,6 +17,8 @@ from bodycomp_jax.training.tasks import augment, losses, optim
 from bodycomp_jax.training.tasks.advice import slice_selection_advice
 from bodycomp_jax.training.tasks.task import SummaryMetric, Task
 
+LOSSES = {'mae': losses.mean_absolute_error, 'cross_entropy': losses.mean_divergence}
+
 
 def slice_selection_task(
     config: SliceSelectionConfig,
@@ -58,7 +60,7 @@ def slice_selection_task(
         loss_sums=lambda logits, batch: losses.offset_sums(
             logits, batch['offset'], network.threshold
         ),
-        loss=losses.mean_absolute_error,
+        loss=LOSSES[config.loss],
         example_metrics=lambda logits, batch: {'offset': network.threshold * logits},
         summarize=lambda examples: summarize_levels(examples['offset'], **truth),
         advice=functools.partial(slice_selection_advice, config=config),

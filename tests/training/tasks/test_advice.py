@@ -38,19 +38,21 @@ def test_advice_on_a_segmentation(history, expected):
     assert all(text in advice[what] for what, text in expected.items())
 
 
-def test_advice_on_a_slice_selection():
-    losses = [{'train_loss': 0.02, 'val_loss': 0.05}] * 10
-    assert slice_selection_advice(losses, LEVELS) == {}
-    worse = [{'train_loss': 0.02, 'val_loss': 0.07}] * 10
-    assert slice_selection_advice(worse[1:], LEVELS) == {}
-    assert slice_selection_advice(worse, LEVELS).keys() == {'overfit'}
+@pytest.mark.parametrize(('loss', 'limit'), [('mae', 0.06), ('cross_entropy', 0.18)])
+def test_advice_on_a_slice_selection(loss, limit):
+    config = SliceSelectionConfig(loss=loss)
+    losses = [{'train_loss': 0.02, 'val_loss': limit - 0.01}] * 10
+    assert slice_selection_advice(losses, config) == {}
+    worse = [{'train_loss': 0.02, 'val_loss': limit + 0.01}] * 10
+    assert slice_selection_advice(worse[1:], config) == {}
+    assert slice_selection_advice(worse, config).keys() == {'overfit'}
 
 
 def test_advice_is_given_once():
     spec = types.SimpleNamespace(
         task=types.SimpleNamespace(advice=functools.partial(slice_selection_advice, config=LEVELS))
     )
-    history = [{'train_loss': 0.02, 'val_loss': 0.07}] * 12
+    history = [{'train_loss': 0.02, 'val_loss': 0.19}] * 12
     given = [messages.describe_advice(spec, history[:n]) for n in range(1, 13)]
     assert [len(lines) for lines in given] == [0] * 9 + [1, 0, 0]
 

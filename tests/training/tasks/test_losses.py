@@ -65,10 +65,21 @@ def test_a_tissue_that_does_not_occur_has_a_finite_loss_and_gradient():
     assert np.isfinite(gradient).all()
 
 
-def test_the_loss_of_offsets_by_hand():
+def test_the_losses_of_offsets_by_hand():
     sums = losses.offset_sums(jnp.array([[0.0, 2.0]]), jnp.array([[0.0, 10.0]]), 10.0)
-    expected = (0 + 1 / (1 + np.exp(-2)) - 1 / (1 + np.exp(-1))) / 2
-    assert losses.mean_absolute_error(sums) == pytest.approx(expected, rel=1e-5)
+    true, found = 1 / (1 + np.exp(-1)), 1 / (1 + np.exp(-2))
+    assert losses.mean_absolute_error(sums) == pytest.approx((found - true) / 2, rel=1e-5)
+    divergence = true * np.log(true / found) + (1 - true) * np.log((1 - true) / (1 - found))
+    assert losses.mean_divergence(sums) == pytest.approx(divergence / 2, rel=1e-5)
+
+
+def test_the_divergence_pulls_a_network_that_is_sure_and_wrong():
+    def slope(loss):
+        of_logit = jax.grad(lambda x: loss(losses.offset_sums(x, jnp.array([[-200.0]]), 10.0)))
+        return float(of_logit(jnp.array([[30.0]]))[0, 0])
+
+    assert slope(losses.mean_divergence) == pytest.approx(1)
+    assert slope(losses.mean_absolute_error) == pytest.approx(0, abs=1e-6)
 
 
 def loss_and_gradient(loss, logits, mask):
