@@ -24,6 +24,9 @@ COARSELY = slice(None, None, 3)  # of these, the slices that place it first
 SPINE = [f'T{i}' for i in range(1, 13)] + [f'L{i}' for i in range(1, 6)]  # from the head down
 MIN_LEVELS = 3  # of a spine
 HEIGHT_LIMITS = (18.0, 45.0)  # mm, of a vertebra with its disc
+T1_HEIGHT, MORE_BELOW = 19.0, 1.1  # mm, of adults: that of T1, and by how much each next is higher
+HEIGHT_SPREAD = 3.0  # mm, about the standard deviation between adults
+PULL = 0.45  # towards the height of adults, in misfits that such a difference in height makes
 TAPER_LIMITS = (0.0, 2.5)  # mm, by which each vertebra is higher than the one above it
 SPINE_STEPS = np.array([3.0, 3.0, 1.0])  # mm, of the place, the height and the taper
 
@@ -95,7 +98,8 @@ def fit_spine(
 
     A slice may tell little about which of two vertebrae it shows, and much about others. So the
     levels are placed together: each vertebra with its disc is as high as the one above it, or a
-    little higher, and the sum of the misfits of all levels (see `find_level`) is small.
+    little higher, and the sum of the misfits of all levels (see `find_level`) is small. What the
+    slices leave open, as those of a short scan do, are vertebrae as high as those of adults.
 
     Args: as of `find_levels`.
 
@@ -112,6 +116,7 @@ def fit_spine(
     z, mm = z[order], _extents(z[order])
     curves = sigmoid(offsets[order][:, columns] / threshold)
     above = np.array([-SPINE.index(levels[i]) for i in columns], float)
+    adult = T1_HEIGHT - MORE_BELOW * above.mean()
     above -= above.mean()  # vertebrae above the middle one
     bend = above**2 - np.mean(above**2)  # the taper leaves the mean of the places as it is
 
@@ -121,12 +126,19 @@ def fit_spine(
 
     def misfits(spines: np.ndarray, slices: slice = slice(None)) -> np.ndarray:
         ideal = sigmoid((z[slices, None] - places(spines)[:, None]) / threshold)
-        return np.abs(curves[slices] - ideal).sum(2) @ mm[slices]
+        return np.abs(curves[slices] - ideal).sum(2) @ mm[slices] + unlikely(spines[:, 1])
+
+    def unlikely(heights: np.ndarray) -> np.ndarray:
+        # Less than a clear curve outweighs: a child's vertebrae are found as well.
+        spreads = (heights - adult) / HEIGHT_SPREAD
+        return PULL * np.abs(above).sum() * HEIGHT_SPREAD * (np.hypot(1, spreads) - 1)
 
     reach = HEIGHT_LIMITS[1] * above.max()
     limits = np.array([(z[0] - reach, z[-1] + reach), HEIGHT_LIMITS, TAPER_LIMITS])
     low, high = limits.T
     near = _best_on_grid(functools.partial(misfits, slices=COARSELY), low, high, SPINE_STEPS)
+    around = np.clip([near - 2 * SPINE_STEPS, near + 2 * SPINE_STEPS], low, high)
+    near = _best_on_grid(misfits, *around, SPINE_STEPS / 3)  # the misfit has ridges
     best = minimize(lambda spine: misfits(spine[None]), near, method='Powell', bounds=limits).x
     return {
         levels[i]: _at(float(place), z, curve, mm, threshold)

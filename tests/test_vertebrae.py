@@ -179,6 +179,25 @@ def test_where_the_spine_says_that_a_level_is_outside_it_is_outside():
     assert found['L3'].z == 40
 
 
+@pytest.mark.parametrize('levels', [LEVELS, LEVELS[2:5]])
+@pytest.mark.parametrize('height', [20.0, 28.0, 42.0])
+def test_vertebrae_that_are_clear_to_see_are_as_high_as_they_are(levels, height):
+    places = {level: 100.0 - height * i for i, level in enumerate(levels)}
+    offsets = Z[:, None] - np.array([*places.values()])
+    for level, position in fit_spine(Z, offsets, levels, 10.0).items():
+        assert position.z == pytest.approx(places[level], abs=2.5)
+
+
+def test_vertebrae_that_the_slices_leave_open_are_as_high_as_those_of_adults():
+    offsets = offsets_of_spine(Z)
+    offsets[:, 2:] = 0.0  # from L2 on the network says nothing
+    offsets[:, 0] = 0.0
+    found = fit_spine(Z, offsets, LEVELS, 10.0)
+    assert found['L1'].z == pytest.approx(SPINE['L1'], abs=1)
+    assert found['L1'].z - found['L2'].z == pytest.approx(33, abs=2)
+    assert found['L1'].z - found['L4'].z == pytest.approx(103, abs=5)
+
+
 @pytest.mark.parametrize('beyond', [-400.0, 400.0])
 def test_a_spine_far_outside_is_outside(beyond):
     for position in find_levels(Z, offsets_of_spine(Z + beyond), LEVELS, 10.0).values():

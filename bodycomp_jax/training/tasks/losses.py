@@ -44,7 +44,7 @@ def segmentation_sums(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Arra
 
 
 def _log_softmax(logits: list[jax.Array]) -> list[jax.Array]:
-    """Of each class. Class by class, a GPU computes it in the passes that sum it."""
+    """Of each class. Class by class: along an axis of a few, a GPU makes more passes."""
     largest = jax.lax.stop_gradient(functools.reduce(jnp.maximum, logits))
     log_total = largest + jnp.log(sum(jnp.exp(each - largest) for each in logits))
     return [each - log_total for each in logits]
