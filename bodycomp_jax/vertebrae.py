@@ -137,8 +137,8 @@ def fit_spine(
     limits = np.array([(z[0] - reach, z[-1] + reach), HEIGHT_LIMITS, TAPER_LIMITS])
     low, high = limits.T
     near = _best_on_grid(functools.partial(misfits, slices=COARSELY), low, high, SPINE_STEPS)
-    around = np.clip([near - 2 * SPINE_STEPS, near + 2 * SPINE_STEPS], low, high)
-    near = _best_on_grid(misfits, *around, SPINE_STEPS / 3)  # the misfit has ridges
+    least, most = np.clip([near - 2 * SPINE_STEPS, near + 2 * SPINE_STEPS], low, high)
+    near = _best_on_grid(misfits, least, most, SPINE_STEPS / 3)  # the misfit has ridges
     best = minimize(lambda spine: misfits(spine[None]), near, method='Powell', bounds=limits).x
     return {
         levels[i]: _at(float(place), z, curve, mm, threshold)
