@@ -126,7 +126,8 @@ def fit_spine(
 
     def misfits(spines: np.ndarray, slices: slice = slice(None)) -> np.ndarray:
         ideal = sigmoid((z[slices, None] - places(spines)[:, None]) / threshold)
-        return np.abs(curves[slices] - ideal).sum(2) @ mm[slices] + unlikely(spines[:, 1])
+        represented = mm[slices] * (mm.sum() / mm[slices].sum())
+        return np.abs(curves[slices] - ideal).sum(2) @ represented + unlikely(spines[:, 1])
 
     def unlikely(heights: np.ndarray) -> np.ndarray:
         # Less than a clear curve outweighs: a child's vertebrae are found as well.

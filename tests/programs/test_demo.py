@@ -153,7 +153,7 @@ def test_what_is_measured_stands_beside_what_is_true(small, tmp_path, capsys):
 
 @pytest.mark.processes
 def test_it_learns_to_segment(monkeypatch, capfd):
-    """Smaller and shorter, with a level less; its trainer tests whether the other network learns."""
+    """Smaller and shorter, with a level less; the other network learns in tests of its trainer."""
     for name, value in {'TRAIN': 24, 'VAL': 2, 'SIDE': SIDE, 'NEW_SPACING': 20.0}.items():
         monkeypatch.setattr(demo, name, value)
     run = demo._run
