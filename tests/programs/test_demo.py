@@ -153,15 +153,14 @@ def test_what_is_measured_stands_beside_what_is_true(small, tmp_path, capsys):
 
 @pytest.mark.processes
 def test_it_learns_to_segment(monkeypatch, capfd):
-    """Smaller and shorter, with a level less; the other network learns in tests of its trainer."""
+    """At half the size, with a level less; its trainer tests whether the other network learns."""
     for name, value in {'TRAIN': 24, 'VAL': 2, 'SIDE': SIDE, 'NEW_SPACING': 20.0}.items():
         monkeypatch.setattr(demo, name, value)
     run = demo._run
 
     def run_segmentation_trainer(program, source, target, options):
         if program == 'train_segmentation':
-            fewer_levels = options.replace(',64 -M 32,', ' -M ')
-            run(program, source, target, fewer_levels.replace('-e 32', '-e 12'))
+            run(program, source, target, options.replace(',64 -M 32,', ' -M '))
 
     monkeypatch.setattr(demo, '_run', run_segmentation_trainer)
     monkeypatch.setattr(demo, '_compare', lambda *of: None)
@@ -169,4 +168,4 @@ def test_it_learns_to_segment(monkeypatch, capfd):
     printed = capfd.readouterr().out
     dice = [float(number) for number in re.search('best epoch.*', printed).group().split()[4:]]
     assert len(dice) == 3
-    assert min(dice) > 0.6
+    assert min(dice) > 0.75

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.processes
 CONFIG = tiny_config(batch_size=4)
 HEARTBEAT = 10  # seconds
 # What Gloo prints, piece by piece: its threads write into each other's lines.
-GLOO = (  # in parts, between which the lines of two threads may be mixed
+GLOO = (
     r'\[Gloo\] Rank | is connected to '
     r'| peer ranks\.|Expected number of connected peer ranks is : |\d|\s'
 )
