@@ -4,6 +4,7 @@ import jax
 
 from bodycomp_jax.benchmark.cases import Case, Row, Training, nbytes
 from bodycomp_jax.benchmark.hlo import Program
+from bodycomp_jax.models.build import as_inputs
 
 
 def collectives(case: Case, training: Training) -> list[Row]:
@@ -31,7 +32,7 @@ def _least_sent(task, state, batch):
     """(what, collectives, bytes) of each purpose."""
 
     def loss_sums():
-        outputs = task.model.apply(state.variables, task.preprocess(batch['image']))
+        outputs = task.model.apply(state.variables, as_inputs(batch['image']))
         return task.loss_sums(outputs, batch)
 
     norms = len(state.of_stats.shapes) // 2  # each has a mean and a variance

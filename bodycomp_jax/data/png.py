@@ -1,4 +1,4 @@
-"""8-bit greyscale PNG files: safe reading, writing and resizing for slice selection."""
+"""8-bit greyscale PNG files: safe reading, and writing."""
 
 import os
 import struct
@@ -7,7 +7,6 @@ import numpy as np
 from PIL import Image
 
 from bodycomp_jax import ct
-from bodycomp_jax.config import DENSENET_SIDE
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.runtime.file_formats import START_BYTES, other_format
 from bodycomp_jax.runtime.files import explained, open_regular_file
@@ -42,16 +41,6 @@ def read_label_png(path: str | os.PathLike[str]) -> np.ndarray:
 def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
     """Writes `[H, W]` grey values or `[H, W, 3]` colours, uint8."""
     Image.fromarray(image).save(path)
-
-
-def resized(image: np.ndarray) -> np.ndarray:
-    """`[H, W]` uint8 as `[256, 256]`: area means where an axis shrinks, linear where it grows."""
-    H, W = image.shape
-    picture = Image.fromarray(image)
-    for size, length in (((W, DENSENET_SIDE), H), ((DENSENET_SIDE, DENSENET_SIDE), W)):
-        method = Image.Resampling.BOX if length >= DENSENET_SIDE else Image.Resampling.BILINEAR
-        picture = picture.resize(size, method)
-    return np.asarray(picture)
 
 
 def _read(

@@ -18,7 +18,7 @@ from bodycomp_jax.config import DENSENET_SIDE, SliceSelectionConfig
 from bodycomp_jax.data.dataset import SPLITS, Track
 from bodycomp_jax.data.offset_table import doubtful_offsets, refuse_impossible_offsets
 from bodycomp_jax.data.plausibility import USE_ANYWAY, VALIDATE_ON_OTHERS
-from bodycomp_jax.data.png import read_png, resized, write_png
+from bodycomp_jax.data.png import read_png, write_png
 from bodycomp_jax.data.prepared import refuse_other_reference
 from bodycomp_jax.data.slice_selection_files import (
     Pictures,
@@ -26,6 +26,7 @@ from bodycomp_jax.data.slice_selection_files import (
     list_split,
     pictures_in,
 )
+from bodycomp_jax.data.squares import resized
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.runtime.files import explained
 
@@ -171,9 +172,9 @@ class SliceSelectionSet:
         The digest is None if the slice is uniform.
         """
         image = read_png(self._paths[i])
-        small = resized(image)
+        small = resized(image, outside=0)
         self._slices[i] = small
-        grey = np.bincount(small.ravel(), minlength=MAX_GREY + 1)
+        grey = np.bincount(image.ravel(), minlength=MAX_GREY + 1)
         uniform = np.count_nonzero(grey) == 1
         digest = None if uniform else hashlib.blake2b(small.data, digest_size=16).digest()
         return image.shape, grey, digest

@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
-from bodycomp_jax.config import MAX_SIDE
-from bodycomp_jax.ct import AIR
+from bodycomp_jax.config import DENSENET_SIDE, MAX_SIDE
+from bodycomp_jax.ct import AIR, window
 from bodycomp_jax.errors import InputError
 
 
@@ -14,7 +14,7 @@ def refuse_invalid_size(side: int) -> None:
         raise InputError(f'invalid --size={side}: use a number in 1..{MAX_SIDE}')
 
 
-def padded(image: np.ndarray, value: int) -> np.ndarray:
+def padded(image: np.ndarray, value: float) -> np.ndarray:
     """`[H, W]` as a square around the middle, the rest filled with a value."""
     H, W = image.shape
     side = max(H, W)
@@ -41,6 +41,28 @@ def square_mask(labels: np.ndarray, side: int) -> np.ndarray:
     square = padded(labels, 0)
     nearest = (np.arange(side) * 2 + 1) * len(square) // (2 * side)
     return square[nearest[:, None], nearest]
+
+
+def selection_square(hu: np.ndarray) -> np.ndarray:
+    """`[H, W]` HU as the slice-selection network sees them: `[256, 256]` uint8 grey values.
+
+    The window comes last: where skin meets air, the mean of two pixels cut to the window looks
+    like fat.
+    """
+    square = resized(hu.astype(np.float32).clip(AIR), AIR)
+    return window(square).round().astype(np.uint8)
+
+
+def resized(image: np.ndarray, outside: float) -> np.ndarray:
+    """`[H, W]` uint8 or float32 as `[256, 256]` for the slice-selection network.
+
+    Padded with the value `outside` to a square around the middle; then area means where it
+    shrinks, linear where it grows.
+    """
+    square = padded(image, outside)
+    shrinks = len(square) >= DENSENET_SIDE
+    method = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(square).resize((DENSENET_SIDE, DENSENET_SIDE), method))
 
 
 def from_square(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

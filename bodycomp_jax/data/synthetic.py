@@ -6,7 +6,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bodycomp_jax import ct
 from bodycomp_jax.config import (
     DENSENET_SIDE,
     SegmentationConfig,
@@ -16,6 +15,7 @@ from bodycomp_jax.config import (
 )
 from bodycomp_jax.data import phantom
 from bodycomp_jax.data.dataset import Dataset, LevelledSet
+from bodycomp_jax.data.squares import selection_square
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.vertebrae import REFERENCES
 
@@ -226,14 +226,16 @@ def labelled_slice(seed: int, side: int) -> Example:
 def slice_with_offsets(seed: int, levels: Sequence[str]) -> Example:
     """A slice at any height: {'image': `[256, 256]` uint8, 'offset': `[L]` float32 mm}."""
     hu, offsets = phantom.draw_slice_with_offsets(seed, DENSENET_SIDE, phantom.WIDE)
-    return {'image': _grey(hu), 'offset': np.array([offsets[x] for x in levels], np.float32)}
+    of_levels = np.array([offsets[level] for level in levels], np.float32)
+    return {'image': selection_square(hu), 'offset': of_levels}
 
 
 def trunk_with_offsets(seed: int, levels: Sequence[str]) -> Example:
     """All slices of a subject: {'image': `[N, 256, 256]` uint8, 'offset': `[N, L]` float32 mm}."""
     trunk = phantom.draw(seed, DENSENET_SIDE, VAL_SPACING, phantom.WIDE)
     offsets = np.stack([trunk.z - trunk.levels[level] for level in levels], axis=-1)
-    return {'image': _grey(trunk.hu), 'offset': offsets.astype(np.float32)}
+    images = np.stack([selection_square(hu) for hu in trunk.hu])
+    return {'image': images, 'offset': offsets.astype(np.float32)}
 
 
 def stacked(examples: Sequence[Example]) -> Example:
@@ -244,10 +246,6 @@ def stacked(examples: Sequence[Example]) -> Example:
 def _beside(files: tuple[Dataset, Any] | None, config: TrainerConfig) -> Dataset | None:
     """The training set in files, if it trains as well."""
     return None if files is None or config.synthetic else files[0]
-
-
-def _grey(hu: np.ndarray) -> np.ndarray:
-    return ct.window(hu.astype(np.float32)).round().astype(np.uint8)
 
 
 def _means(examples: Example) -> dict[str, list[float]]:

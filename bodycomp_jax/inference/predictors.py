@@ -13,10 +13,10 @@ from jax.typing import DTypeLike
 from bodycomp_jax import ct, vertebrae
 from bodycomp_jax.config import DENSENET_SIDE, DenseNetConfig, UNetConfig, as_flag
 from bodycomp_jax.data.plausibility import refuse_impossible_slices, refuse_types_without_hu
-from bodycomp_jax.data.png import resized
+from bodycomp_jax.data.squares import selection_square
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.inference.batches import in_batches, platform, replicated
-from bodycomp_jax.models.build import build_network, preprocess
+from bodycomp_jax.models.build import as_inputs, build_network
 from bodycomp_jax.runtime.devices import COMPILER_OPTIONS
 
 MIN_SLICES, MAX_FALL = 5, -0.5  # of a series whose direction is judged, and its correlation
@@ -61,7 +61,7 @@ class Segmenter:
         self._pickled = configs, dtype, test_time_flip
         kind = platform(self.variables)
         build = functools.partial(build_network, dtype=dtype, platform=kind)
-        applied = [functools.partial(_apply, build(config), config) for config in configs]
+        applied = [functools.partial(_apply, build(config)) for config in configs]
 
         def segment(all_variables, slices):
             found = [
@@ -171,7 +171,7 @@ class SliceSelector:
         self._pickled = configs, dtype
         kind = platform(self.variables)
         build = functools.partial(build_network, dtype=dtype, platform=kind)
-        applied = [functools.partial(_apply, build(config), config) for config in configs]
+        applied = [functools.partial(_apply, build(config)) for config in configs]
 
         def offsets(all_variables, images):
             found = [
@@ -192,7 +192,7 @@ class SliceSelector:
         """Predicts the offsets of any number of slices.
 
         Args:
-          slices: `[B, H, W]` HU of any size; windowed and resized as in training.
+          slices: `[B, H, W]` HU of any size; padded, resized and windowed as in preparation.
           check_values: whether values that cannot be HU are refused.
 
         Returns:
@@ -211,7 +211,7 @@ class SliceSelector:
             refuse_impossible_slices(slices, apply_window=True)
         images = np.empty((len(slices), DENSENET_SIDE, DENSENET_SIDE), np.uint8)
         for image, hu in zip(images, slices, strict=True):
-            image[:] = resized(ct.window(hu.astype(np.float32)).round().astype(np.uint8))
+            image[:] = selection_square(hu)
         offsets = np.empty((len(slices), len(self.config.levels)), np.float32)
         predict = functools.partial(self.program, self.variables)
         in_batches(predict, images, offsets, self._devices)
@@ -250,9 +250,9 @@ class SliceSelector:
         return vertebrae.find_levels(z, offsets, self.config.levels, self.config.threshold)
 
 
-def _apply(network: Any, config: Any, variables: Any, slices: jax.Array) -> Any:
+def _apply(network: Any, variables: Any, slices: jax.Array) -> Any:
     """The outputs of a network for slices as they are on disk."""
-    return network.apply(variables, preprocess(config, slices))
+    return network.apply(variables, as_inputs(slices))
 
 
 def _mean(arrays: Sequence[jax.Array]) -> jax.Array:

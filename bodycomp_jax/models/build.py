@@ -1,11 +1,10 @@
-"""The only place that maps a config to a network, its inputs and its variables."""
+"""The only place that maps a config to a network, and slices to its inputs."""
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
-from bodycomp_jax import ct
 from bodycomp_jax.config import DENSENET_SIDE, DenseNetConfig, NetworkConfig, UNetConfig
 from bodycomp_jax.models.densenet import DenseNet
 from bodycomp_jax.models.unet import UNet
@@ -40,6 +39,7 @@ def build_network(
                 decompression_channels=config.decompression_channels,
                 num_convs=config.num_convs,
                 side=config.network_size,
+                window=config.apply_window_function,
                 **shared,
             )
         case DenseNetConfig():
@@ -63,17 +63,6 @@ def variable_shapes(config: NetworkConfig) -> dict:
     return {'batch_stats': {}, **shapes}  # without batch norms there are none
 
 
-def preprocess(config: NetworkConfig, images: jax.Array) -> jax.Array:
-    """Images as they are on disk, as network inputs.
-
-    Args:
-      config: of the network.
-      images: `[B, H, W]`, HU for a U-Net that applies the window, otherwise grey values in 0..255.
-
-    Returns:
-      `[B, H, W, 1]` float32 grey values in 0..255.
-    """
-    images = images.astype(jnp.float32)
-    if isinstance(config, UNetConfig) and config.apply_window_function:
-        images = ct.window(images)
-    return images[..., None]
+def as_inputs(images: jax.Array) -> jax.Array:
+    """`[B, H, W]` slices as they are on disk, as network inputs: `[B, H, W, 1]` float32."""
+    return images.astype(jnp.float32)[..., None]

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.typing import DTypeLike
 
+from bodycomp_jax import ct
 from bodycomp_jax.models.layers import cells
 from bodycomp_jax.models.layers.convolution import conv, pointwise
 from bodycomp_jax.models.layers.norm import BatchNorm
@@ -106,6 +107,8 @@ class UNet(nn.Module):
       num_convs: convolutions per level.
       side: to which the slices are resized, and from which the logits are resized back; 0 leaves
         them as they are.
+      window: whether the slices are HU, to which the window is applied after they are resized:
+        where skin meets air, the mean of two pixels cut to the window looks like fat.
       activation: elementwise function after each batch norm.
       dtype: precision of the arithmetic except that of the logits; parameters, batch statistics
         and the final 1x1 convolution are float32.
@@ -119,6 +122,7 @@ class UNet(nn.Module):
     decompression_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
     num_convs: int = 1
     side: int = 0
+    window: bool = False
     activation: Callable = nn.relu
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
@@ -127,8 +131,8 @@ class UNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Args:
-          images: `[B, H, W, 1]` grey values in 0..255; H and W, or the side, divisible by
-            2**(levels on the way up).
+          images: `[B, H, W, 1]` HU, or without the window grey values in 0..255; H and W, or
+            the side, divisible by 2**(levels on the way up).
           train: normalise with the statistics of this batch and update the running statistics.
 
         Returns:
@@ -147,7 +151,7 @@ class UNet(nn.Module):
             )
 
         _, H, W, _ = images.shape
-        x = to_square(images, self.side) if self.side else images
+        x = self._grey(images)
         down, up = self.compression_channels, self.decompression_channels
         r = cells.cell_side(down[0], len(up), self.platform)
         x, skips = cells.fold(x.astype(self.dtype), r), []
@@ -161,3 +165,10 @@ class UNet(nn.Module):
             x = block(channels, r, f'decompression_{i}')(x, skip, train=train)
         logits = FinalConv(self.num_classes, self.platform, r, name='final_conv')(x)
         return from_square(logits, (H, W)) if self.side else logits
+
+    def _grey(self, images: jax.Array) -> jax.Array:
+        """Slices at the size of the network, in grey values."""
+        if not self.window:
+            return to_square(images, self.side) if self.side else images
+        hu = to_square(images.clip(ct.AIR), self.side, outside=ct.AIR) if self.side else images
+        return ct.window(hu)

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from bodycomp_jax import ct
 from bodycomp_jax.config import DENSENET_SIDE
 from bodycomp_jax.data import slice_selection
 from bodycomp_jax.data.npy import NpyRows, npy_writers
-from bodycomp_jax.data.png import resized, write_png
+from bodycomp_jax.data.png import write_png
 from bodycomp_jax.data.scans import Series, Slice
-from bodycomp_jax.data.squares import padded, square_spacing
+from bodycomp_jax.data.squares import selection_square, square_spacing
 from bodycomp_jax.metrics.views import series_views
 from bodycomp_jax.preparation.account import PartsOf
 from bodycomp_jax.preparation.cases import Case, read_cases
@@ -43,8 +42,7 @@ def write_slices(series: Series, levels: Mapping[str, float], path: str) -> Slic
     """
     with npy_writers(f'{path}.npy') as (writer,):
         for hu in series.read(range(len(series))):
-            grey = ct.window(hu.astype(np.float32)).round().astype(np.uint8)
-            writer.append(resized(padded(grey, 0)))
+            writer.append(selection_square(hu))
     grid = series.slices[0].grid
     pixel, _ = square_spacing((grid.rows, grid.columns), grid.spacing, DENSENET_SIDE)
     views = series_views(NpyRows(f'{path}.npy').read, series.z, pixel, levels)

@@ -13,6 +13,7 @@ import numpy as np
 from bodycomp_jax.config import TrainerConfig
 from bodycomp_jax.data.batches import ReadAhead, evaluation_batches, training_batches
 from bodycomp_jax.errors import RunError, on_all_processes
+from bodycomp_jax.models.build import as_inputs
 from bodycomp_jax.runtime.devices import compiled, program_memory
 from bodycomp_jax.runtime.job import is_alone, is_main_process
 from bodycomp_jax.runtime.processes import lost_process_errors, sync_errors
@@ -208,7 +209,7 @@ class Trainer:
             lambda _, flags: data_parallel.sum_over_devices(flags), devices
         )
         if task.num_figures:
-            predict = jax.jit(lambda variables, x: task.model.apply(variables, task.preprocess(x)))
+            predict = jax.jit(lambda variables, x: task.model.apply(variables, as_inputs(x)))
             variables = data_parallel.on_one_device(state.variables)
             self._predict = compiled(predict.lower(variables, self._samples['image']), devices)
         self._terminal.line(f'compiled in {time.perf_counter() - began:.1f} s')

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from flax import struct
 
+from bodycomp_jax.models.build import as_inputs
 from bodycomp_jax.training.tasks.task import Task
 
 
@@ -158,7 +159,7 @@ def initial_state(
     """
     if variables is None:
         key, images = jax.random.key(task.seed), jnp.zeros((1, *image_shape), jnp.float32)
-        variables = jax.jit(lambda: task.model.init(key, task.preprocess(images)))()
+        variables = jax.jit(lambda: task.model.init(key, as_inputs(images)))()
     params = variables['params']
     stats = variables.get('batch_stats', {})  # without batch norms there are none
     of_params, of_stats = Packing.of(params), Packing.of(stats)

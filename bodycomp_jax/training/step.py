@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from bodycomp_jax.models.build import as_inputs
 from bodycomp_jax.training.data_parallel import (
     example_indices,
     gather_examples,
@@ -40,7 +41,7 @@ def train_step(
     def loss_sums(params):
         outputs, changed = task.model.apply(
             {**variables, 'params': params},
-            task.preprocess(batch['image']),
+            as_inputs(batch['image']),
             train=True,
             mutable=['batch_stats'],
         )
@@ -71,7 +72,7 @@ def eval_step(task: Task, state: TrainState, batch: Batch) -> dict[str, dict[str
 
     The loss sums are those of each example alone. Arguments as of `train_step`.
     """
-    outputs = task.model.apply(state.variables, task.preprocess(batch['image']))
+    outputs = task.model.apply(state.variables, as_inputs(batch['image']))
 
     def loss_sums(*example):
         return task.loss_sums(*jax.tree.map(lambda x: x[None], example))

@@ -30,7 +30,7 @@ from bodycomp_jax.config import (
 from bodycomp_jax.data import phantom
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.inference.load import load_model
-from bodycomp_jax.models.build import build_network, preprocess, variable_shapes
+from bodycomp_jax.models.build import as_inputs, build_network, variable_shapes
 from bodycomp_jax.runtime import flags
 from bodycomp_jax.training.tasks import losses
 
@@ -229,7 +229,7 @@ def test_training_starts_from_a_keras_file(tmp_path, unet_file):
     model = load_model(unet_file)
     unet = build_network(model.config)
     train = jax.jit(functools.partial(unet.apply, train=True, mutable=['batch_stats']))
-    logits, _ = train(*model.variables, preprocess(model.config, images))
+    logits, _ = train(*model.variables, as_inputs(images))
     found = [float(row['train_loss']) for row in read_rows(run_dir / 'metrics.csv')]
     assert found[0] == pytest.approx(dice_loss(logits, masks), abs=1e-5)
     assert found[0] > found[1] > found[2]

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bodycomp_jax.config import DENSENET_SIDE
-from bodycomp_jax.data.png import read_label_png, read_png, resized, write_png
+from bodycomp_jax.data.png import read_label_png, read_png, write_png
 from bodycomp_jax.errors import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 40), np.uint8)
@@ -69,21 +68,6 @@ def test_a_decompression_bomb_is_refused(path):
     )
     with pytest.raises(InputError, match=r'000000\.png: invalid size 60000 x 60000'):
         read_png(path)
-
-
-def test_shrinking_averages_areas():
-    image = np.zeros((2 * DENSENET_SIDE, 4 * DENSENET_SIDE), np.uint8)
-    image[::2, ::4] = 240
-    assert (resized(image) == 240 / 8).all()
-
-
-def test_growing_is_linear_and_the_network_size_is_unchanged():
-    ramp = np.repeat(np.arange(0, 256, 4, dtype=np.uint8)[None], 16, axis=0)
-    grown = resized(ramp)
-    assert grown.shape == (DENSENET_SIDE, DENSENET_SIDE)
-    assert set(np.diff(grown[100, 8:-8].astype(int))) <= {0, 1, 2}
-    same = np.resize(PIXELS, (DENSENET_SIDE, DENSENET_SIDE))
-    np.testing.assert_array_equal(resized(same), same)
 
 
 def test_a_picture_with_a_second_header_is_refused(tmp_path):

@@ -263,7 +263,7 @@ def test_fewer_slices_than_a_batch_are_refused(folder):
 def test_the_description_has_sizes_and_offsets(folder):
     line = validated(folder)[0].describe()
     assert (
-        '6 slices of 32 x 48, resized to 256 x 256, in 2 series; grey values 1 to 254; offsets '
+        '6 slices of 32 x 48, resized to 256 x 256, in 2 series; grey values 0 to 255; offsets '
         'from L3 -20 to +30 mm' in line
     )
 

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from bodycomp_jax import ct
+from bodycomp_jax.config import DENSENET_SIDE
 from bodycomp_jax.data.squares import (
     from_square,
+    resized,
+    selection_square,
     square_image,
     square_mask,
     square_spacing,
@@ -79,3 +82,31 @@ def test_the_way_back_from_another_size_leaves_things_where_they_are(side):
     back = from_square(square_image(slope, side), slope.shape)
     assert back.shape == slope.shape
     np.testing.assert_allclose(back[6:-6, 6:-6], slope[6:-6, 6:-6], atol=1)
+
+
+def test_pictures_of_slice_selection_shrink_by_area_means_within_a_margin():
+    image = np.zeros((2 * DENSENET_SIDE, 4 * DENSENET_SIDE), np.uint8)
+    image[::2, ::4] = 240
+    small = resized(image, outside=9)
+    top = DENSENET_SIDE // 4
+    assert (small[top:-top] == 240 / 8).all()
+    assert (small[:top] == 9).all()
+    assert (small[-top:] == 9).all()
+
+
+def test_pictures_of_slice_selection_grow_linearly_or_stay_as_they_are():
+    ramp = np.repeat(np.arange(0, 256, 4, dtype=np.uint8)[None], 64, axis=0)
+    grown = resized(ramp, outside=0)
+    assert grown.shape == (DENSENET_SIDE, DENSENET_SIDE)
+    assert set(np.diff(grown[100, 8:-8].astype(int))) <= {0, 1, 2}
+    same = np.resize(ramp, (DENSENET_SIDE, DENSENET_SIDE))
+    np.testing.assert_array_equal(resized(same, outside=0), same)
+
+
+def test_slice_selection_sees_the_window_of_the_mean_of_air_and_skin():
+    hu = np.full((2 * DENSENET_SIDE, 2 * DENSENET_SIDE), 40, np.int16)
+    hu[::2] = -3024  # padding counts as air
+    seen = selection_square(hu)
+    assert (seen.shape, seen.dtype) == ((DENSENET_SIDE, DENSENET_SIDE), np.uint8)
+    assert (seen == 0).all()
+    assert (selection_square(hu[1::2, ::2]) == 128).all()

@@ -1,10 +1,14 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers import drawn_variables, smooth_images
 
+from bodycomp_jax import ct
 from bodycomp_jax.config import DenseNetConfig, UNetConfig
-from bodycomp_jax.models.build import build_network, preprocess, variable_shapes
+from bodycomp_jax.models.build import as_inputs, build_network, variable_shapes
 
 
 @pytest.mark.parametrize(
@@ -35,20 +39,17 @@ def test_network_has_the_activation_precision_and_axis_asked_for():
         assert (network.dtype, network.axis_name) == (jnp.bfloat16, 'data')
 
 
-@pytest.mark.parametrize(
-    ('config', 'grey'),
-    [
-        (UNetConfig(), [0.0, 128.0]),
-        (UNetConfig(apply_window_function=False), [-1000.0, 40.0]),
-    ],
-)
-def test_unet_inputs_are_windowed_unless_the_window_is_off(config, grey):
-    inputs = preprocess(config, jnp.array([[[-1000, 40]]], jnp.int16))
-    assert inputs.dtype == jnp.float32
-    np.testing.assert_array_equal(inputs, np.reshape(grey, (1, 1, 2, 1)))
-
-
-def test_densenet_inputs_are_the_grey_values_on_disk():
-    inputs = preprocess(DenseNetConfig(), jnp.array([[[0, 40, 255]]], jnp.uint8))
+@pytest.mark.parametrize('dtype', [jnp.int16, jnp.uint8])
+def test_inputs_are_the_values_on_disk(dtype):
+    inputs = as_inputs(jnp.array([[[0, 40, 255]]], dtype))
     assert inputs.dtype == jnp.float32
     np.testing.assert_array_equal(inputs, np.reshape([0.0, 40.0, 255.0], (1, 1, 3, 1)))
+
+
+def test_a_unet_windows_hu_unless_the_window_is_off():
+    config = UNetConfig(compression_channels=(2, 4), decompression_channels=(2,))
+    hu, variables = 2 * smooth_images(8) - 300, drawn_variables(config)
+    windowed = build_network(config).apply(variables, hu)
+    of_grey = build_network(dataclasses.replace(config, apply_window_function=False))
+    np.testing.assert_array_equal(windowed, of_grey.apply(variables, ct.window(hu)))
+    assert (windowed != of_grey.apply(variables, hu)).any()

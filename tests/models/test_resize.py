@@ -59,6 +59,26 @@ def test_a_network_resizes_slices_and_its_logits():
     np.testing.assert_allclose(logits, from_square(at_own_size, (64, 64)), rtol=1e-5)
 
 
+def test_a_network_windows_the_mean_of_skin_and_air_not_each():
+    hu = jnp.full((1, 64, 64, 1), 40.0)
+    skin_and_air = hu.at[:, ::2].set(-3024)  # padding counts as air
+    variables = drawn_variables(NETWORK)
+    logits, of_air = (build_network(NETWORK).apply(variables, x) for x in (skin_and_air, hu - 1064))
+    np.testing.assert_array_equal(logits, of_air)
+
+
+@pytest.mark.parametrize('shape', [(32, 20), (19, 32)])
+def test_what_is_beside_a_slice_is_air(shape):
+    variables = drawn_variables(NETWORK)
+    hu = 2 * jnp.asarray(smooth_images(32))[:, : shape[0], : shape[1]] - 300
+    padding = [(0, 0), *(((32 - n) // 2, 32 - n - (32 - n) // 2) for n in shape), (0, 0)]
+    padded = jnp.pad(hu, padding, constant_values=-1024)
+    logits, of_square = (build_network(NETWORK).apply(variables, x) for x in (hu, padded))
+    (top, _), (left, _) = padding[1:3]
+    inner = of_square[:, top : top + shape[0], left : left + shape[1]]
+    np.testing.assert_array_equal(logits, inner)
+
+
 def test_a_network_that_resizes_segments_slices_of_any_matrix():
     segmenter = Segmenter([(NETWORK, drawn_variables(NETWORK))])
     for shape in ((1, 31, 47), (2, 16, 16)):

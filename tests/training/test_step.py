@@ -9,6 +9,7 @@ from helpers import SIDE, tiny_config
 
 from bodycomp_jax import ct
 from bodycomp_jax.data.segmentation import open_sets
+from bodycomp_jax.models.build import as_inputs
 from bodycomp_jax.training import data_parallel
 from bodycomp_jax.training.state import initial_state
 from bodycomp_jax.training.step import eval_step, train_step
@@ -91,7 +92,7 @@ def test_the_loss_sums_of_examples_add_up_to_those_of_the_batch(batch, on_one_de
 
     @jax.jit
     def of_batch(variables):
-        outputs = sgd_task().model.apply(variables, sgd_task().preprocess(batch['image']))
+        outputs = sgd_task().model.apply(variables, as_inputs(batch['image']))
         return sgd_task().loss_sums(outputs, batch)
 
     expected = of_batch(state.variables)

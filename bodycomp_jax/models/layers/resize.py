@@ -4,17 +4,18 @@ import jax
 import jax.numpy as jnp
 
 
-def to_square(images: jax.Array, side: int) -> jax.Array:
+def to_square(images: jax.Array, side: int, outside: float = 0) -> jax.Array:
     """`[B, H, W, C]` as `[B, side, side, C]`; slices that have this shape are returned as they are.
 
-    Other shapes than squares get a margin of zeros. Where a pixel covers several whole ones it is
-    their mean; else the slices are interpolated linearly, by a wider kernel where pixels become
-    larger, so that nothing aliases.
+    Other shapes than squares get a margin of the value `outside`. Where a pixel covers several
+    whole ones it is their mean; else the slices are interpolated linearly, by a wider kernel where
+    pixels become larger, so that nothing aliases.
     """
     B, H, W, C = images.shape
     longest = max(H, W)
     if H != W:
-        images = jnp.pad(images, ((0, 0), _margin(H, longest), _margin(W, longest), (0, 0)))
+        margins = ((0, 0), _margin(H, longest), _margin(W, longest), (0, 0))
+        images = jnp.pad(images, margins, constant_values=outside)
     if longest == side:
         return images
     if longest % side == 0:

@@ -8,7 +8,7 @@ import jax
 from bodycomp_jax.config import SegmentationConfig
 from bodycomp_jax.metrics.figures import segmentation_bytes, segmentation_figures
 from bodycomp_jax.metrics.tissues import summarize_tissues, tissue_areas
-from bodycomp_jax.models.build import build_network, preprocess
+from bodycomp_jax.models.build import build_network
 from bodycomp_jax.runtime.devices import compute_dtype
 from bodycomp_jax.training import data_parallel
 from bodycomp_jax.training.tasks import augment, losses, optim
@@ -38,7 +38,6 @@ def segmentation_task(
             axis_name=data_parallel.AXIS,
             platform=devices[0].platform,
         ),
-        preprocess=functools.partial(preprocess, network),
         augment=augment.augmentation(
             config.augmentation,
             grey=not network.apply_window_function,

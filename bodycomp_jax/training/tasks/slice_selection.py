@@ -10,7 +10,7 @@ from bodycomp_jax.config import SliceSelectionConfig
 from bodycomp_jax.data.dataset import LevelledSet
 from bodycomp_jax.metrics.figures import level_bytes, level_figures
 from bodycomp_jax.metrics.levels import summarize_levels
-from bodycomp_jax.models.build import build_network, preprocess
+from bodycomp_jax.models.build import build_network
 from bodycomp_jax.runtime.devices import compute_dtype
 from bodycomp_jax.training import data_parallel
 from bodycomp_jax.training.tasks import augment, losses, optim
@@ -51,7 +51,6 @@ def slice_selection_task(
     }
     return Task(
         model=model.clone(initializer=getattr(jax.nn.initializers, config.initializer)()),
-        preprocess=functools.partial(preprocess, network),
         augment=augment.augmentation(
             config.augmentation, grey=True, black_outside=True, platform=devices[0].platform
         ),

@@ -24,8 +24,7 @@ class Task:
     bias them.
 
     Attributes:
-      model: maps network inputs `[B, H, W, C]` to outputs.
-      preprocess: images `[B, H, W]` as they are on disk -> network inputs.
+      model: maps `models.build.as_inputs` of a batch to outputs.
       augment: key, example (an entry of a batch) -> example.
       optimizer: maps gradients to updates.
       learning_rate_fn: number of earlier updates -> learning rate; the optimizer has its own.
@@ -43,7 +42,6 @@ class Task:
     """
 
     model: nn.Module
-    preprocess: Callable
     augment: Callable
     optimizer: optax.GradientTransformation
     learning_rate_fn: Callable
