@@ -1,0 +1,197 @@
+"""Hyper-parameters of the networks."""
+
+import dataclasses
+import math
+import typing
+from typing import Any
+
+from bodycomp_jax import ct, vertebrae
+from bodycomp_jax.config.options import (
+    check,
+    check_choices,
+    check_positive,
+    check_range,
+    option,
+    options,
+)
+from bodycomp_jax.errors import InputError
+
+ACTIVATIONS = (
+    'relu', 'elu', 'selu', 'leaky_relu', 'gelu', 'silu', 'softplus', 'tanh', 'sigmoid',
+)  # fmt: skip
+DENSENET_SIDE = 256  # pixels, to which the slices for slice selection are resized
+MAX_BLOCKS = 6  # of a DenseNet; each halves the 63 x 63 pixels that the first block sees
+MAX_LEVELS = 12  # of a U-Net
+MAX_LAYERS = 64  # of a level or a block
+MAX_CHANNELS = 16384  # of a layer
+MAX_SIDE = 4096  # pixels of a slice
+MAX_NAMES = 64  # of vertebral levels
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class UNetConfig:
+    """The segmentation network. Raises InputError for invalid values."""
+
+    kind: typing.ClassVar[str] = 'segmentation'
+
+    thoracic_model: bool = option(
+        False,
+        'labels are 0 background, 1 muscle, 2 subcutaneous fat; no visceral fat',
+        group='Network',
+        short='t',
+    )
+    compression_channels: tuple[int, ...] = option(
+        (16, 32, 64, 128, 256, 512),
+        'channels of each level on the way down, the lowest level last',
+        group='Network',
+        short='C',
+    )
+    decompression_channels: tuple[int, ...] = option(
+        (256, 128, 64, 32, 16),
+        'channels of each level on the way up, one level fewer than on the way down',
+        group='Network',
+        short='M',
+    )
+    num_convs: int = option(1, 'convolutions per level', group='Network', short='N')
+    activation: str = option(
+        'relu',
+        'activation after each batch norm',
+        group='Network',
+        short='A',
+        choices=ACTIVATIONS,
+    )
+    network_size: int = option(
+        0,
+        'resize the slices to N x N in the network, and its output back to their size; a network '
+        'that was trained at 256 segments slices of 512 x 512, in a quarter of the time. 0: '
+        'slices as they are',
+        group='Network',
+    )
+    apply_window_function: bool = option(
+        True,
+        'map HU to grey values with the window 40/400; switch off only for images that already '
+        'are grey values in 0..255',
+        group='Network',
+        short='p',
+    )
+    levels: tuple[str, ...] = option(
+        (),
+        'vertebral levels of the training slices; bin/estimate.py flags others (default: those of '
+        'a set that was prepared with --slices=level, else unknown)',
+        group='Network',
+    )
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check_range(self, 'num_convs', MAX_LAYERS)
+        for name in ('compression_channels', 'decompression_channels'):
+            channels = getattr(self, name)
+            check(len(channels) <= MAX_LEVELS, name, channels, f'use at most {MAX_LEVELS} levels')
+            in_range = all(0 < n <= MAX_CHANNELS for n in channels)
+            check(in_range, name, channels, f'use numbers in 1..{MAX_CHANNELS}')
+        down, up = len(self.compression_channels), len(self.decompression_channels)
+        if up != down - 1:
+            raise InputError(
+                f'--compression_channels has {down} levels and --decompression_channels {up}; '
+                'the way up needs exactly one level fewer than the way down, for example '
+                '-C 16,32,64 -M 32,16'
+            )
+        size, divisor = self.network_size, 2**up
+        check(
+            0 <= size <= MAX_SIDE and size % divisor == 0,
+            'network_size',
+            size,
+            f'use a multiple of {divisor} (2 to the number of levels on the way up), at most '
+            f'{MAX_SIDE}, or 0',
+        )
+
+    @property
+    def tissues(self) -> tuple[str, ...]:
+        """Names of the labels 1, 2, ..."""
+        return ct.tissues(self.thoracic_model)
+
+    @property
+    def num_classes(self) -> int:
+        """Tissues and background."""
+        return 1 + len(self.tissues)
+
+    @property
+    def size_divisor(self) -> int:
+        """Height and width of the slices must be multiples of this."""
+        return 1 if self.network_size else 2 ** len(self.decompression_channels)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DenseNetConfig:
+    """The slice-selection network. Raises InputError for invalid values."""
+
+    kind: typing.ClassVar[str] = 'slice_selection'
+
+    levels: tuple[str, ...] = option(
+        ('L3',),
+        'vertebral levels, each with a column ZOffset_<level> in the CSV files; may be repeated',
+        group='Network',
+        short='L',
+    )
+    threshold: float = option(
+        10.0,
+        'mm; the network learns sigmoid(offset / threshold), which is most precise within a few '
+        'thresholds of the level',
+        group='Network',
+        short='t',
+    )
+    reference: str = option(
+        'middle',
+        'the point of a vertebra from which the offsets are; must be that of the data, if they '
+        'were prepared from scans',
+        group='Network',
+        choices=vertebrae.REFERENCES,
+    )
+    nb_layers_per_block: int = option(12, 'layers in each dense block', group='Network')
+    nb_blocks: int = option(4, 'dense blocks', group='Network')
+    nb_initial_filters: int = option(16, 'channels before the first block', group='Network')
+    growth_rate: int = option(12, 'channels that each layer adds', group='Network')
+    compression_rate: float = option(
+        0.5, 'fraction of the channels that the transition after a block keeps', group='Network'
+    )
+    activation: str = option(
+        'relu',
+        'activation of the transitions, the last block and the output; the other blocks always '
+        'use relu',
+        group='Network',
+        short='A',
+        choices=ACTIVATIONS,
+    )
+    omit_norm: bool = option(False, 'leave out all batch norms', group='Network', short='B')
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check_positive(self, 'threshold')
+        check(self.threshold < math.inf, 'threshold', self.threshold, 'use a finite number')
+        check_range(self, 'nb_layers_per_block', MAX_LAYERS)
+        check_range(self, 'nb_blocks', MAX_BLOCKS)
+        check_range(self, 'nb_initial_filters', MAX_CHANNELS)
+        check_range(self, 'growth_rate', MAX_CHANNELS)
+        rate = self.compression_rate
+        check(0 < rate <= 1, 'compression_rate', rate, 'use a number above 0, at most 1')
+        channels = self.nb_initial_filters
+        for _ in range(self.nb_blocks - 1):
+            channels = int((channels + self.nb_layers_per_block * self.growth_rate) * rate)
+            check(channels > 0, 'compression_rate', rate, 'no channels remain; use a higher rate')
+        check(self.levels != (), 'levels', '', 'name at least one level, such as -L L3')
+        check(len(self.levels) <= MAX_NAMES, 'levels', self.levels, f'name at most {MAX_NAMES}')
+        for level in self.levels:
+            check(self.levels.count(level) == 1, 'levels', level, 'name each level once')
+
+
+NetworkConfig = UNetConfig | DenseNetConfig
+
+
+def refuse_unknown(path: str, config_class: type[NetworkConfig], overrides: dict[str, Any]) -> None:
+    """Raises InputError if the network has no such option."""
+    unknown = overrides.keys() - {field.name for field in options(config_class)}
+    if unknown:
+        raise InputError(
+            f'{path}: --{min(unknown)} does not apply to a {config_class.kind} network; leave it '
+            'out'
+        )

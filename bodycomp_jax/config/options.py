@@ -1,0 +1,146 @@
+"""Options: fields of dataclasses that are flags as well, from and to plain values."""
+
+import dataclasses
+import json
+import types
+import typing
+from typing import Any
+
+from bodycomp_jax.errors import InputError
+
+MAX_SHOWN = 100  # letters of a value in a message
+TYPE_NAMES = {
+    bool: 'true or false',
+    int: 'a whole number',
+    float: 'a number',
+    str: 'text',
+    tuple[int, ...]: 'a list of whole numbers',
+    tuple[str, ...]: 'a list of names',
+}
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    group: str,
+    short: str | None = None,
+    choices: tuple[str, ...] | None = None,
+    positional: bool = False,
+    path: bool = False,
+) -> Any:
+    """A dataclass field that is also a flag and, if `positional`, a positional argument.
+
+    In a `path` the shell's ~ is expanded.
+    """
+    metadata = {
+        'help': help,
+        'group': group,
+        'short': short,
+        'choices': choices,
+        'positional': positional,
+        'path': path,
+    }
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def options(config_class: Any) -> list[dataclasses.Field]:
+    """The fields of a config class that are flags, those of its network first."""
+    found = []
+    for field in dataclasses.fields(config_class):
+        found += options(field.type) if dataclasses.is_dataclass(field.type) else [field]
+    return found
+
+
+def value_types(field: dataclasses.Field) -> tuple[Any, ...]:
+    """The types of an option's values: one of `TYPE_NAMES`, and that of None if it may be unset."""
+    return typing.get_args(field.type) if isinstance(field.type, types.UnionType) else (field.type,)
+
+
+def from_values(config_class: Any, values: dict[str, Any]) -> Any:
+    """The config with these `{option: value}`; options that are missing have their defaults.
+
+    Values of other options are ignored, lists become tuples. Raises InputError for values of
+    another type, or that the class refuses.
+    """
+    fields = {}
+    for field in dataclasses.fields(config_class):
+        if dataclasses.is_dataclass(field.type):
+            fields[field.name] = from_values(field.type, values)
+        elif field.name in values:
+            value = _hashable(values[field.name])
+            fits = any(_is_of_type(value, each) for each in value_types(field))
+            check(fits, field.name, value, f'use {TYPE_NAMES[value_types(field)[0]]}')
+            fields[field.name] = value
+    return config_class(**fields)
+
+
+def to_values(config: Any) -> dict[str, Any]:
+    """`{option: value}` of a config, its network included, as plain JSON values."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        values |= to_values(value) if dataclasses.is_dataclass(field.type) else {field.name: value}
+    return json.loads(json.dumps(values))
+
+
+def as_flag(name: str, value: Any) -> str:
+    """An option as written on the command line."""
+    if isinstance(value, bool):
+        return f'--{name}' if value else f'--no{name}'
+    return f'no --{name}' if value is None else f'--{name}={as_text(value)}'
+
+
+def as_text(value: Any) -> str:
+    """A value as written after its flag."""
+    if isinstance(value, bool):
+        return 'on' if value else 'off'
+    return ','.join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def contradiction(values: dict[str, Any], overrides: dict[str, Any]) -> str | None:
+    """A message about the first option that both `{option: value}` have, with different values."""
+    for name, value in values.items():
+        other = overrides.get(name, value)
+        if _hashable(other) != _hashable(value):
+            return f'this network has {as_flag(name, value)}, not {as_flag(name, other)}'
+    return None
+
+
+def check(holds: Any, name: str, value: Any, remedy: str) -> None:
+    if not holds:
+        given = as_flag(name, value)
+        shown = given if len(given) <= MAX_SHOWN else f'{given[:MAX_SHOWN]}...'
+        raise InputError(f'invalid {shown}: {remedy}')
+
+
+def check_range(config: Any, name: str, most: int) -> None:
+    value = getattr(config, name)
+    check(0 < value <= most, name, value, f'use a number in 1..{most}')
+
+
+def check_positive(config: Any, *names: str) -> None:
+    for name in names:
+        check(getattr(config, name) > 0, name, getattr(config, name), 'use a positive number')
+
+
+def check_choices(config: Any) -> None:
+    for field in dataclasses.fields(config):
+        choices = field.metadata.get('choices')
+        value = getattr(config, field.name)
+        if choices is not None and value is not None:
+            check(value in choices, field.name, value, 'choose from ' + ', '.join(choices))
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _is_of_type(value: Any, wanted: Any) -> bool:
+    """Whether a value is of one of `TYPE_NAMES`, or None; whole numbers are also floats."""
+    if typing.get_origin(wanted) is tuple:
+        of = typing.get_args(wanted)[0]
+        return isinstance(value, tuple) and all(_is_of_type(each, of) for each in value)
+    if isinstance(value, bool):
+        return wanted is bool
+    return isinstance(value, int | float if wanted is float else wanted)
