@@ -24,9 +24,9 @@ COARSELY = slice(None, None, 3)  # of these, the slices that place it first
 SPINE = [f'T{i}' for i in range(1, 13)] + [f'L{i}' for i in range(1, 6)]  # from the head down
 MIN_LEVELS = 3  # of a spine
 HEIGHT_LIMITS = (18.0, 45.0)  # mm, of a vertebra with its disc
-# mm, of adults: that of T1, and by how much each next is higher. Between T2 and T9 bodies have 18
-# to 20 mm (O. A. Egwu et al., Journal of the Anatomical Society of India 2019), discs in front 3 to
-# 5 mm (J. G. R. Fletcher et al., European Spine Journal 2015).
+# mm, of adults: that of T1, and by how much each next is higher; 20 to 28 from T2 to T9, where the
+# backs of bodies have 18 to 20 (O. A. Egwu et al., Journal of the Anatomical Society of India,
+# 2019) and discs 3 to 5 (J. G. R. Fletcher et al., European Spine Journal, 2015).
 T1_HEIGHT, MORE_BELOW = 19.0, 1.1
 HEIGHT_SPREAD = 3.0  # mm, about the standard deviation between adults
 PULL = 0.45  # towards the height of adults, in misfits that such a difference in height makes

@@ -18,13 +18,13 @@ from bodycomp_jax.config.networks import (
     DenseNetConfig,
     NetworkConfig,
     UNetConfig,
+    contradiction,
     refuse_unknown,
 )
 from bodycomp_jax.config.options import (
     as_flag,
     as_text,
     check_positive,
-    contradiction,
     from_values,
     option,
     options,

@@ -7,10 +7,12 @@ from typing import Any
 
 from bodycomp_jax import ct, vertebrae
 from bodycomp_jax.config.options import (
+    as_flag,
     check,
     check_choices,
     check_positive,
     check_range,
+    hashable,
     option,
     options,
 )
@@ -185,6 +187,15 @@ class DenseNetConfig:
 
 
 NetworkConfig = UNetConfig | DenseNetConfig
+
+
+def contradiction(values: dict[str, Any], overrides: dict[str, Any]) -> str | None:
+    """A message about the first option that both `{option: value}` have, with different values."""
+    for name, value in values.items():
+        other = overrides.get(name, value)
+        if hashable(other) != hashable(value):
+            return f'this network has {as_flag(name, value)}, not {as_flag(name, other)}'
+    return None
 
 
 def refuse_unknown(path: str, config_class: type[NetworkConfig], overrides: dict[str, Any]) -> None:

@@ -68,7 +68,7 @@ def from_values(config_class: Any, values: dict[str, Any]) -> Any:
         if dataclasses.is_dataclass(field.type):
             fields[field.name] = from_values(field.type, values)
         elif field.name in values:
-            value = _hashable(values[field.name])
+            value = hashable(values[field.name])
             fits = any(_is_of_type(value, each) for each in value_types(field))
             check(fits, field.name, value, f'use {TYPE_NAMES[value_types(field)[0]]}')
             fields[field.name] = value
@@ -98,16 +98,8 @@ def as_text(value: Any) -> str:
     return ','.join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def contradiction(values: dict[str, Any], overrides: dict[str, Any]) -> str | None:
-    """A message about the first option that both `{option: value}` have, with different values."""
-    for name, value in values.items():
-        other = overrides.get(name, value)
-        if _hashable(other) != _hashable(value):
-            return f'this network has {as_flag(name, value)}, not {as_flag(name, other)}'
-    return None
-
-
 def check(holds: Any, name: str, value: Any, remedy: str) -> None:
+    """Raises InputError about an option unless something holds."""
     if not holds:
         given = as_flag(name, value)
         shown = given if len(given) <= MAX_SHOWN else f'{given[:MAX_SHOWN]}...'
@@ -115,16 +107,19 @@ def check(holds: Any, name: str, value: Any, remedy: str) -> None:
 
 
 def check_range(config: Any, name: str, most: int) -> None:
+    """Raises InputError unless an option is in 1 to `most`."""
     value = getattr(config, name)
     check(0 < value <= most, name, value, f'use a number in 1..{most}')
 
 
 def check_positive(config: Any, *names: str) -> None:
+    """Raises InputError unless options are above 0."""
     for name in names:
         check(getattr(config, name) > 0, name, getattr(config, name), 'use a positive number')
 
 
 def check_choices(config: Any) -> None:
+    """Raises InputError unless each option with choices is one of them."""
     for field in dataclasses.fields(config):
         choices = field.metadata.get('choices')
         value = getattr(config, field.name)
@@ -132,7 +127,8 @@ def check_choices(config: Any) -> None:
             check(value in choices, field.name, value, 'choose from ' + ', '.join(choices))
 
 
-def _hashable(value: Any) -> Any:
+def hashable(value: Any) -> Any:
+    """A value of an option, as JSON has it, with tuples for lists."""
     return tuple(value) if isinstance(value, list) else value
 
 

@@ -26,7 +26,7 @@ from bodycomp_jax.data.slice_selection_files import (
     list_split,
     pictures_in,
 )
-from bodycomp_jax.data.squares import resized
+from bodycomp_jax.data.squares import at_selection_size
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.runtime.files import explained
 
@@ -172,10 +172,10 @@ class SliceSelectionSet:
         The digest is None if the slice is uniform.
         """
         image = read_png(self._paths[i])
-        small = resized(image, outside=0)
+        small = at_selection_size(image, outside=0)
         self._slices[i] = small
         grey = np.bincount(image.ravel(), minlength=MAX_GREY + 1)
-        uniform = np.count_nonzero(grey) == 1
+        uniform = small.min() == small.max() or np.count_nonzero(grey) == 1
         digest = None if uniform else hashlib.blake2b(small.data, digest_size=16).digest()
         return image.shape, grey, digest
 

@@ -49,11 +49,11 @@ def selection_square(hu: np.ndarray) -> np.ndarray:
     The window comes last: where skin meets air, the mean of two pixels cut to the window looks
     like fat.
     """
-    square = resized(hu.astype(np.float32).clip(AIR), AIR)
+    square = at_selection_size(hu.astype(np.float32).clip(AIR), outside=AIR)
     return window(square).round().astype(np.uint8)
 
 
-def resized(image: np.ndarray, outside: float) -> np.ndarray:
+def at_selection_size(image: np.ndarray, outside: float) -> np.ndarray:
     """`[H, W]` uint8 or float32 as `[256, 256]` for the slice-selection network.
 
     Padded with the value `outside` to a square around the middle; then area means where it

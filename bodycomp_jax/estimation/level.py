@@ -110,7 +110,7 @@ def _offsets_and_views(
     offsets, views = [], []
     for start in range(0, len(indices), MAX_BATCH):
         batch = indices[start : start + MAX_BATCH].tolist()
-        squares = np.stack([padded(hu, ct.AIR) for hu in series.read(batch)])
+        squares = np.stack([padded(hu, ct.AIR) for hu in series.read(batch)])  # for the views
         offsets.append(selector(squares, check_values=False))
         small = squares[:, ::step, ::step].astype(np.float32)
         views += list(ct.window(small).astype(np.uint8))

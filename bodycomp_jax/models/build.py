@@ -1,4 +1,4 @@
-"""The only place that maps a config to a network, and slices to its inputs."""
+"""The only place that maps a config to a network, and slices on disk to inputs."""
 
 import jax
 import jax.numpy as jnp

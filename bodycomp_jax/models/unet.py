@@ -168,7 +168,7 @@ class UNet(nn.Module):
 
     def _grey(self, images: jax.Array) -> jax.Array:
         """Slices at the size of the network, in grey values."""
-        if not self.window:
-            return to_square(images, self.side) if self.side else images
-        hu = to_square(images.clip(ct.AIR), self.side, outside=ct.AIR) if self.side else images
-        return ct.window(hu)
+        x = images.clip(ct.AIR) if self.window else images
+        if self.side:
+            x = to_square(x, self.side, outside=ct.AIR if self.window else 0)
+        return ct.window(x) if self.window else x

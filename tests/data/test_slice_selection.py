@@ -60,6 +60,9 @@ def test_a_batch(folder):
     assert list(batch) == ['image', 'offset']
     assert (batch['image'].shape, batch['image'].dtype) == ((2, 256, 256), np.uint8)
     assert batch['offset'].tolist() == [[29.5], [-20.5]]
+    assert not batch['image'][:, :38].any()  # what is not square has a black margin
+    assert not batch['image'][:, -38:].any()
+    assert batch['image'][:, 128].any()
 
 
 def test_rows_are_grouped_by_series(folder):
@@ -158,9 +161,13 @@ def test_errors_name_the_fault(folder, change, message):
 
 
 def test_uniform_slices_may_be_in_both_splits(folder):
-    for name in ('train/000000', 'val/000000'):
-        Image.new('L', (9, 9)).save(folder / f'images/{name}.png')
-    validated(folder)
+    bright = np.full((9, 30), 200, np.uint8)
+    almost_black = np.zeros((2048, 2048), np.uint8)
+    almost_black[7, 7] = 1
+    for pixels in (np.zeros((9, 9), np.uint8), bright, almost_black):
+        for name in ('train/000000', 'val/000000'):
+            write_png(folder / f'images/{name}.png', pixels)
+        validated(folder)
 
 
 def repaint(change, split='train'):

@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,12 +70,14 @@ def test_a_network_windows_the_mean_of_skin_and_air_not_each():
 
 
 @pytest.mark.parametrize('shape', [(32, 20), (19, 32)])
-def test_what_is_beside_a_slice_is_air(shape):
+@pytest.mark.parametrize(('window', 'air'), [(True, -1024), (False, 0)])
+def test_what_is_beside_a_slice_is_air(shape, window, air):
     variables = drawn_variables(NETWORK)
-    hu = 2 * jnp.asarray(smooth_images(32))[:, : shape[0], : shape[1]] - 300
+    network = build_network(dataclasses.replace(NETWORK, apply_window_function=window))
+    images = 1 + jnp.asarray(smooth_images(32))[:, : shape[0], : shape[1]] / 2
     padding = [(0, 0), *(((32 - n) // 2, 32 - n - (32 - n) // 2) for n in shape), (0, 0)]
-    padded = jnp.pad(hu, padding, constant_values=-1024)
-    logits, of_square = (build_network(NETWORK).apply(variables, x) for x in (hu, padded))
+    padded = jnp.pad(images, padding, constant_values=air)
+    logits, of_square = (network.apply(variables, x) for x in (images, padded))
     (top, _), (left, _) = padding[1:3]
     inner = of_square[:, top : top + shape[0], left : left + shape[1]]
     np.testing.assert_array_equal(logits, inner)

@@ -75,9 +75,9 @@ def move(
 ) -> Example:
     """One random affine map for a slice and its labels: rotation, scale, aspect, flip and shift.
 
-    The slice is interpolated linearly, in HU, like partial volume; the labels take the nearest
-    neighbour, which keeps them labels. Outside the slice the nearest edge pixel repeats, or all
-    is 0.
+    The slice is interpolated linearly, in HU like partial volume unless it has grey values; the
+    labels take the nearest neighbour, which keeps them labels. Outside the slice the nearest edge
+    pixel repeats, or all is 0.
     """
     image = example['image']
     H, W = image.shape
