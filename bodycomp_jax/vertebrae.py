@@ -23,6 +23,7 @@ SPREAD_MM = 5.0  # between the slices that place a spine, about
 COARSELY = slice(None, None, 3)  # of these, the slices that place it first
 SPINE = [f'T{i}' for i in range(1, 13)] + [f'L{i}' for i in range(1, 6)]  # from the head down
 MIN_LEVELS = 3  # of a spine
+MAX_TO_SLICE = 10.0  # mm from a level to the slice that shows it: within the vertebra
 HEIGHT_LIMITS = (18.0, 45.0)  # mm, of a vertebra with its disc
 # mm, of adults: that of T1, and by how much each next is higher; 20 to 28 from T2 to T9, where the
 # backs of bodies have 18 to 20 (O. A. Egwu et al., Journal of the Anatomical Society of India,

@@ -9,7 +9,7 @@ import numpy as np
 
 from bodycomp_jax import vertebrae
 from bodycomp_jax.data.plausibility import USE_ANYWAY
-from bodycomp_jax.data.table import Table, rows_by_name
+from bodycomp_jax.data.table import Table, number_in, rows_by_name
 from bodycomp_jax.errors import InputError, listed
 
 SERIES_COLUMNS = ('series', 'SeriesInstanceUID')
@@ -164,10 +164,7 @@ def _offset_column(table: Table, level: str, num_levels: int) -> int:
 
 
 def _offset(path: str, row: int, column: str, text: str) -> float:
-    try:
-        value = math.nan if '_' in text else float(text)  # Python reads 1_5 as 15
-    except ValueError:
-        value = math.nan
+    value = number_in(text)
     if not abs(value) < MAX_OFFSET:
         raise InputError(
             f'{path}: row {row}, column {column}: invalid offset {text!r}: expected a number of '

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -21,6 +22,14 @@ class Column(NamedTuple):
 
     unit: str
     meaning: str
+
+
+def number_in(text: str) -> float:
+    """The number in a cell; NaN if there is none. Unlike Python's, 1_5 is none."""
+    try:
+        return math.nan if '_' in text else float(text)
+    except ValueError:
+        return math.nan
 
 
 @dataclasses.dataclass(frozen=True)

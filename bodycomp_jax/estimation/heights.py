@@ -1,10 +1,9 @@
 """How tall patients are."""
 
-import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from bodycomp_jax.data.table import read_table
+from bodycomp_jax.data.table import number_in, read_table
 from bodycomp_jax.errors import InputError, listed
 
 CM_ABOVE = 3.0  # a greater number of m is one of cm
@@ -57,7 +56,7 @@ def read_heights(path: str) -> dict[str, float]:
         text = row[at].strip()
         if not text:
             continue
-        metres = _number(text) / COLUMNS[column]
+        metres = number_in(text) / COLUMNS[column]
         if not LOWEST <= metres <= HIGHEST:
             raise InputError(
                 f'{path}: row {number}, column {column}: {text[:20]!r} is not a height of '
@@ -69,10 +68,3 @@ def read_heights(path: str) -> dict[str, float]:
                 'one'
             )
     return heights
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan

@@ -1,12 +1,11 @@
 """Tables of positions that overrule the network."""
 
 import dataclasses
-import math
 import os
 from collections.abc import Iterable
 
 from bodycomp_jax.data.scans import Series
-from bodycomp_jax.data.table import read_table
+from bodycomp_jax.data.table import number_in, read_table
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.estimation.result import MEASURED
 
@@ -102,10 +101,7 @@ def _names(series: Series) -> list[str]:
 
 
 def _millimetres(path: str, row: _Row) -> float:
-    try:
-        mm = math.nan if '_' in row.z else float(row.z)
-    except ValueError:
-        mm = math.nan
+    mm = number_in(row.z)
     if not abs(mm) < MAX_MM:
         raise InputError(
             f'{path}: row {row.number}, column z_mm: {row.z[:20]!r} is not a position; write mm '

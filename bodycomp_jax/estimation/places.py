@@ -12,10 +12,10 @@ from bodycomp_jax.errors import InputError
 from bodycomp_jax.estimation.level import confidence, find_levels
 from bodycomp_jax.estimation.result import SINGLE_SLICE, Curve, Missing, SeenSlices
 from bodycomp_jax.inference.predictors import SliceSelector
+from bodycomp_jax.vertebrae import MAX_TO_SLICE
 
 MIN_SLICES = 5  # in which a network looks for a level
 LEAST_CONFIDENCE = 0.5  # below which a curve is not that of a level
-MAX_DISTANCE = 10.0  # mm from a level to its slice: within the vertebra
 
 
 class Places(NamedTuple):
@@ -81,10 +81,9 @@ def at_levels(
         if why:
             missing[level] = why
         else:
-            distances = np.abs(series.z - z)
-            nearest = int(distances.argmin())
+            nearest = series.nearest(z)
             slices.append((level, nearest))
-            inside = np.flatnonzero(distances <= slab_mm / 2)
+            inside = np.flatnonzero(np.abs(series.z - z) <= slab_mm / 2)
             slab += [(level, int(i)) for i in inside if i != nearest]
     return Places(slices, curves, missing, slab, seen)
 
@@ -126,12 +125,12 @@ def _not_found(level: str, curve: Curve | None) -> Missing | None:
 
 def _far(level: str, z: float, series: Series) -> Missing | None:
     """Why no slice shows a position; None if one does."""
-    nearest = float(series.z[np.abs(series.z - z).argmin()])
-    if abs(nearest - z) <= MAX_DISTANCE:
+    nearest = float(series.z[series.nearest(z)])
+    if abs(nearest - z) <= MAX_TO_SLICE:
         return None
     between = series.z.min() < z < series.z.max()
     return Missing(
         'level_in_gap' if between else 'level_outside_scan',
         f'{level} is at {z:.1f} mm, but the nearest slice at {nearest:.1f} mm, more than '
-        f'{MAX_DISTANCE:g} mm away',
+        f'{MAX_TO_SLICE:g} mm away',
     )

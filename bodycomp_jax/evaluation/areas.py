@@ -9,7 +9,7 @@ import numpy as np
 from bodycomp_jax import ct
 from bodycomp_jax.data.segmentation_files import open_files
 from bodycomp_jax.data.slices_table import read_slices_table
-from bodycomp_jax.data.table import rows_by_name
+from bodycomp_jax.data.table import number_in, rows_by_name
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.evaluation.options import SPLITS
 from bodycomp_jax.evaluation.spacing import MM2_PER_CM2, read_spacing
@@ -62,7 +62,7 @@ def read_areas(data_dir: str) -> Mapping[str, Areas]:
     spacing = read_spacing(about, None)
     if spacing.length != 'mm':
         raise InputError(f'{path}: {spacing.source} Prepare the set from scans')
-    z = np.array([_number(path, row['z']) for row in about])
+    z = np.array([_height(path, row['z']) for row in about])
     pixels = np.concatenate(
         [
             _count(masks.read_span(*span))
@@ -82,8 +82,8 @@ def _count(masks: np.ndarray) -> np.ndarray:
     return np.where((flat == ct.NOT_LABELLED).any(1)[:, None], np.nan, counts)
 
 
-def _number(path: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise InputError(f'{path}: column z: {error}; give mm in each row') from error
+def _height(path: str, text: str) -> float:
+    mm = number_in(text)
+    if not np.isfinite(mm):
+        raise InputError(f'{path}: column z: {text!r} is not a number; give mm in each row')
+    return mm

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bodycomp_jax.data.table import rows_by_name
+from bodycomp_jax.data.table import number_in, rows_by_name
 from bodycomp_jax.evaluation import plots
 from bodycomp_jax.evaluation.study import Examples, Metric, Pair
 from bodycomp_jax.evaluation.summary import Agreement
@@ -118,7 +118,7 @@ def heights(about: Iterable[Mapping[str, str]]) -> np.ndarray:
     """`[N]` mm of each slice above the lowest one of its series in the data; NaN if unknown."""
     slices = list(about)
     series = [each.get('series', each.get('SeriesInstanceUID', '')) for each in slices]
-    z = np.array([_number(each.get('z', '')) for each in slices])
+    z = np.array([number_in(each.get('z', '')) for each in slices])
     z[[not name for name in series]] = np.nan
     for rows in rows_by_name(series).values():
         if np.isfinite(z[rows]).any():
@@ -133,10 +133,3 @@ def _limits(agreement: Agreement) -> list[plots.Level]:
         plots.Level(lower, f'{lower:+.2f}', True),
         plots.Level(upper, f'{upper:+.2f}', True),
     ]
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return np.nan

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bodycomp_jax.data.folds import PATIENT_COLUMNS
-from bodycomp_jax.data.table import Table, name_in, read_table
+from bodycomp_jax.data.table import Table, name_in, number_in, read_table
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.evaluation.units import PATIENT, SLICE
 
@@ -110,8 +110,5 @@ def _groups(values: Sequence[str]) -> dict[str, np.ndarray] | None:
 
 
 def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
+    number = number_in(text)
     return number if np.isfinite(number) else None

@@ -13,7 +13,7 @@ from bodycomp_jax.data.folds import share_out
 from bodycomp_jax.data.prepared import refuse_other_reference
 from bodycomp_jax.data.slice_selection import SliceSelectionSet
 from bodycomp_jax.data.slice_selection_files import list_fold, list_split
-from bodycomp_jax.data.table import Column, read_table
+from bodycomp_jax.data.table import Column, number_in, read_table
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.evaluation.areas import Areas, read_areas
 from bodycomp_jax.evaluation.figures import Figure, cumulative
@@ -183,16 +183,11 @@ class LevelStudy(Study):
         """`AREAS` in the slices at two rows, if any are known."""
         if not self._areas:
             return []
-        areas, z = self._areas.get(series), [self._z(row) for row in rows]
+        areas = self._areas.get(series)
+        z = [number_in(self._slices[row].get('z', '')) for row in rows]
         if areas is None or not np.isfinite(z).all():
             return [np.nan] * len(AREAS)
         return np.stack([areas.at(mm) for mm in z], axis=1).ravel().tolist()
-
-    def _z(self, row: int) -> float:
-        try:
-            return float(self._slices[row].get('z', ''))
-        except ValueError:
-            return np.nan
 
     def _refuse_no_areas(self, config: EvaluationConfig) -> None:
         names = [name for name, _ in self._series]

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bodycomp_jax.data.table import number_in
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.evaluation.units import SPACING, About, place_of
 
@@ -70,10 +71,7 @@ def _distance(row: Mapping[str, str], column: str) -> float:
     text = row.get(column, '')
     if not text:
         return math.nan
-    try:
-        mm = float(text)
-    except ValueError:
-        mm = math.nan
+    mm = number_in(text)
     if not 0 < mm < MAX_MM:
         raise InputError(
             f'{place_of(row)} has the {column} {text!r} in slices.csv; give mm such as 0.78, or '

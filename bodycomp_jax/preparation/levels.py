@@ -1,7 +1,6 @@
 """Where the vertebral levels of a case are."""
 
 import itertools
-import math
 import os
 from collections.abc import Iterable, Sequence
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from bodycomp_jax.data.masks.vertebrae import level_map, read_vertebrae
 from bodycomp_jax.data.scans import Series
+from bodycomp_jax.data.table import number_in
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.preparation.cases import Case
 from bodycomp_jax.preparation.options import PreparationConfig
@@ -64,10 +64,7 @@ def _from_table(case: Case, series: Series, level: str) -> float | None:
 
 
 def _position(column: str, text: str, series: Series) -> float:
-    try:
-        value = math.nan if '_' in text else float(text)
-    except ValueError:
-        value = math.nan
+    value = number_in(text)
     if not np.abs(series.z - value).min() <= MAX_DISTANCE:
         raise InputError(
             f'column {column}: invalid position {text!r}: expected a number of mm such as -64.9, '

@@ -22,10 +22,10 @@ from bodycomp_jax.preparation.parts import Part, Slices
 from bodycomp_jax.preparation.prepare import prepare
 from bodycomp_jax.preparation.previews import draw_contact_sheets
 from bodycomp_jax.runtime.terminal import Terminal
+from bodycomp_jax.vertebrae import MAX_TO_SLICE
 
 KINDS = ('images', 'masks')
 ENDINGS = tuple(f'_{kind}.npy' for kind in KINDS)  # of the files of a part
-MAX_DISTANCE = 10.0  # mm from a level to its slice: within the vertebra
 
 LabelsOf = Callable[[int, np.ndarray], np.ndarray]
 
@@ -113,11 +113,11 @@ def _at_levels(positions: Mapping[str, float], series: Series, mask: Mask) -> li
     """The slice nearest to each level, from the feet to the head."""
     chosen = set()
     for level, mm in positions.items():
-        i = int(np.abs(series.z - mm).argmin())
-        if abs(series.z[i] - mm) > MAX_DISTANCE:
+        i = series.nearest(mm)
+        if abs(series.z[i] - mm) > MAX_TO_SLICE:
             raise InputError(
                 f'{series.slices[i].path}: {level} is at {mm:.1f} mm, but the nearest slice at '
-                f'{series.z[i]:.1f} mm; at most {MAX_DISTANCE:g} mm between them are accepted'
+                f'{series.z[i]:.1f} mm; at most {MAX_TO_SLICE:g} mm between them are accepted'
             )
         if not _is_chosen(mask.labels(i), 'all'):
             raise InputError(f'{series.slices[i].path}: the slice of {level} is not labelled')

@@ -86,6 +86,10 @@ class Series:
         """`[N]` mm of the middles of the slices, towards the head."""
         return np.array([each.z for each in self.slices])
 
+    def nearest(self, mm: float) -> int:
+        """The index of the slice nearest to a height; the first of two."""
+        return int(np.abs(self.z - mm).argmin())
+
     @functools.cached_property
     def distances(self) -> np.ndarray:
         """`[N - 1]` mm from each slice to the next, along their normal."""
