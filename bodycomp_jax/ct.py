@@ -29,6 +29,11 @@ def tissues(thoracic: bool) -> tuple[str, ...]:
     return TISSUES[:2] if thoracic else TISSUES
 
 
+def spaced(name: str) -> str:
+    """The name of a tissue, or of another thing, for people."""
+    return name.replace('_', ' ')
+
+
 def window(hu: Array) -> Array:
     """Maps HU to grey values: the soft-tissue window 40/400 to 0..255, clipped.
 

@@ -103,7 +103,7 @@ def _prediction_modes(case, variables):
     on_device = case.seconds(lambda: program(model.variables, uploaded))
     hu = slices
     if slices.dtype == np.uint8:  # grey values; `model` maps HU to them
-        hu = slices.astype(np.int16) + (ct.WINDOW_CENTRE - ct.WINDOW_WIDTH // 2)
+        hu = ct.unwindow(slices).round().astype(np.int16)
     return [
         Mode('predict, one batch on the device', on_device, work, memory),
         Mode('predict, from host to host', case.seconds(lambda: model(hu)), work),

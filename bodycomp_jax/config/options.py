@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from typing import Any
@@ -113,9 +114,10 @@ def check_range(config: Any, name: str, most: int) -> None:
 
 
 def check_positive(config: Any, *names: str) -> None:
-    """Raises InputError unless options are above 0."""
+    """Raises InputError unless options are above 0, and finite."""
     for name in names:
-        check(getattr(config, name) > 0, name, getattr(config, name), 'use a positive number')
+        value = getattr(config, name)
+        check(0 < value < math.inf, name, value, 'use a positive number')
 
 
 def check_choices(config: Any) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 
-from bodycomp_jax.config.options import check, check_choices, option
+from bodycomp_jax.config.options import check, check_choices, check_positive, option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,13 +90,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        for name in ('stall_timeout', 'heartbeat_timeout'):
-            check(
-                getattr(self, name) > 0,
-                name,
-                getattr(self, name),
-                'use a positive number of seconds',
-            )
+        check_positive(self, 'stall_timeout', 'heartbeat_timeout')
         count, index, address = self.num_processes, self.process_id, self.coordinator_address
         check(count is None or count > 0, 'num_processes', count, 'use a positive number')
         in_range = index is None or 0 <= index < (count or math.inf)

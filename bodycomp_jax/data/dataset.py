@@ -1,9 +1,13 @@
 """The interface of a dataset, as training, evaluation and the benchmark use it."""
 
+import os
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
+
+from bodycomp_jax.config import TrainerConfig
+from bodycomp_jax.errors import InputError
 
 SPLITS = ('train', 'val')
 
@@ -61,3 +65,15 @@ class LevelledSet(Dataset, Protocol):
 
     offsets: np.ndarray
     series: dict[str, np.ndarray]
+
+
+def refuse_less_than_a_batch(
+    path: str | os.PathLike[str], count: int, config: TrainerConfig
+) -> None:
+    """Raises InputError for fewer training slices than each batch takes from the files."""
+    stored = config.batch_size - config.num_synthetic
+    if count < stored:
+        raise InputError(
+            f'{path}: {count} training slices are fewer than the {stored} of one batch; use '
+            f'-b {count} or less'
+        )

@@ -153,7 +153,7 @@ def impossible_set(values: SliceValues, tissues: Sequence[str], apply_window: bo
     possible = [POSSIBLE[name][0] <= m <= POSSIBLE[name][1] for name, m in judged.items()]
     if any(possible) or not possible:
         return None
-    listed = ', '.join(f'{tissue.replace("_", " ")} {m:.0f}' for tissue, m in found.items())
+    listed = ', '.join(f'{ct.spaced(tissue)} {m:.0f}' for tissue, m in found.items())
     where = _where(_low_slices(values).any(axis=1), values)
     return (
         f'median {listed} cannot be HU of these tissues ({where}); check that masks and images '
@@ -217,7 +217,7 @@ def _doubtful_tissues(values: SliceValues, tissues: Sequence[str], apply_window:
     if not doubtful.any():
         return []
     listed = ', '.join(
-        f'{tissue.replace("_", " ")} {part:.0%} in {low_limit}..{high_limit}'
+        f'{ct.spaced(tissue)} {part:.0%} in {low_limit}..{high_limit}'
         for tissue, part, is_doubtful in zip(tissues, share, doubtful, strict=True)
         for low_limit, high_limit in [_limits(tissue, apply_window)]
         if is_doubtful

@@ -13,7 +13,7 @@ import numpy as np
 from bodycomp_jax import ct
 from bodycomp_jax.config import SegmentationConfig
 from bodycomp_jax.data import plausibility
-from bodycomp_jax.data.dataset import SPLITS
+from bodycomp_jax.data.dataset import SPLITS, refuse_less_than_a_batch
 from bodycomp_jax.data.npy import npy_writers
 from bodycomp_jax.data.plausibility import USE_ANYWAY, VALIDATE_ON_OTHERS
 from bodycomp_jax.data.rows import Rows
@@ -128,7 +128,7 @@ class SegmentationSet:
     def describe(self) -> str:
         """Size, types, the share and the median of each label, and the range of the values."""
         H, W = self.image_shape
-        names = ('background', *(tissue.replace('_', ' ') for tissue in self._tissues))
+        names = ('background', *(ct.spaced(tissue) for tissue in self._tissues))
         num_pixels = len(self) * H * W
         shares = ', '.join(
             f'{name} {pixels / num_pixels:.1%}'
@@ -158,7 +158,7 @@ class SegmentationSet:
         if not self._check_values:
             return []
         missing = [
-            f'no pixel is labelled {tissue.replace("_", " ")}; its Dice is nan'
+            f'no pixel is labelled {ct.spaced(tissue)}; its Dice is nan'
             for tissue, pixels in zip(self._tissues, self._pixels[1:], strict=True)
             if not pixels
         ]
@@ -314,12 +314,7 @@ def open_sets(
             f'{len(network.decompression_channels)} times; use a size that is a multiple of '
             f'{network.size_divisor}, or fewer levels (-C and -M)'
         )
-    stored = config.batch_size - config.num_synthetic
-    if len(train_set) < stored:
-        raise InputError(
-            f'{train_set.images.path}: {len(train_set)} training slices are fewer than one batch '
-            f'of {config.batch_size}; use -b {len(train_set)} or less'
-        )
+    refuse_less_than_a_batch(train_set.images.path, len(train_set), config)
     return train_set, val_set
 
 

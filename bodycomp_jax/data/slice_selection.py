@@ -1,7 +1,6 @@
 """Slice-selection datasets: CT slices as PNG files and their offsets in CSV files."""
 
 import concurrent.futures
-import csv
 import hashlib
 import math
 import os
@@ -15,7 +14,7 @@ import numpy as np
 
 from bodycomp_jax import vertebrae
 from bodycomp_jax.config import DENSENET_SIDE, SliceSelectionConfig
-from bodycomp_jax.data.dataset import SPLITS, Track
+from bodycomp_jax.data.dataset import SPLITS, Track, refuse_less_than_a_batch
 from bodycomp_jax.data.offset_table import doubtful_offsets, refuse_impossible_offsets
 from bodycomp_jax.data.plausibility import USE_ANYWAY, VALIDATE_ON_OTHERS
 from bodycomp_jax.data.png import read_png, write_png
@@ -27,6 +26,7 @@ from bodycomp_jax.data.slice_selection_files import (
     pictures_in,
 )
 from bodycomp_jax.data.squares import at_selection_size
+from bodycomp_jax.data.table import write_table
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.runtime.files import explained
 
@@ -247,12 +247,7 @@ def open_sets(
     train_set = SliceSelectionSet(train, is_training=True, **options)
     trained_on = None if config.synthetic else train_set
     val_set = SliceSelectionSet(val, is_training=False, **options, disjoint_from=trained_on)
-    stored = config.batch_size - config.num_synthetic
-    if len(train_set) < stored:
-        raise InputError(
-            f'{data_dir}: {len(train_set)} training slices are fewer than one batch of '
-            f'{config.batch_size}; use -b {len(train_set)} or less'
-        )
+    refuse_less_than_a_batch(data_dir, len(train_set), config)
     return train_set, val_set
 
 
@@ -309,10 +304,8 @@ def write_split_table(
     for name in pictures_in(pictures):
         if int(name.removesuffix('.png')) >= count:
             os.remove(os.path.join(pictures, name))
-    with open(os.path.join(tables, f'{split}.csv'), 'w', newline='') as file:
-        writer = csv.writer(file)
-        writer.writerow(table)
-        writer.writerows(zip(*table.values(), strict=True))
+    rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
+    write_table(os.path.join(tables, f'{split}.csv'), rows, list(table))
 
 
 def _allocate(count: int, cache_dir: str | os.PathLike[str]) -> np.ndarray:

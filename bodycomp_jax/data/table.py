@@ -5,7 +5,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -115,7 +115,7 @@ def read_table(path: str, separator: str = ',') -> Table:
 
 
 def write_table(
-    path: str, rows: Iterable[Mapping[str, str]], header: Sequence[str] | None = None
+    path: str, rows: Iterable[Mapping[str, Any]], header: Sequence[str] | None = None
 ) -> None:
     """Writes a CSV file of these rows; the header is that of the first row, if none is given.
 

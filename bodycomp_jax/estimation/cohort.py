@@ -1,7 +1,6 @@
 """From a folder of scans to tables of results."""
 
 import collections
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -28,7 +27,8 @@ from bodycomp_jax.estimation.rows import (
     on_page,
 )
 from bodycomp_jax.runtime import journal
-from bodycomp_jax.runtime.files import refuse_unwritable, replacing
+from bodycomp_jax.runtime.files import refuse_unwritable
+from bodycomp_jax.runtime.json_files import write_json
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.runtime.versions import PACKAGES, SCAN_PACKAGES, versions
 
@@ -192,8 +192,7 @@ def _write_tables(
         'rows': [{name: row[name] for name in header if name in row} for row in table],
     }
     for name, content in (('columns.json', about_columns), ('results.json', about_run)):
-        with replacing(os.path.join(config.output_dir, name)) as file:
-            json.dump(content, file, indent=2, allow_nan=False)
+        write_json(os.path.join(config.output_dir, name), content)
 
 
 def _write_page(config: EstimationConfig, table: Sequence[Row]) -> None:

@@ -27,11 +27,8 @@ STATISTICS = {
     'iqr_hu': Column('HU', 'interquartile range'),
 }
 SELECTIONS = {  # what `STATISTICS` are of
-    **{tissue: tissue.replace('_', ' ') for tissue in ct.TISSUES},
-    **{
-        f'limited_{tissue}': f'{tissue.replace("_", " ")} within its HU limits'
-        for tissue in ct.TISSUES
-    },
+    **{tissue: ct.spaced(tissue) for tissue in ct.TISSUES},
+    **{f'limited_{tissue}': f'{ct.spaced(tissue)} within its HU limits' for tissue in ct.TISSUES},
     'intermuscular_fat': 'fat within muscle, {} to {} HU'.format(*INTERMUSCULAR_FAT_LIMITS),
     **{
         name: f'muscle of {lowest} to {highest} HU'

@@ -15,7 +15,7 @@ from bodycomp_jax.inference.predictors import Segmenter
 
 AGREEMENT = {
     f'{tissue}_members_dice': Column(
-        '1', f'mean Dice of {tissue.replace("_", " ")} between the networks of an ensemble'
+        '1', f'mean Dice of {ct.spaced(tissue)} between the networks of an ensemble'
     )
     for tissue in ct.TISSUES
 }

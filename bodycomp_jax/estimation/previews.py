@@ -106,7 +106,7 @@ def _legend(measured: Measured) -> dict[str, str]:
     texts = {}
     for tissue in _shown(measured.labels):
         area = measured.numbers.get(f'{tissue}_area_cm2')
-        name = tissue.replace('_', ' ')
+        name = ct.spaced(tissue)
         texts[tissue] = name if area is None else f'{name}: {area:.1f} cm2'
     return texts
 

@@ -65,12 +65,12 @@ def columns_of_page() -> dict[str, Column]:
 
 def on_page(row: Row) -> Row:
     """A row with the columns of the page."""
-    level = f'{row.get("level")}_'
-    return {name.removeprefix(level): value for name, value in row.items()}
+    of_level = {f'{row.get("level")}_{name}': name for name in (*OF_TISSUES, *AGREEMENT)}
+    return {of_level.get(name, name): value for name, value in row.items()}
 
 
 def without_numbers(row: Row) -> Row:
-    """What a row says of the slice, not of the tissues in it."""
+    """What a row says of the series and the level, without what was measured in the slice."""
     return {name: value for name, value in row.items() if name in (*LEADING, *METADATA)}
 
 

@@ -1,6 +1,5 @@
 """From networks or readers, and data, to tables and a page."""
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -32,6 +31,7 @@ from bodycomp_jax.evaluation.worst import Case, worst_cases
 from bodycomp_jax.runtime import journal
 from bodycomp_jax.runtime.devices import cache_compiled_programs, choose_devices
 from bodycomp_jax.runtime.files import refuse_unwritable, replacing
+from bodycomp_jax.runtime.json_files import write_json
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.runtime.versions import PACKAGES, versions
 
@@ -239,7 +239,6 @@ def _write(
         'definitions': report.definitions,
         'provenance': report.provenance,
     }
-    with replacing(path('summary.json')) as file:
-        json.dump(content, file, indent=2, allow_nan=False)
+    write_json(path('summary.json'), content)
     with replacing(path('report.html'), binary=True) as file:
         file.write(markup.page(elements(report)).encode())

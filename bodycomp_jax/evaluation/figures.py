@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bodycomp_jax import ct
 from bodycomp_jax.data.table import number_in, rows_by_name
 from bodycomp_jax.evaluation import plots
 from bodycomp_jax.evaluation.study import Examples, Metric, Pair
 from bodycomp_jax.evaluation.summary import Agreement
-from bodycomp_jax.evaluation.verdict import spaced
 from bodycomp_jax.metrics.figures import COLOURS
 
 CANDIDATES = (  # their colours; more begin again
@@ -52,7 +52,7 @@ def bland_altman(
             yield Figure(
                 f'agreement {pair.of} {pair.title} {m}',
                 plots.plot(
-                    f'{spaced(pair.of)}, {pair.title}: {name[-MAX_NAME:]}',
+                    f'{ct.spaced(pair.of)}, {pair.title}: {name[-MAX_NAME:]}',
                     f'mean of measured and known, {pair.unit}',
                     f'measured minus known, {pair.unit}',
                     [points[m]],
@@ -89,7 +89,7 @@ def scatter(
         plots.Points(x, y[:, m], CANDIDATES[m % len(CANDIDATES)], name[-MAX_NAME:])
         for m, name in enumerate(names)
     ]
-    title = f'{spaced(metric.of)}: {metric.title} by {along}'
+    title = f'{ct.spaced(metric.of)}: {metric.title} by {along}'
     y_label = f'{metric.title}{f", {metric.unit}" if metric.unit else ""}'
     return Figure(title, plots.plot(title, label, y_label, points, plots.axes_around(points)))
 
@@ -107,7 +107,7 @@ def cumulative(examples: Examples, metric: Metric, names: Sequence[str]) -> Figu
             curves.append(plots.Points(x, y, colour, name[-MAX_NAME:], is_line=True))
     if not curves:
         return None
-    title = f'{spaced(metric.of)}: share of the series by {metric.title}'
+    title = f'{ct.spaced(metric.of)}: share of the series by {metric.title}'
     axes = plots.axes_around(curves)
     axes = plots.Axes((0.0, axes.x[1]), (0.0, 1.05))
     label = f'{metric.title} at most, {metric.unit}'

@@ -33,7 +33,7 @@ COLUMNS = {
 }
 AREAS = {
     f'{tissue}_{which}_cm2': Column(
-        'cm2', f'labelled area of {tissue.replace("_", " ")} in the {which} slice of {{}}'
+        'cm2', f'labelled area of {ct.spaced(tissue)} in the {which} slice of {{}}'
     )
     for tissue in ct.TISSUES
     for which in ('found', 'true')

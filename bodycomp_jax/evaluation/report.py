@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bodycomp_jax import ct
 from bodycomp_jax.evaluation.bootstrap import MIN_UNITS, RESAMPLES
 from bodycomp_jax.evaluation.figures import Figure
 from bodycomp_jax.evaluation.markup import Bold, bullets, element, figures, picture, table
 from bodycomp_jax.evaluation.study import Examples, Metric, Pair
 from bodycomp_jax.evaluation.summary import Agreement, Summary
 from bodycomp_jax.evaluation.units import SPACING
-from bodycomp_jax.evaluation.verdict import PLURAL, counted, spaced, with_interval
+from bodycomp_jax.evaluation.verdict import PLURAL, counted, with_interval
 from bodycomp_jax.evaluation.worst import WORST, Case
 from bodycomp_jax.metrics.agreement import Limits
 
@@ -71,7 +72,7 @@ def elements(report: Report) -> Iterator[str]:
         yield element('h2', 'Where the errors are')
         yield figures(figure.svg for figure in report.error_figures)
     for column, groups in report.groups.items():
-        yield element('h2', f'By {spaced(column)}')
+        yield element('h2', f'By {ct.spaced(column)}')
         yield _groups(report, groups)
     if report.cases:
         yield from _worst(report)
@@ -94,7 +95,7 @@ def _means(report: Report) -> Iterator[str]:
                 (title if m == 0 else '', name, *_values(report, report.summary, metrics, m))
             )
     yield element('h2', f'Means over {counted(len(report.units.units), report.units.unit)}')
-    yield table(('', 'candidate', *map(spaced, of)), rows)
+    yield table(('', 'candidate', *map(ct.spaced, of)), rows)
     units = PLURAL[report.units.unit]
     text = (
         f'In brackets 95 % intervals from {RESAMPLES:,} resamples of the {units}. Bold: better '
@@ -149,7 +150,7 @@ def _groups(report: Report, groups: Mapping[str, Summary]) -> str:
         for value, summary in groups.items()
         for m, name in enumerate(report.names)
     ]
-    titles = [f'{spaced(metric.of)}, {metric.title}' for metric in leading]
+    titles = [f'{ct.spaced(metric.of)}, {metric.title}' for metric in leading]
     return table(('', PLURAL[report.units.unit], 'candidate', *titles), rows)
 
 
@@ -158,7 +159,7 @@ def _agreement(report: Report) -> Iterator[str]:
     rows = []
     for pair, agreements in zip(report.pairs, report.agreements, strict=True):
         for name, each in zip(report.names, agreements, strict=True):
-            what = f'{spaced(pair.of)}, {pair.title}'
+            what = f'{ct.spaced(pair.of)}, {pair.title}'
             if each is not None:
                 percent = UNKNOWN if each.percent is None else _limits(each.percent, '%')
                 rating = UNKNOWN

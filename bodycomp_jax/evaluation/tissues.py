@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bodycomp_jax import ct
 from bodycomp_jax.config import UNetConfig
 from bodycomp_jax.data.dataset import SPLITS as FOLDED
 from bodycomp_jax.data.folds import share_out
@@ -89,7 +90,7 @@ class TissueStudy(Study):
     def examples(self, numbers: np.ndarray) -> Examples:
         """See `Study`."""
         columns = {
-            f'{tissue}_{name}': Column(unit, f'{meaning} of {tissue.replace("_", " ")}')
+            f'{tissue}_{name}': Column(unit, f'{meaning} of {ct.spaced(tissue)}')
             for tissue in self._tissues
             for name, (unit, meaning) in _columns(self._spacing).items()
         }

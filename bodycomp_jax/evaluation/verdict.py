@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bodycomp_jax import ct
 from bodycomp_jax.evaluation.bootstrap import MIN_UNITS, Interval
 from bodycomp_jax.evaluation.study import Metric
 from bodycomp_jax.evaluation.summary import Summary
@@ -26,11 +27,11 @@ def verdict(
         metric = leading[of]
         first = summary.leader(metric, len(names))
         if summary.values[metric.column, first].n == 0:
-            found.append(f'{_capital(spaced(of))}: nothing to measure in these slices.')
+            found.append(f'{_capital(ct.spaced(of))}: nothing to measure in these slices.')
         elif len(names) == 1:
             value = summary.values[metric.column, 0]
             of_value = f'{metric.title} {with_interval(value, metric)}'
-            found.append(f'{_capital(spaced(of))}: {of_value}, {counted(value.n, unit)}.')
+            found.append(f'{_capital(ct.spaced(of))}: {of_value}, {counted(value.n, unit)}.')
         else:
             found += [
                 _compared(summary, metric, names, first, other, unit)
@@ -43,11 +44,6 @@ def verdict(
 def counted(n: int, unit: str) -> str:
     """A number of units."""
     return f'{n} {unit if n == 1 else PLURAL[unit]}'
-
-
-def spaced(name: str) -> str:
-    """A tissue or level for people."""
-    return name.replace('_', ' ')
 
 
 def number(value: float, metric: Metric) -> str:
@@ -73,7 +69,7 @@ def _compared(
     if not metric.higher_is_better:
         mean, lower, upper, n = better_by
         better_by = Interval(-mean, -upper, -lower, n)
-    a, b, of = names[first], names[other], spaced(metric.of)
+    a, b, of = names[first], names[other], ct.spaced(metric.of)
     digits = metric.digits if metric.unit else metric.digits + 1
     if better_by.n == 0:
         return f'{_capital(of)}: {a} and {b} have no {unit} in common.'

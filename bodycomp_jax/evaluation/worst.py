@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from PIL import Image
 
+from bodycomp_jax import ct
 from bodycomp_jax.evaluation.candidates import BATCH, Candidate
 from bodycomp_jax.evaluation.measure import answered
 from bodycomp_jax.evaluation.study import Examples, Metric, Ranking, Study
@@ -54,7 +55,7 @@ def worst_cases(
             for place, (example, metric, value) in enumerate(_ranked(examples, ranking, candidate)):
                 unit = f' {metric.unit}' if metric.unit else ''
                 reasons.setdefault((candidate, example), []).append(
-                    f'{place + 1}. by {ranking.title}: {metric.of.replace("_", " ")} '
+                    f'{place + 1}. by {ranking.title}: {ct.spaced(metric.of)} '
                     f'{value:.{metric.digits}f}{unit}'
                 )
     drawn = _drawn(study, numbers, [*reasons], candidates, devices)

@@ -223,7 +223,7 @@ def _legend(
     entries = []
     for label, tissue in enumerate(tissues, start=1):
         predicted, labelled = (prediction == label) & is_labelled, mask == label
-        text = tissue.replace('_', ' ')
+        text = ct.spaced(tissue)
         if labelled.any():
             dice = 2 * (predicted & labelled).sum() / (predicted.sum() + labelled.sum())
             text += f', Dice {dice:.3f}'

@@ -1,7 +1,6 @@
 """What a set says of itself: its series, how many of what are in each split, how it was made."""
 
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from bodycomp_jax.data.prepared import ACCOUNT
 from bodycomp_jax.data.table import write_table
 from bodycomp_jax.preparation.parts import Part
 from bodycomp_jax.preparation.splits import SPLITS
-from bodycomp_jax.runtime.files import replacing
+from bodycomp_jax.runtime.json_files import write_json
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.runtime.versions import SCAN_PACKAGES, versions
 
@@ -73,8 +72,7 @@ def write_account(
         'versions': versions(SCAN_PACKAGES),
         'sha256': _hashes(folder),
     }
-    with replacing(os.path.join(folder, ACCOUNT)) as file:
-        json.dump(about, file, indent=2)
+    write_json(os.path.join(folder, ACCOUNT), about)
 
 
 def _counts(parts: Sequence[Part]) -> dict[str, int]:

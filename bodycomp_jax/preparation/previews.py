@@ -47,5 +47,5 @@ def _labelled(hu: np.ndarray, labels: np.ndarray) -> Image.Image:
 
 
 def _legend() -> dict[str, tuple[int, int, int]]:
-    colours = {tissue.replace('_', ' '): COLOURS[tissue] for tissue in ct.TISSUES}
+    colours = {ct.spaced(tissue): COLOURS[tissue] for tissue in ct.TISSUES}
     return {**colours, 'not labelled': NOT_LABELLED}

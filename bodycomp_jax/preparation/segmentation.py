@@ -88,7 +88,7 @@ def write_slices(
 
 
 def _pixels(name: str) -> str:
-    return f'pixels {name.replace("_", " ")}'
+    return f'pixels {ct.spaced(name)}'
 
 
 def _which_slices(
@@ -154,7 +154,7 @@ def write_set(folder: str, parts_of: PartsOf) -> None:
 
 def _warn_of_missing_tissues(parts: Sequence[Part]) -> None:
     missing = [
-        tissue.replace('_', ' ')
+        ct.spaced(tissue)
         for tissue in ct.TISSUES
         if not any(part.slices.counts[_pixels(tissue)] for part in parts)
     ]

@@ -137,7 +137,7 @@ def _compare(trunks: dict[str, phantom.Trunk], results: pathlib.Path) -> None:
             for trunk, i in zip(trunks.values(), at_l3, strict=True)
         ]
         areas = [row[f'L3_{tissue}_area_cm2'] for row in rows]
-        print(f'  {tissue.replace("_", " ") + ", cm2":<23}{_pairs(areas, cm2)}')
+        print(f'  {ct.spaced(tissue) + ", cm2":<23}{_pairs(areas, cm2)}')
     print(f'the report: {results / "report.html"}')
 
 

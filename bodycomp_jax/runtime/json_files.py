@@ -1,10 +1,11 @@
-"""JSON files that others may have written."""
+"""JSON files, also those that others may have written."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.runtime.files import explained, open_regular_file
+from bodycomp_jax.runtime.files import explained, open_regular_file, replacing
 
 MAX_BYTES = 1 << 24
 
@@ -22,3 +23,10 @@ def read_json_object(path: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f'{path}: not a JSON object, but {type(content).__name__}; write it again')
     return content
+
+
+def write_json(path: str, content: Mapping[str, Any]) -> None:
+    """Writes an object, whole or not at all. Raises ValueError for numbers that are not finite."""
+    with replacing(path) as file:
+        json.dump(content, file, indent=2, allow_nan=False)
+        file.write('\n')

@@ -1,7 +1,5 @@
 """What a run writes besides checkpoints: args.json, metrics.csv and TensorBoard."""
 
-import csv
-import json
 import math
 import os
 import re
@@ -16,8 +14,10 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import RecordWriter
 
 from bodycomp_jax.checkpoints.folder import METRICS
-from bodycomp_jax.runtime.files import explained, replacing
+from bodycomp_jax.data.table import write_table
+from bodycomp_jax.runtime.files import explained
 from bodycomp_jax.runtime.job import is_main_process
+from bodycomp_jax.runtime.json_files import write_json
 from bodycomp_jax.runtime.processes import on_main_process
 from bodycomp_jax.runtime.versions import versions
 
@@ -147,16 +147,11 @@ def write_csv(path: str, rows: list[Row]) -> None:
     Older rows may lack columns that newer ones have.
     """
     columns = list(dict.fromkeys(name for row in reversed(rows) for name in row))
-    with replacing(path) as file:
-        writer = csv.DictWriter(file, fieldnames=columns)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_table(path, rows, columns)
 
 
 @on_main_process
 def write_args(run_dir: str, fields: dict[str, Any]) -> None:
     """Creates the run folder and args.json in it: `fields` and the versions of the packages."""
     os.makedirs(run_dir, exist_ok=True)
-    with replacing(os.path.join(run_dir, 'args.json')) as file:
-        json.dump({**fields, 'versions': versions()}, file, indent=2)
-        file.write('\n')
+    write_json(os.path.join(run_dir, 'args.json'), {**fields, 'versions': versions()})

@@ -242,8 +242,11 @@ def test_sides_that_cannot_be_halved_are_refused(data_dir):
 
 
 def test_fewer_slices_than_a_batch_are_refused(data_dir):
-    with pytest.raises(InputError, match='6 training slices are fewer than one batch of 16'):
+    with pytest.raises(InputError, match='6 training slices are fewer than the 16 of one batch'):
         open_sets(data_dir, dataclasses.replace(CONFIG, batch_size=16))
+    mixed = dataclasses.replace(CONFIG, batch_size=16, mix_synthetic=0.5)
+    with pytest.raises(InputError, match='6 training slices are fewer than the 8 of one batch'):
+        open_sets(data_dir, mixed)
 
 
 def test_errors_for_missing_files_and_folders_name_them(data_dir):

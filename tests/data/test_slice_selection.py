@@ -263,7 +263,7 @@ def test_a_folder_that_cannot_be_read_is_named_with_the_cause(folder, monkeypatc
 
 
 def test_fewer_slices_than_a_batch_are_refused(folder):
-    with pytest.raises(InputError, match='6 training slices are fewer than one batch of 8'):
+    with pytest.raises(InputError, match='6 training slices are fewer than the 8 of one batch'):
         opened(folder, batch_size=8)
 
 

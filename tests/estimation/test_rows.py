@@ -10,7 +10,7 @@ from bodycomp_jax.data.masks.labels import HULimits
 from bodycomp_jax.estimation.measuring import COLUMNS
 from bodycomp_jax.estimation.native import AGREEMENT
 from bodycomp_jax.estimation.result import Curve, Estimate, Measured, Missing
-from bodycomp_jax.estimation.rows import as_text, columns, rows_of
+from bodycomp_jax.estimation.rows import as_text, columns, on_page, rows_of
 from bodycomp_jax.vertebrae import LevelPosition
 
 PIXELS = np.zeros((8, 8), np.uint8)
@@ -38,6 +38,13 @@ def test_each_value_has_a_column():
     for row in rows(estimate()):
         assert row.keys() <= header.keys()
     assert len(header) == len(set(header))
+
+
+def test_the_page_has_the_tissues_of_every_level_in_the_same_columns():
+    """Not what happens to begin like a level."""
+    row = {'level': 'slice', 'slice_thickness_mm': '5', 'slice_muscle_area_cm2': 81.0}
+    shown = {'level': 'slice', 'slice_thickness_mm': '5', 'muscle_area_cm2': 81.0}
+    assert on_page(row) == shown
 
 
 def test_measured_levels_come_before_missing_ones():

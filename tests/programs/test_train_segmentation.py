@@ -117,7 +117,7 @@ WRONG = {
         'slice 0 is also slice 0 in',
     ),
     'empty': (changed('train_images', lambda a: a[:0]), [], 'expected at least one slice'),
-    'few slices': (None, ['-b', '24'], 'fewer than one batch of 24; use -b 21'),
+    'few slices': (None, ['-b', '24'], 'fewer than the 24 of one batch; use -b 21'),
     'batch over devices': (None, ['-b', '12', '-g', '8'], 'use a multiple of 8'),
     'too many devices': (None, ['-g', '9'], 'this machine has 8'),
     'no halving': (None, ['-C', '2,2,2,2,2,2,2', '-M', '2,2,2,2,2,2'], 'multiple of 64'),

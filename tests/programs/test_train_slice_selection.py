@@ -192,7 +192,7 @@ def final_state(run_dir, sets):
         (['-L', 'T4'], r'train\.csv: no column ZOffset_T4 or ZOffset'),
         (['-t', '0'], 'invalid --threshold=0'),
         (['--compression_rate', '1.5'], 'invalid --compression_rate=1.5'),
-        (['-b', '128'], 'fewer than one batch of 128'),
+        (['-b', '128'], 'fewer than the 128 of one batch'),
         (['-w', 'SEGMENTATION'], 'a segmentation network; give the path of a slice'),
     ],
 )

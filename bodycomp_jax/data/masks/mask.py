@@ -27,8 +27,9 @@ class Mask(Protocol):
     def labels(self, i: int) -> np.ndarray:
         """The labels of slice i on its own pixels: `[rows, columns]` uint8.
 
-        0 background, 1 muscle, 2 subcutaneous fat, 3 visceral fat, 255 not labelled; regions
-        instead of tissues until `LabelMap.tissues` is applied. Raises InputError.
+        0 background, 1 muscle, 2 subcutaneous fat, 3 visceral fat, 4 intermuscular fat where it
+        is told apart, 255 not labelled; regions instead of tissues until `LabelMap.tissues` is
+        applied. Raises InputError.
         """
 
 

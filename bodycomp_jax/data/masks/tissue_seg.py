@@ -75,7 +75,7 @@ def _segment(
         )
     return SegmentDescription(
         number,
-        tissue.replace('_', ' ').capitalize(),
+        ct.spaced(tissue).capitalize(),
         codes.SCT.Tissue,
         TYPES[tissue],
         'AUTOMATIC' if algorithm else 'MANUAL',

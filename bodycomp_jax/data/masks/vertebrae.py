@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from bodycomp_jax.data.masks.labels import BACKGROUND, LabelMap, plain
+from bodycomp_jax.data.masks.labels import BACKGROUND, LabelMap
 from bodycomp_jax.data.masks.mask import open_planes
 from bodycomp_jax.data.masks.planes import LabelPlanes, refuse_other_image
 from bodycomp_jax.data.scans import Series
@@ -54,30 +54,22 @@ class _Extent(NamedTuple):
     faults: list[str]
 
 
-def level_map(
-    preset: str | None = None, given: Mapping[str, Sequence[str]] | None = None
-) -> LabelMap:
+def level_map(preset: str | None = None) -> LabelMap:
     """What the values of a mask of vertebrae mean: index + 1 in `LEVELS`; others are background.
 
     Names such as 'L3' and 'vertebrae_L3' are known.
 
     Args:
       preset: one of `NUMBERS`, for values without a name.
-      given: {level: numbers or names}, which go before it.
 
-    Raises InputError for an unknown preset or level.
+    Raises InputError for an unknown preset.
     """
     if preset is not None and preset not in NUMBERS:
         raise InputError(
             f'--vertebra_numbers={preset}: no such convention; choose {", ".join(NUMBERS)}'
         )
-    unknown = sorted({*(given or {})} - {*LEVELS})
-    if unknown:
-        raise InputError(f'--vertebra_numbers: no level {listed(unknown)}; levels are such as L3')
     patterns = ('{}', 'vertebrae_{}', 'vertebra_{}', '{}_vertebra')
     keys = {p.format(level.lower()): i for i, level in enumerate(LEVELS, 1) for p in patterns}
-    for level, values in (given or {}).items():
-        keys |= {plain(value): LEVELS.index(level) + 1 for value in values}
     numbers = NUMBERS[preset] if preset is not None else {}
     return LabelMap(
         keys, {n: LEVELS.index(level) + 1 for level, n in numbers.items()}, BACKGROUND, None

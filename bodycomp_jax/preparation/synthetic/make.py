@@ -1,7 +1,6 @@
 """Both training sets of the same synthetic subjects: drawn by several processes, then written."""
 
 import functools
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -29,9 +28,9 @@ from bodycomp_jax.preparation.synthetic.subject import (
     read_made,
 )
 from bodycomp_jax.runtime import arithmetic
-from bodycomp_jax.runtime.files import free_bytes, refuse_unwritable, replacing
+from bodycomp_jax.runtime.files import free_bytes, refuse_unwritable
 from bodycomp_jax.runtime.folders import locked, new_folder
-from bodycomp_jax.runtime.json_files import read_json_object
+from bodycomp_jax.runtime.json_files import read_json_object, write_json
 from bodycomp_jax.runtime.pool import Pool
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.runtime.versions import versions
@@ -110,8 +109,7 @@ def _value(found: dict[str, Any], group: str, name: str) -> Any:
 
 def _note(config: SyntheticConfig, folder: str, *, finished: bool) -> None:
     about = {'finished': finished, 'flags': config.of_sets, 'versions': versions(PACKAGES)}
-    with replacing(os.path.join(folder, STATE)) as file:
-        json.dump(about, file, indent=2)
+    write_json(os.path.join(folder, STATE), about)
 
 
 def _refuse_small_disk(config: SyntheticConfig, folder: str, todo: int) -> None:

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import json
 import os
 import shutil
 
@@ -17,8 +16,7 @@ from bodycomp_jax.preparation import segmentation, slice_selection
 from bodycomp_jax.preparation.parts import Slices
 from bodycomp_jax.preparation.synthetic import dicom
 from bodycomp_jax.preparation.synthetic.options import SyntheticConfig
-from bodycomp_jax.runtime.files import replacing
-from bodycomp_jax.runtime.json_files import read_json_object
+from bodycomp_jax.runtime.json_files import read_json_object, write_json
 
 SEGMENTATION, SLICE_SELECTION = 'segmentation', 'slice_selection'
 LUMBAR = ('L5', 'L4', 'L3', 'L2', 'L1')  # between which slices are labelled
@@ -90,8 +88,8 @@ def make(config: SyntheticConfig, folder: str, dicom_folder: str, number: int) -
             [headers[i] for i in lumbar],
             trunk.labels[lumbar],
         )
-    with replacing(_record(folder, number)) as file:
-        json.dump(dataclasses.asdict(Made(series.uid, trunk.levels, slices)), file)
+    made = Made(series.uid, trunk.levels, slices)
+    write_json(_record(folder, number), dataclasses.asdict(made))
 
 
 def read_made(folder: str, number: int) -> Made | None:

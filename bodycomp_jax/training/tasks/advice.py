@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from bodycomp_jax import ct
 from bodycomp_jax.config import SegmentationConfig, SliceSelectionConfig, TrainerConfig
 
 Row = dict[str, Any]
@@ -13,7 +14,7 @@ Row = dict[str, Any]
 WINDOW = 10  # epochs that are judged
 MISSED = 0.01  # Dice below which a tissue is not found
 STUCK, POOR = 0.01, 0.8  # relative change of the loss on a plateau; Dice of a poor tissue
-DICE_GAP = 0.3  # between training and validation, in the mean over the tissues
+DICE_GAP = 0.3  # of the loss between training and validation, for each tissue
 ERROR_RATIO = 3.0  # of the error in validation to that in training
 POWER = {'mae': 1, 'cross_entropy': 2}  # of the error in each loss, about
 
@@ -22,7 +23,7 @@ def segmentation_advice(history: Sequence[Row], config: SegmentationConfig) -> d
     """{what: a sentence with what to try} about the last `WINDOW` epochs.
 
     Args:
-      history: the row of each epoch, with the soft Dice loss and 'dice_<tissue>'.
+      history: the row of each epoch, with the losses and 'dice_<tissue>'.
       config: of the training; what it already has is not advised.
     """
     if len(history) < WINDOW:
@@ -77,4 +78,4 @@ def _is_plateau(losses: Sequence[float]) -> bool:
 
 
 def _names(tissues: Sequence[str]) -> str:
-    return ' and '.join(tissue.replace('_', ' ') for tissue in tissues)
+    return ' and '.join(ct.spaced(tissue) for tissue in tissues)

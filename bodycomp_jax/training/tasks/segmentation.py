@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import jax
 
+from bodycomp_jax import ct
 from bodycomp_jax.config import SegmentationConfig
 from bodycomp_jax.metrics.figures import segmentation_bytes, segmentation_figures
 from bodycomp_jax.metrics.tissues import summarize_tissues, tissue_areas
@@ -51,7 +52,7 @@ def segmentation_task(
         summarize=functools.partial(summarize_tissues, tissues=network.tissues),
         advice=functools.partial(segmentation_advice, config=config),
         summary_metrics={
-            f'dice_{tissue}': SummaryMetric(f'Dice {tissue.replace("_", " ")}', '{:.3f}')
+            f'dice_{tissue}': SummaryMetric(f'Dice {ct.spaced(tissue)}', '{:.3f}')
             for tissue in network.tissues
         },
         num_figures=NUM_FIGURES,
