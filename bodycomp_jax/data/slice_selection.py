@@ -172,7 +172,7 @@ class SliceSelectionSet:
         The digest is None if the slice is uniform.
         """
         image = read_png(self._paths[i])
-        small = at_selection_size(image, outside=0)
+        small = at_selection_size(image)
         self._slices[i] = small
         grey = np.bincount(image.ravel(), minlength=MAX_GREY + 1)
         uniform = small.min() == small.max() or np.count_nonzero(grey) == 1

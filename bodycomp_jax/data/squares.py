@@ -44,25 +44,20 @@ def square_mask(labels: np.ndarray, side: int) -> np.ndarray:
 
 
 def selection_square(hu: np.ndarray) -> np.ndarray:
-    """`[H, W]` HU as the slice-selection network sees them: `[256, 256]` uint8 grey values.
+    """`[H, W]` HU as the slice-selection network sees them: `[256, 256]` uint8 grey values."""
+    return at_selection_size(window(hu.astype(np.float32)).round().astype(np.uint8))
 
-    The window comes last: where skin meets air, the mean of two pixels cut to the window looks
-    like fat.
+
+def at_selection_size(image: np.ndarray) -> np.ndarray:
+    """`[H, W]` uint8 as `[256, 256]`: within a black margin if it is not square.
+
+    Area means where it shrinks, linear where it grows.
     """
-    square = at_selection_size(hu.astype(np.float32).clip(AIR), outside=AIR)
-    return window(square).round().astype(np.uint8)
-
-
-def at_selection_size(image: np.ndarray, outside: float) -> np.ndarray:
-    """`[H, W]` uint8 or float32 as `[256, 256]` for the slice-selection network.
-
-    Padded with the value `outside` to a square around the middle; then area means where it
-    shrinks, linear where it grows.
-    """
-    square = padded(image, outside)
+    square = padded(image, 0)
     shrinks = len(square) >= DENSENET_SIDE
     method = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
-    return np.asarray(Image.fromarray(square).resize((DENSENET_SIDE, DENSENET_SIDE), method))
+    picture = Image.fromarray(square).resize((len(square), DENSENET_SIDE), method)
+    return np.asarray(picture.resize((DENSENET_SIDE, DENSENET_SIDE), method))
 
 
 def from_square(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
