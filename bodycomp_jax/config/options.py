@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import types
 import typing
 from typing import Any
@@ -114,10 +113,9 @@ def check_range(config: Any, name: str, most: int) -> None:
 
 
 def check_positive(config: Any, *names: str) -> None:
-    """Raises InputError unless options are above 0, and finite."""
+    """Raises InputError unless options are above 0."""
     for name in names:
-        value = getattr(config, name)
-        check(0 < value < math.inf, name, value, 'use a positive number')
+        check(getattr(config, name) > 0, name, getattr(config, name), 'use a positive number')
 
 
 def check_choices(config: Any) -> None:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import re
 
-from bodycomp_jax.config.options import check, check_choices, check_positive, option
+from bodycomp_jax.config.options import check, check_choices, option
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,9 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        check_positive(self, 'stall_timeout', 'heartbeat_timeout')
+        for name in ('stall_timeout', 'heartbeat_timeout'):
+            seconds = getattr(self, name)
+            check(seconds > 0, name, seconds, 'use a positive number of seconds')
         count, index, address = self.num_processes, self.process_id, self.coordinator_address
         check(count is None or count > 0, 'num_processes', count, 'use a positive number')
         in_range = index is None or 0 <= index < (count or math.inf)

@@ -1,4 +1,4 @@
-"""8-bit greyscale PNG files: safe reading, and writing."""
+"""8-bit greyscale PNG files: safe reading and writing."""
 
 import os
 import struct

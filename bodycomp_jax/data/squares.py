@@ -14,7 +14,7 @@ def refuse_invalid_size(side: int) -> None:
         raise InputError(f'invalid --size={side}: use a number in 1..{MAX_SIDE}')
 
 
-def padded(image: np.ndarray, value: float) -> np.ndarray:
+def padded(image: np.ndarray, value: int) -> np.ndarray:
     """`[H, W]` as a square around the middle, the rest filled with a value."""
     H, W = image.shape
     side = max(H, W)
@@ -44,7 +44,10 @@ def square_mask(labels: np.ndarray, side: int) -> np.ndarray:
 
 
 def selection_square(hu: np.ndarray) -> np.ndarray:
-    """`[H, W]` HU as the slice-selection network sees them: `[256, 256]` uint8 grey values."""
+    """`[H, W]` HU as the slice-selection network sees them: `[256, 256]` uint8 grey values.
+
+    Windowed, then resized, as the pictures of its training sets are.
+    """
     return at_selection_size(window(hu.astype(np.float32)).round().astype(np.uint8))
 
 

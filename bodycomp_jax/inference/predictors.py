@@ -192,7 +192,7 @@ class SliceSelector:
         """Predicts the offsets of any number of slices.
 
         Args:
-          slices: `[B, H, W]` HU of any size; padded, resized and windowed as in preparation.
+          slices: `[B, H, W]` HU of any size; windowed, padded and resized as in training.
           check_values: whether values that cannot be HU are refused.
 
         Returns:

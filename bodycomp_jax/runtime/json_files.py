@@ -25,8 +25,15 @@ def read_json_object(path: str) -> dict[str, Any]:
     return content
 
 
-def write_json(path: str, content: Mapping[str, Any]) -> None:
-    """Writes an object, whole or not at all. Raises ValueError for numbers that are not finite."""
+def write_json(path: str, content: Mapping[str, Any], *, finite: bool = True) -> None:
+    """Writes an object, whole or not at all.
+
+    Args:
+      path: of the file.
+      content: of plain values.
+      finite: whether numbers that are not finite raise a ValueError; readers other than Python's
+        know none.
+    """
     with replacing(path) as file:
-        json.dump(content, file, indent=2, allow_nan=False)
+        json.dump(content, file, indent=2, allow_nan=not finite)
         file.write('\n')

@@ -154,4 +154,5 @@ def write_csv(path: str, rows: list[Row]) -> None:
 def write_args(run_dir: str, fields: dict[str, Any]) -> None:
     """Creates the run folder and args.json in it: `fields` and the versions of the packages."""
     os.makedirs(run_dir, exist_ok=True)
-    write_json(os.path.join(run_dir, 'args.json'), {**fields, 'versions': versions()})
+    args = {**fields, 'versions': versions()}
+    write_json(os.path.join(run_dir, 'args.json'), args, finite=False)  # --stall_timeout=inf

@@ -80,20 +80,6 @@ def test_fine_tuning_on_synthetic_slices_alone_mixes_nothing():
     assert (tuned.preset, tuned.num_synthetic) == ('fine_tuning', tuned.batch_size)
 
 
-@pytest.mark.parametrize(
-    ('config', 'name'),
-    [
-        (RunConfig, 'stall_timeout'),
-        (SegmentationConfig, 'learning_rate'),
-        (DenseNetConfig, 'threshold'),
-    ],
-)
-@pytest.mark.parametrize('value', [0.0, -1.0, float('inf'), float('nan')])
-def test_what_must_be_positive_is_finite_too(config, name, value):
-    with pytest.raises(InputError, match=f'invalid --{name}={value}: use a positive number'):
-        config(**{name: value})
-
-
 @pytest.mark.parametrize('path', ['synthetic', 'synthetic/segmentation'])
 def test_networks_that_come_with_the_package_are_fine_tuned(path):
     config = with_preset(SegmentationConfig(load_weights=path), {'load_weights'})

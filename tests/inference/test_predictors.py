@@ -122,7 +122,7 @@ def test_sound_slices_are_predicted(model, selector, images, change):
     assert len(model(slices)[1]) == len(selector(slices)) == len(slices)
 
 
-def test_levels_are_told_in_squares_of_hu(selector):
+def test_levels_are_told_in_squares(selector):
     """What is not square has a margin of air."""
     hu = phantom.draw(3, 64, 100.0).hu[:2]
     square = hu.copy()

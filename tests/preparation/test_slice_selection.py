@@ -8,10 +8,11 @@ import pytest
 from helpers import SHARED_DATA, needs_shared_data, read_rows
 from PIL import Image
 
+from bodycomp_jax import ct
 from bodycomp_jax.config import SliceSelectionConfig, from_values
 from bodycomp_jax.data.png import read_png
 from bodycomp_jax.data.slice_selection import open_sets
-from bodycomp_jax.data.squares import selection_square
+from bodycomp_jax.data.squares import at_selection_size
 from bodycomp_jax.errors import RunError
 from bodycomp_jax.preparation.options import PreparationConfig
 from bodycomp_jax.preparation.slice_selection import prepare_slice_selection_set
@@ -38,7 +39,8 @@ def test_pictures_are_the_slices_in_the_window(patients, prepared):
         paths = sorted((prepared / 'images' / split).iterdir())
         assert len(paths) == len(hu)
         for path, each in list(zip(paths, hu, strict=True))[::7]:
-            np.testing.assert_array_equal(read_png(path), selection_square(each))
+            grey = ct.window(each.astype(np.float32)).round().astype(np.uint8)
+            np.testing.assert_array_equal(read_png(path), at_selection_size(grey))
 
 
 def test_offsets_are_those_of_the_positions(patients, prepared):

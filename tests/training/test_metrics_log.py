@@ -1,3 +1,4 @@
+import json
 import shutil
 
 import numpy as np
@@ -5,11 +6,22 @@ from helpers import events_of, read_rows
 from tensorboardX.proto.event_pb2 import SessionLog
 
 from bodycomp_jax.training import metrics_log
-from bodycomp_jax.training.metrics_log import MetricsLog, bytes_to_write, shows_figures, write_csv
+from bodycomp_jax.training.metrics_log import (
+    MetricsLog,
+    bytes_to_write,
+    shows_figures,
+    write_args,
+    write_csv,
+)
 
 
 def row(epoch, loss):
     return {'epoch': epoch, 'step': 10 * epoch, 'val_loss': loss}
+
+
+def test_arguments_may_be_infinite(tmp_path):
+    write_args(tmp_path / 'run', {'stall_timeout': float('inf')})
+    assert json.loads((tmp_path / 'run/args.json').read_text())['stall_timeout'] == float('inf')
 
 
 def test_csv_and_tensorboard_hold_the_same_values(tmp_path):
