@@ -9,8 +9,10 @@ from bodycomp_jax.data.phantom.tissue import CORD, DISC, FLUID, METAL, SOFT
 
 BODY_SHARE = 0.76  # of the height of a vertebra and its disc
 LEVEL_OF_LAST_RIB = 5
-RIB_DROPS = {5: 1.7, 6: 3.1, 7: 4.1, 8: 4.5, 9: 4.7, 10: 4.9, 11: 5.0}  # rib 12 starts at T12
+RIB_FALLS = {5: 1.7, 6: 3.2, 7: 4.4, 8: 5.1, 9: 5.6, 10: 6.0, 11: 6.5}  # rib 12 starts at T12
 RIB_ENDS = {6: 0.55}  # where the eleventh stops on the way to the front; the twelfth differs
+RIB_BONE = 0.65  # where the cartilage of the others begins on this way
+RIB_HEIGHT, RIB_RADIUS = 0.26, 3.2  # from edge to edge, t; mm
 
 
 def paint_sacrum(canvas: Canvas, cut: Cut) -> None:
@@ -102,12 +104,12 @@ def paint_ribs(canvas: Canvas, cut: Cut) -> None:
     """Each rib starts at its vertebra, falls on the way to the side, and rises in front."""
     # 0 where a rib reaches the wall, 1 beside the middle of the front.
     v = np.linspace(-0.15, 1, 70)
-    course = np.interp(v, [0, 0.3, 0.75, 1], [0, 0.52, 1, 0.75])
-    for level, drop in RIB_DROPS.items():
+    course = np.interp(v, [0, 0.3, RIB_BONE, 0.8, 1], [0, 0.5, 0.88, 1, 0.75])
+    for level, fall in RIB_FALLS.items():
         end = cut.person.last_rib if level == LEVEL_OF_LAST_RIB else RIB_ENDS.get(level, 1.0)
-        fall = course if end == 1.0 else v.clip(0) / max(end, 0.05)
-        height = level + 0.15 + cut.person.ribs - drop * fall
-        met = np.flatnonzero((np.abs(height - cut.t) < 0.2) & (v <= end))
+        fallen = course if end == 1.0 else v.clip(0) / max(end, 0.05)
+        height = level + 0.15 + cut.person.ribs - cut.person.rib_fall * fall * fallen
+        met = np.flatnonzero((np.abs(height - cut.t) < RIB_HEIGHT / 2) & (v <= end))
         for run in np.split(met, np.flatnonzero(np.diff(met) > 1) + 1):
             if len(run) > 1:
                 _paint_rib(canvas, cut, v[run])
@@ -119,14 +121,15 @@ def _paint_rib(canvas: Canvas, cut: Cut, v: np.ndarray) -> None:
     middle = np.minimum((cut.wall + cut.diaphragm) / 2, cut.diaphragm + 5)
     mirrored = (2 * np.pi - angle) % (2 * np.pi) - np.pi
     root = np.array([22 * cut.size, cut.spine_y + 16 * cut.size])
-    inwards = (v / -0.15).clip(0)[:, None]
+    inwards, radius = (v / -0.15).clip(0)[:, None], RIB_RADIUS * cut.size
     for side, where in ((1, angle), (-1, mirrored)):
         path = np.interp(where, ANGLES, middle)[:, None] * np.stack(
             [np.cos(angle), np.sin(angle)], 1
         )
         path = (path + inwards * (root - path)) * [side, 1]
-        if v.mean() < 0.8:
-            canvas.stroke(path, 4.0, cut.tissues.cortical)
-            canvas.stroke(path, 1.7, cut.tissues.spongy)
-        else:
-            canvas.stroke(path, 4.0, cut.tissues.cartilage)
+        bone = v < RIB_BONE
+        if bone.sum() > 1:
+            canvas.stroke(path[bone], radius, cut.tissues.cortical)
+            canvas.stroke(path[bone], 0.4 * radius, cut.tissues.spongy)
+        if (~bone).sum() > 1:
+            canvas.stroke(path[~bone], radius, cut.tissues.cartilage)

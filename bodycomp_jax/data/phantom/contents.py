@@ -42,8 +42,8 @@ PERICARDIUM = Organ(0.0, -0.8, 5.0, 0.4, 0.9, 5.0)
 PANCREAS = Organ(0.1, -0.05, 4.2, 0.3, 11, 0.6, -0.3)
 # in mm
 KIDNEYS = (
-    Organ(-0.56, (0.25, 0.45), 3.7, 27, 31, 1, -0.5, 4),
-    Organ(0.56, (0.25, 0.45), 3.95, 27, 31, 1, 0.5, -4),
+    Organ(-0.56, (0.25, 0.45), 3.1, 27, 31, 1, -0.5, 4),
+    Organ(0.56, (0.25, 0.45), 3.35, 27, 31, 1, 0.5, -4),
 )
 GALL_BLADDER = Organ(-0.42, -0.5, 3.7, 15, 20, 0.9)
 BLADDER = Organ(0, -0.3, -4.0, 38, 30, 1.3)
@@ -58,7 +58,7 @@ class Spread(NamedTuple):
 
 
 BELOW_DIAPHRAGM, ABOVE_DIAPHRAGM = Spread(0.04, 0.08, 0.18), Spread(0.02, 0.0, 0.15)
-OF_KIDNEYS = Spread(0.07, 0.13, 0.18)
+OF_KIDNEYS = Spread(0.07, 0.13, 0.3)
 
 
 class Abdomen(NamedTuple):
@@ -119,7 +119,7 @@ def draw_abdomen(
     meal, gas = Tissue(rng.uniform(-30, 60)), rng.uniform(-0.6, 0.3)
     mottled = rng.uniform(0, 250) * (rng.random() < 0.5)
     stomach = draw(STOMACH, meal, (w, d))._replace(gas=gas, mottled=mottled)
-    h = _draw(rng, (1.5, 2.1), person.landmarks)
+    h = _draw(rng, (1.4, 1.9), person.landmarks)
     kidneys = [
         draw(kidney._replace(h=h), tissues.renal_cortex, spread=OF_KIDNEYS) for kidney in KIDNEYS
     ]

@@ -90,7 +90,8 @@ class Person:
     landmarks: float = drawn(
         'spread of the heights of organs, vessels and hips, times the usual', 0.4, 1.2
     )
-    ribs: float = drawn('height of the ribs, t', -0.1, 0.1)
+    ribs: float = drawn('height of the ribs, t', -0.2, 0.2)
+    rib_fall: float = drawn('how far the ribs fall, times the usual', 0.93, 1.07)
     last_rib: float = drawn('length of the twelfth rib', 0.0, 0.5)
     crest: float = drawn('height of the iliac crest, t', 0.38, 1.0)
     osteophytes: float = drawn('length of osteophytes, mm', 1, 8, 0.35)

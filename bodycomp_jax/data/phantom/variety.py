@@ -38,6 +38,7 @@ COMMON = {
     'bowel': 80.0,
     'landmarks': 0.3,
     'ribs': 0.0,
+    'rib_fall': 1.0,
     'last_rib': 0.3,
     'crest': 0.6,
 }

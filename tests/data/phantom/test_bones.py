@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.ndimage
 from phantoms import mm2, paint, plain_subject
 
 from bodycomp_jax.data.phantom import bones
@@ -62,6 +63,36 @@ def test_ribs_are_in_the_wall_of_the_chest_and_not_of_the_pelvis():
         assert (bright & (canvas.in_wall <= 0)).sum() <= 0.1 * bright.sum()
         counts.append(mm2(canvas, bright))
     assert counts[0] == 0 < counts[1] < counts[2]
+
+
+def test_a_rib_is_cut_into_pieces_of_a_square_centimetre_and_more_of_them_at_the_top():
+    # TotalSegmentator's ribs of a patient: 45 mm2 at L2, 550 at L1, 1030 at T12, 40 to 110 a piece
+    subjects = [plain_subject(seed, bend=0.0, cortical_hu=800.0) for seed in range(3)]
+    for t, least, most in ((2.5, 0, 0), (3.0, 0, 300), (4.0, 300, 900), (5.0, 500, 1300)):
+        for subject in subjects:
+            canvas, cut = paint(subject, t, [bones.paint_ribs], side=420)
+            beside = (canvas.hu > 150) & (np.abs(canvas.x) > 60 * cut.size)
+            _, pieces = scipy.ndimage.label(beside)
+            assert least <= mm2(canvas, beside) <= most
+            assert mm2(canvas, beside) <= 130 * pieces
+
+
+def test_a_rib_ends_in_cartilage_in_front():
+    subject = plain_subject(bend=0.0, cortical_hu=800.0, cartilage_hu=100.0)
+    canvas, _ = paint(subject, 4.0, [bones.paint_ribs], side=420)
+    bone, cartilage = canvas.hu > 150, (canvas.hu > 60) & (canvas.hu < 110)
+    assert mm2(canvas, cartilage) > 200
+    assert canvas.y[cartilage].mean() < canvas.y[bone].min()
+
+
+def test_ribs_reach_lower_in_some():
+    high, low = (
+        mm2(canvas, bright)
+        for canvas, _, bright in (
+            bone(plain_subject(rib_fall=fall), 3.5, bones.paint_ribs) for fall in (0.93, 1.07)
+        )
+    )
+    assert high < low
 
 
 def test_the_twelfth_rib_is_as_long_as_the_person_has_it():

@@ -27,6 +27,12 @@ def test_organs_are_on_their_side_and_at_their_height(subjects):
         assert len(abdomen.liver) in (2, 3, 4) and len(abdomen.spleen) in (1, 2)
 
 
+def test_kidneys_reach_from_l3_to_t12(subjects):
+    kidneys = [kidney for subject in subjects for kidney in subject.abdomen.kidneys]
+    lower, upper = (np.median([k.t + side * k.h for k in kidneys]) for side in (-1, 1))
+    assert 1.3 < lower < 2.2 and 4.4 < upper < 5.2
+
+
 def test_tips_of_liver_and_spleen_are_beside_the_wall_in_half_the_subjects(subjects):
     tips = [
         lobe
