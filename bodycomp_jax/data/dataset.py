@@ -9,8 +9,6 @@ import numpy as np
 from bodycomp_jax.config import TrainerConfig
 from bodycomp_jax.errors import InputError
 
-SPLITS = ('train', 'val')
-
 # (items, their number, title) -> the same items, with progress shown
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 

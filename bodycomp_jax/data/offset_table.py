@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bodycomp_jax import vertebrae
+from bodycomp_jax.data.file_names import OFFSET, offset_column
 from bodycomp_jax.data.plausibility import USE_ANYWAY
 from bodycomp_jax.data.table import Table, number_in, rows_by_name
 from bodycomp_jax.errors import InputError, listed
@@ -64,7 +65,7 @@ def read_offsets(
 
     Raises InputError for missing or ambiguous columns and for invalid values.
     """
-    columns = [_offset_column(table, level, len(levels)) for level in levels]
+    columns = [_column_of(table, level, len(levels)) for level in levels]
     if check_values:
         _refuse_other_order(table)
     offsets = [
@@ -149,12 +150,12 @@ def doubtful_offsets(table: OffsetTable, near: float) -> list[str]:
     return [f'{table.path}: {text}' for text in found]
 
 
-def _offset_column(table: Table, level: str, num_levels: int) -> int:
+def _column_of(table: Table, level: str, num_levels: int) -> int:
     """Position of the column with the offsets of a level."""
-    names = [f'ZOffset_{level}', *(['ZOffset'] if num_levels == 1 else [])]
+    names = [offset_column(level), *([OFFSET] if num_levels == 1 else [])]
     name = table.first_of(names)
     if name is None:
-        has_others = any(name.startswith('ZOffset') for name in table.header)
+        has_others = any(name.startswith(OFFSET) for name in table.header)
         remedy = 'name the levels of the table with --levels' if has_others else 'rename the column'
         raise InputError(
             f'{table.path}: no column {" or ".join(names)} among '

@@ -13,7 +13,8 @@ import numpy as np
 from bodycomp_jax import ct
 from bodycomp_jax.config import SegmentationConfig
 from bodycomp_jax.data import plausibility
-from bodycomp_jax.data.dataset import SPLITS, refuse_less_than_a_batch
+from bodycomp_jax.data.dataset import refuse_less_than_a_batch
+from bodycomp_jax.data.file_names import TRAINING_SPLITS, images_file, masks_file
 from bodycomp_jax.data.npy import npy_writers
 from bodycomp_jax.data.plausibility import USE_ANYWAY, VALIDATE_ON_OTHERS
 from bodycomp_jax.data.rows import Rows
@@ -294,7 +295,7 @@ def open_sets(
     network = config.network
     window = network.apply_window_function
     train, val = (
-        [open_files(data_dir, split, apply_window=window) for split in SPLITS]
+        [open_files(data_dir, split, apply_window=window) for split in TRAINING_SPLITS]
         if config.validating_fold is None
         else open_fold(data_dir, *config.validating_fold, apply_window=window)
     )
@@ -328,8 +329,8 @@ def write_split(
       split: 'train' or 'val'.
       slices: (`[H, W]` HU, `[H, W]` labels) of each slice, at least one.
     """
-    paths = [os.path.join(data_dir, f'{split}_{kind}.npy') for kind in ('images', 'masks')]
-    with npy_writers(*paths) as (images, masks):
+    files = images_file(data_dir, split), masks_file(data_dir, split)
+    with npy_writers(*files) as (images, masks):
         for image, mask in slices:
             images.append(image[..., None])
             masks.append(mask[..., None])

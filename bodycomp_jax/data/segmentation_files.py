@@ -4,7 +4,7 @@ import os
 
 from bodycomp_jax import ct
 from bodycomp_jax.data import plausibility
-from bodycomp_jax.data.dataset import SPLITS
+from bodycomp_jax.data.file_names import TRAINING_SPLITS, images_file, masks_file, slices_table
 from bodycomp_jax.data.folds import Part, share_out
 from bodycomp_jax.data.npy import NpyRows
 from bodycomp_jax.data.rows import Rows, SelectedRows
@@ -29,8 +29,8 @@ def open_files(
 
     Reads the headers alone; raises InputError where they do not match.
     """
-    images = NpyRows(os.path.join(data_dir, f'{split}_images.npy'))
-    masks = NpyRows(os.path.join(masks_dir or data_dir, f'{split}_masks.npy'))
+    images = NpyRows(images_file(data_dir, split))
+    masks = NpyRows(masks_file(masks_dir or data_dir, split))
     _check_images(images, apply_window)
     _check_masks(masks, images)
     return images, masks
@@ -57,12 +57,14 @@ def open_fold(
     def open_splits() -> list[tuple[NpyRows, NpyRows]]:
         return [
             open_files(data_dir, split, apply_window=apply_window, masks_dir=masks_dir)
-            for split in SPLITS
+            for split in TRAINING_SPLITS
         ]
 
     splits = open_splits()
-    lengths = {split: len(images) for split, (images, _) in zip(SPLITS, splits, strict=True)}
-    table = read_slices_table(os.path.join(data_dir, 'slices.csv'), lengths)
+    lengths = {
+        split: len(images) for split, (images, _) in zip(TRAINING_SPLITS, splits, strict=True)
+    }
+    table = read_slices_table(slices_table(data_dir), lengths)
 
     def select(part: Part, splits: list[tuple[NpyRows, NpyRows]]) -> tuple[Rows, Rows]:
         images, masks = (

@@ -14,7 +14,13 @@ import numpy as np
 
 from bodycomp_jax import vertebrae
 from bodycomp_jax.config import DENSENET_SIDE, SliceSelectionConfig
-from bodycomp_jax.data.dataset import SPLITS, Track, refuse_less_than_a_batch
+from bodycomp_jax.data.dataset import Track, refuse_less_than_a_batch
+from bodycomp_jax.data.file_names import (
+    TRAINING_SPLITS,
+    offset_column,
+    offsets_table,
+    pictures_folder,
+)
 from bodycomp_jax.data.offset_table import doubtful_offsets, refuse_impossible_offsets
 from bodycomp_jax.data.plausibility import USE_ANYWAY, VALIDATE_ON_OTHERS
 from bodycomp_jax.data.png import read_png, write_png
@@ -240,7 +246,10 @@ def open_sets(
     }
     levels = config.network.levels
     train, val = (
-        [list_split(data_dir, split, levels, check_values=check_values) for split in SPLITS]
+        [
+            list_split(data_dir, split, levels, check_values=check_values)
+            for split in TRAINING_SPLITS
+        ]
         if config.validating_fold is None
         else list_fold(data_dir, *config.validating_fold, levels, check_values=check_values)
     )
@@ -271,7 +280,7 @@ def write_split(
 
     Raises ValueError if the numbers of images, offsets and series differ.
     """
-    table = {f'ZOffset_{level}': [f'{mm:.1f}' for mm in of] for level, of in offsets.items()}
+    table = {offset_column(level): [f'{mm:.1f}' for mm in of] for level, of in offsets.items()}
     if series is not None:
         table = {'series': list(series), **table}
     write_split_table(data_dir, split, images, table)
@@ -291,9 +300,9 @@ def write_split_table(
 
     Raises ValueError if the numbers of images and values differ.
     """
-    pictures, tables = os.path.join(data_dir, 'images', split), os.path.join(data_dir, 'meta')
+    pictures, path = pictures_folder(data_dir, split), offsets_table(data_dir, split)
     os.makedirs(pictures, exist_ok=True)
-    os.makedirs(tables, exist_ok=True)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
     count = 0
     for image in images:
         write_png(os.path.join(pictures, f'{count:06d}.png'), image)
@@ -305,7 +314,7 @@ def write_split_table(
         if int(name.removesuffix('.png')) >= count:
             os.remove(os.path.join(pictures, name))
     rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
-    write_table(os.path.join(tables, f'{split}.csv'), rows, list(table))
+    write_table(path, rows, list(table))
 
 
 def _allocate(count: int, cache_dir: str | os.PathLike[str]) -> np.ndarray:

@@ -4,7 +4,7 @@ import os
 import re
 from typing import NamedTuple
 
-from bodycomp_jax.data.dataset import SPLITS
+from bodycomp_jax.data.file_names import TRAINING_SPLITS, offsets_table, pictures_folder
 from bodycomp_jax.data.folds import Part, share_out
 from bodycomp_jax.data.offset_table import OffsetTable, read_offsets, select
 from bodycomp_jax.data.table import Table, contents_beside, read_table
@@ -63,10 +63,10 @@ def list_fold(
 
     Raises InputError as both.
     """
-    tables = [_read_table(data_dir, split) for split in SPLITS]
+    tables = [_read_table(data_dir, split) for split in TRAINING_SPLITS]
     splits = [
         _list(data_dir, split, table, levels, check_values)
-        for split, table in zip(SPLITS, tables, strict=True)
+        for split, table in zip(TRAINING_SPLITS, tables, strict=True)
     ]
     paths = [path for split in splits for path in split.paths]
 
@@ -88,7 +88,7 @@ def pictures_in(folder: str) -> set[str]:
 
 
 def _read_table(data_dir: str | os.PathLike[str], split: str) -> Table:
-    return read_table(os.path.join(data_dir, 'meta', f'{split}.csv'))
+    return read_table(offsets_table(data_dir, split))
 
 
 def _list(
@@ -98,7 +98,7 @@ def _list(
     levels: tuple[str, ...],
     check_values: bool,
 ) -> Pictures:
-    folder = os.path.join(data_dir, 'images', split)
+    folder = pictures_folder(data_dir, split)
     offsets = read_offsets(table, levels, check_values=check_values)
     return Pictures(folder, _paths(folder, len(table.rows), table.path), offsets)
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from bodycomp_jax import ct
+from bodycomp_jax.data.file_names import SPLITS, images_file, slices_table
 from bodycomp_jax.data.segmentation_files import open_files
 from bodycomp_jax.data.slices_table import read_slices_table
 from bodycomp_jax.data.table import number_in, rows_by_name
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.evaluation.options import SPLITS
 from bodycomp_jax.evaluation.spacing import MM2_PER_CM2, read_spacing
 from bodycomp_jax.evaluation.units import SERIES, SPACING, about_rows
 
@@ -46,7 +46,7 @@ def read_areas(data_dir: str) -> Mapping[str, Areas]:
     files = {
         split: open_files(data_dir, split)[1]
         for split in SPLITS
-        if os.path.lexists(os.path.join(data_dir, f'{split}_images.npy'))
+        if os.path.lexists(images_file(data_dir, split))
     }
     if not files:
         raise InputError(
@@ -54,7 +54,7 @@ def read_areas(data_dir: str) -> Mapping[str, Areas]:
             'of the segmentation network'
         )
     lengths = {split: len(masks) for split, masks in files.items()}
-    path = os.path.join(data_dir, 'slices.csv')
+    path = slices_table(data_dir)
     about = about_rows(read_slices_table(path, lengths))
     missing = next((name for name in (SERIES, 'z', *SPACING) if name not in about[0]), None)
     if missing is not None:

@@ -1,6 +1,5 @@
 """The evaluation of the positions of vertebral levels: an example is a series."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from bodycomp_jax import ct, vertebrae
 from bodycomp_jax.config import DenseNetConfig
-from bodycomp_jax.data.dataset import SPLITS as FOLDED
+from bodycomp_jax.data.file_names import TRAINING_SPLITS, offsets_table
 from bodycomp_jax.data.folds import share_out
 from bodycomp_jax.data.prepared import refuse_other_reference
 from bodycomp_jax.data.slice_selection import SliceSelectionSet
@@ -204,8 +203,8 @@ class LevelStudy(Study):
 
 
 def _open_part(config: EvaluationConfig, fold: int | None, network: DenseNetConfig) -> Part:
-    splits = (config.split,) if fold is None else FOLDED
-    tables = [read_table(os.path.join(config.data_dir, 'meta', f'{split}.csv')) for split in splits]
+    splits = (config.split,) if fold is None else TRAINING_SPLITS
+    tables = [read_table(offsets_table(config.data_dir, split)) for split in splits]
     about = [
         {'split': split, 'row': str(i), **row}
         for split, table in zip(splits, tables, strict=True)

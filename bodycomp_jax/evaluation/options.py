@@ -5,10 +5,10 @@ import math
 import os
 
 from bodycomp_jax.config import as_flag, option
+from bodycomp_jax.data.file_names import SPLITS
 from bodycomp_jax.errors import InputError
 
 FILES, CANDIDATES, MEASURING = 'Input and output', 'Networks and levels', 'Measuring'
-SPLITS = ('train', 'val', 'test')
 FOLD = '{fold}'  # in the path of a model, one of the networks of a cross-validation
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from bodycomp_jax import ct
 from bodycomp_jax.config import UNetConfig
-from bodycomp_jax.data.dataset import SPLITS as FOLDED
+from bodycomp_jax.data.file_names import SPLITS, TRAINING_SPLITS, images_file, slices_table
 from bodycomp_jax.data.folds import share_out
 from bodycomp_jax.data.npy import NpyRows
 from bodycomp_jax.data.rows import Rows
@@ -18,15 +18,13 @@ from bodycomp_jax.data.slices_table import read_slices_table
 from bodycomp_jax.data.table import Column
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.evaluation.figures import Figure, heights, scatter
-from bodycomp_jax.evaluation.options import SPLITS, EvaluationConfig
+from bodycomp_jax.evaluation.options import EvaluationConfig
 from bodycomp_jax.evaluation.spacing import Spacing, read_spacing
 from bodycomp_jax.evaluation.study import Examples, Metric, Pair, Part, Ranking, Study
 from bodycomp_jax.evaluation.units import about_rows, units_of
 from bodycomp_jax.metrics import slices, surfaces
 from bodycomp_jax.metrics.figures import comparison_figure
 from bodycomp_jax.metrics.tissues import summarize_tissues
-
-SLICES_TABLE = 'slices.csv'
 
 
 class TissueStudy(Study):
@@ -168,13 +166,10 @@ def _open_part(config: EvaluationConfig, fold: int | None, network: UNetConfig) 
 
 def _about(config: EvaluationConfig, fold: int | None) -> list[dict[str, str]]:
     """What `slices.csv`, if it is there, says of the slices of a part."""
-    splits = (config.split,) if fold is None else FOLDED
-    lengths = {
-        split: len(NpyRows(os.path.join(config.data_dir, f'{split}_images.npy')))
-        for split in splits
-    }
+    splits = (config.split,) if fold is None else TRAINING_SPLITS
+    lengths = {split: len(NpyRows(images_file(config.data_dir, split))) for split in splits}
     about = [{'split': split, 'row': str(row)} for split, n in lengths.items() for row in range(n)]
-    path = os.path.join(config.data_dir, SLICES_TABLE)
+    path = slices_table(config.data_dir)
     if not os.path.lexists(path):
         return about
     table = read_slices_table(path, lengths)
@@ -187,9 +182,7 @@ def _about(config: EvaluationConfig, fold: int | None) -> list[dict[str, str]]:
 def _refuse_other_images(data_dir: str, masks_dir: str) -> None:
     """Raises InputError if a folder of masks has images, and they are others."""
     for split in SPLITS:
-        name = f'{split}_images.npy'
-        path = os.path.join(masks_dir, name)
-        own = os.path.join(data_dir, name)
+        path, own = (images_file(folder, split) for folder in (masks_dir, data_dir))
         if (
             os.path.lexists(path)
             and os.path.lexists(own)

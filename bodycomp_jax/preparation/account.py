@@ -5,10 +5,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bodycomp_jax.data.file_names import SPLITS
 from bodycomp_jax.data.prepared import ACCOUNT
 from bodycomp_jax.data.table import write_table
 from bodycomp_jax.preparation.parts import Part
-from bodycomp_jax.preparation.splits import SPLITS
 from bodycomp_jax.runtime.json_files import write_json
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.runtime.versions import SCAN_PACKAGES, versions

@@ -7,6 +7,7 @@ import numpy as np
 
 from bodycomp_jax import ct
 from bodycomp_jax.data import segmentation
+from bodycomp_jax.data.file_names import images_file, masks_file, slices_table
 from bodycomp_jax.data.masks.labels import UNSEEN, label_map
 from bodycomp_jax.data.masks.mask import Mask, open_mask
 from bodycomp_jax.data.npy import NpyRows, npy_writers
@@ -24,8 +25,7 @@ from bodycomp_jax.preparation.previews import draw_contact_sheets
 from bodycomp_jax.runtime.terminal import Terminal
 from bodycomp_jax.vertebrae import MAX_TO_SLICE
 
-KINDS = ('images', 'masks')
-ENDINGS = tuple(f'_{kind}.npy' for kind in KINDS)  # of the files of a part
+ENDINGS = ('_images.npy', '_masks.npy')  # of the files of a part
 
 LabelsOf = Callable[[int, np.ndarray], np.ndarray]
 
@@ -144,11 +144,11 @@ def write_set(folder: str, parts_of: PartsOf) -> None:
     os.mkdir(previews)
     for split, parts in parts_of.items():
         segmentation.write_split(folder, split, _slices(parts))
-        images, masks = (NpyRows(os.path.join(folder, f'{split}_{kind}.npy')) for kind in KINDS)
+        images, masks = (NpyRows(file(folder, split)) for file in (images_file, masks_file))
         draw_contact_sheets(previews, split, images, masks)
         of_split = [row for part in parts for row in part.slices.rows]
         rows += [{'split': split, 'row': str(i), **row} for i, row in enumerate(of_split)]
-    write_table(os.path.join(folder, 'slices.csv'), rows)
+    write_table(slices_table(folder), rows)
     _warn_of_missing_tissues([part for parts in parts_of.values() for part in parts])
 
 

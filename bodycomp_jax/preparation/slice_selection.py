@@ -8,6 +8,7 @@ import numpy as np
 
 from bodycomp_jax.config import DENSENET_SIDE
 from bodycomp_jax.data import slice_selection
+from bodycomp_jax.data.file_names import offset_column
 from bodycomp_jax.data.npy import NpyRows, npy_writers
 from bodycomp_jax.data.png import write_png
 from bodycomp_jax.data.scans import Series, Slice
@@ -52,7 +53,7 @@ def write_slices(series: Series, levels: Mapping[str, float], path: str) -> Slic
 
 def _row(of: Slice, levels: Mapping[str, float]) -> dict[str, str]:
     """What the table says of a slice, but for what its case says."""
-    offsets = {f'ZOffset_{level}': f'{of.z - mm:.1f}' for level, mm in levels.items()}
+    offsets = {offset_column(level): f'{of.z - mm:.1f}' for level, mm in levels.items()}
     return {'SOPInstanceUID': of.sop_instance_uid, 'z': f'{of.z:.3f}', **offsets}
 
 

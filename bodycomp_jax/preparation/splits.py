@@ -3,10 +3,9 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 
+from bodycomp_jax.data.file_names import SPLITS
 from bodycomp_jax.data.folds import fold_order
 from bodycomp_jax.errors import InputError, listed
-
-SPLITS = ('train', 'val', 'test')
 
 
 def split_of_patients(

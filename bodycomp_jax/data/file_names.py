@@ -1,0 +1,39 @@
+"""What the files of both training sets are called."""
+
+import os
+
+TRAINING_SPLITS = ('train', 'val')  # those that a training needs
+SPLITS = (*TRAINING_SPLITS, 'test')
+OFFSET = 'ZOffset'  # the columns of offsets in mm begin with this
+
+Folder = str | os.PathLike[str]
+
+
+def images_file(data_dir: Folder, split: str) -> str:
+    """The slices of a split of the segmentation network."""
+    return os.path.join(data_dir, f'{split}_images.npy')
+
+
+def masks_file(data_dir: Folder, split: str) -> str:
+    """The labels of these slices."""
+    return os.path.join(data_dir, f'{split}_masks.npy')
+
+
+def slices_table(data_dir: Folder) -> str:
+    """Whose slices those of all splits are."""
+    return os.path.join(data_dir, 'slices.csv')
+
+
+def pictures_folder(data_dir: Folder, split: str) -> str:
+    """The slices of a split of the slice-selection network."""
+    return os.path.join(data_dir, 'images', split)
+
+
+def offsets_table(data_dir: Folder, split: str) -> str:
+    """Their table."""
+    return os.path.join(data_dir, 'meta', f'{split}.csv')
+
+
+def offset_column(level: str) -> str:
+    """Where this table has the mm from a level to each slice."""
+    return f'{OFFSET}_{level}'
