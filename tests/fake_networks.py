@@ -19,7 +19,7 @@ class FakeSegmenter(Segmenter):
             apply_window_function=windowed,
             levels=levels,
         )
-        self._pickled = [self.config], None, False
+        self._configs = [self.config]
         self.threshold, self.seen = threshold, 0
         self._members = members
 

@@ -35,6 +35,8 @@ class UNetConfig:
     """The segmentation network. Raises InputError for invalid values."""
 
     kind: typing.ClassVar[str] = 'segmentation'
+    # Options that decide what the output says: networks that differ in them cannot be compared.
+    meaning: typing.ClassVar = ('thoracic_model', 'apply_window_function')
 
     thoracic_model: bool = option(
         False,
@@ -128,6 +130,7 @@ class DenseNetConfig:
     """The slice-selection network. Raises InputError for invalid values."""
 
     kind: typing.ClassVar[str] = 'slice_selection'
+    meaning: typing.ClassVar = ('levels', 'threshold', 'reference')  # as of `UNetConfig`
 
     levels: tuple[str, ...] = option(
         ('L3',),

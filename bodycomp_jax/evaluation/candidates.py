@@ -156,12 +156,7 @@ def _refuse_other_questions(first_path: str, first: Network, path: str, network:
             f'{path}: a {network.config.kind} network, but {first_path} is a {first.config.kind} '
             'network; compare networks of one kind'
         )
-    same = (
-        ('thoracic_model', 'apply_window_function')
-        if first.config.kind == UNetConfig.kind
-        else ('levels', 'threshold', 'reference')
-    )
-    for name in same:
+    for name in first.config.meaning:
         wanted, found = getattr(first.config, name), getattr(network.config, name)
         if found != wanted:
             raise InputError(

@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from bodycomp_jax import ct, vertebrae
-from bodycomp_jax.config import DENSENET_SIDE, DenseNetConfig, UNetConfig, as_flag
+from bodycomp_jax.config import DENSENET_SIDE, UNetConfig, as_flag
 from bodycomp_jax.data.plausibility import refuse_impossible_slices, refuse_types_without_hu
 from bodycomp_jax.data.squares import selection_square
 from bodycomp_jax.errors import InputError
@@ -23,15 +23,64 @@ MIN_SLICES, MAX_FALL = 5, -0.5  # of a series whose direction is judged, and its
 MIN_SPACING = 0.1  # mm between slices; CT has none that are closer
 
 
-class Segmenter:
+class Predictor:
+    """Networks of one kind, on the devices, which predict together: `Segmenter`, `SliceSelector`.
+
+    Attributes:
+      config: the options of the first network; all have those of its `meaning`.
+      variables: of each network its weights and running batch statistics, on the device.
+      program: `function` compiled.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[tuple[Any, Any]],
+        dtype: DTypeLike = jnp.float32,
+        *,
+        devices: Sequence[jax.Device] = (),
+    ):
+        """Puts the networks on the devices.
+
+        Args:
+          networks: (options, variables) of each.
+          dtype: precision of the arithmetic.
+          devices: over which batches are spread; the default device if none is named.
+
+        Raises InputError if what the networks predict has different meanings.
+        """
+        configs = [config for config, _ in networks]
+        _refuse_differences(configs)
+        self.config, self._configs, self._dtype, self._devices = configs[0], configs, dtype, devices
+        self.variables = replicated(tuple(variables for _, variables in networks), devices)
+        kind = platform(self.variables)
+        self._networks = [build_network(config, dtype=dtype, platform=kind) for config in configs]
+        self.program = jax.jit(self.function, compiler_options=COMPILER_OPTIONS.get(kind))
+
+    def function(self, all_variables: Any, slices: jax.Array) -> Any:
+        """The prediction as a function of `variables`, to be a part of other programs."""
+        raise NotImplementedError
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        networks = list(zip(self._configs, jax.device_get(self.variables), strict=True))
+        return functools.partial(type(self), **self._options()), (networks, self._dtype)
+
+    def _options(self) -> dict[str, Any]:
+        """What it was made with, besides networks, precision and devices."""
+        return {}
+
+    def _outputs(self, all_variables: Any, slices: jax.Array) -> list[Any]:
+        """Of each network, for slices as they are on disk."""
+        return [
+            network.apply(variables, as_inputs(slices))
+            for network, variables in zip(self._networks, all_variables, strict=True)
+        ]
+
+
+class Segmenter(Predictor):
     """Segments slices by one network, or by the mean of the probabilities of several.
 
     Attributes:
-      config: the options of the first network; all have its tissues and its window.
       size_divisor: height and width of the slices must be multiples of this.
-      variables: of each network its weights and running batch statistics, on the device.
-      function: of the variables and `[B, H, W]` slices, to be a part of other programs.
-      program: the function compiled.
     """
 
     def __init__(
@@ -42,62 +91,39 @@ class Segmenter:
         test_time_flip: bool = False,
         devices: Sequence[jax.Device] = (),
     ):
-        """Puts the networks on the devices.
+        """As `Predictor`.
 
         Args:
-          networks: (options, variables) of each.
-          dtype: precision of the arithmetic.
+          networks, dtype, devices: see there.
           test_time_flip: whether each network also predicts the slices mirrored left to right.
-          devices: over which batches are spread; the default device if none is named.
-
-        Raises InputError if the networks differ in their tissues or in the window.
         """
-        configs = [config for config, _ in networks]
-        _refuse_differences(configs, 'thoracic_model', 'apply_window_function')
-        self.config = configs[0]
-        self.size_divisor = max(config.size_divisor for config in configs)
-        self.variables = replicated(tuple(variables for _, variables in networks), devices)
-        self._devices = devices
-        self._pickled = configs, dtype, test_time_flip
-        kind = platform(self.variables)
-        build = functools.partial(build_network, dtype=dtype, platform=kind)
-        applied = [functools.partial(_apply, build(config)) for config in configs]
+        self._test_time_flip = test_time_flip
+        super().__init__(networks, dtype, devices=devices)
+        self.size_divisor = max(config.size_divisor for config in self._configs)
 
-        def segment(all_variables, slices):
-            found = [
-                jax.nn.softmax(apply(variables, slices))
-                for apply, variables in zip(applied, all_variables, strict=True)
-            ]
-            if test_time_flip:
-                mirrored = slices[:, :, ::-1]
-                found += [
-                    jax.nn.softmax(apply(variables, mirrored))[:, :, ::-1]
-                    for apply, variables in zip(applied, all_variables, strict=True)
-                ]
-            probabilities = _mean(found)
-            return probabilities, probabilities.argmax(-1).astype(jnp.uint8)
+    def function(self, all_variables: Any, slices: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """(probabilities, labels) of `[B, H, W]` slices, as `__call__`."""
+        found = list(map(jax.nn.softmax, self._outputs(all_variables, slices)))
+        if self._test_time_flip:
+            mirrored = self._outputs(all_variables, slices[:, :, ::-1])
+            found += [jax.nn.softmax(logits)[:, :, ::-1] for logits in mirrored]
+        probabilities = _mean(found)
+        return probabilities, probabilities.argmax(-1).astype(jnp.uint8)
 
-        self.function = segment
-        self.program = jax.jit(segment, compiler_options=COMPILER_OPTIONS.get(kind))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        configs, dtype, test_time_flip = self._pickled
-        networks = list(zip(configs, jax.device_get(self.variables), strict=True))
-        return functools.partial(type(self), test_time_flip=test_time_flip), (networks, dtype)
+    def _options(self) -> dict[str, Any]:
+        return {'test_time_flip': self._test_time_flip}
 
     def is_trained_on(self, level: str) -> bool:
         """Whether no network is known to be trained on slices of other vertebral levels alone."""
-        configs, _, _ = self._pickled
-        return all(level in config.levels for config in configs if config.levels)
+        return all(level in config.levels for config in self._configs if config.levels)
 
     def members(self) -> list['Segmenter']:
         """Each network as a segmenter of its own; itself if it is one network."""
-        configs, dtype, test_time_flip = self._pickled
-        if len(configs) == 1:
+        if len(self._configs) == 1:
             return [self]
         return [
-            Segmenter([network], dtype, test_time_flip=test_time_flip, devices=self._devices)
-            for network in zip(configs, self.variables, strict=True)
+            Segmenter([network], self._dtype, devices=self._devices, **self._options())
+            for network in zip(self._configs, self.variables, strict=True)
         ]
 
     def __call__(
@@ -135,58 +161,15 @@ class Segmenter:
         return probabilities, labels
 
 
-class SliceSelector:
+class SliceSelector(Predictor):
     """Predicts the offset of slices from vertebral levels, and finds the levels in a series.
 
     It predicts by one network, or by the mean of the offsets of several.
-
-    Attributes:
-      config: the options of the first network; all have its levels, threshold and reference.
-      variables: of each network its weights and running batch statistics, on the device.
-      function: of the variables and `[B, 256, 256]` grey values, to be a part of other programs.
-      program: the function compiled.
     """
 
-    def __init__(
-        self,
-        networks: Sequence[tuple[DenseNetConfig, Any]],
-        dtype: DTypeLike = jnp.float32,
-        *,
-        devices: Sequence[jax.Device] = (),
-    ):
-        """Puts the networks on the devices.
-
-        Args:
-          networks: (options, variables) of each.
-          dtype: precision of the arithmetic.
-          devices: as of `Segmenter`.
-
-        Raises InputError if the networks differ in their levels, threshold or reference.
-        """
-        configs = [config for config, _ in networks]
-        _refuse_differences(configs, 'levels', 'threshold', 'reference')
-        self.config = configs[0]
-        self.variables = replicated(tuple(variables for _, variables in networks), devices)
-        self._devices = devices
-        self._pickled = configs, dtype
-        kind = platform(self.variables)
-        build = functools.partial(build_network, dtype=dtype, platform=kind)
-        applied = [functools.partial(_apply, build(config)) for config in configs]
-
-        def offsets(all_variables, images):
-            found = [
-                apply(variables, images)
-                for apply, variables in zip(applied, all_variables, strict=True)
-            ]
-            return configs[0].threshold * _mean(found)
-
-        self.function = offsets
-        self.program = jax.jit(offsets, compiler_options=COMPILER_OPTIONS.get(kind))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        configs, dtype = self._pickled
-        networks = list(zip(configs, jax.device_get(self.variables), strict=True))
-        return type(self), (networks, dtype)
+    def function(self, all_variables: Any, slices: jax.Array) -> jax.Array:
+        """Offsets as `__call__`, of `[B, 256, 256]` grey values."""
+        return self.config.threshold * _mean(self._outputs(all_variables, slices))
 
     def __call__(self, slices: np.ndarray, *, check_values: bool = True) -> np.ndarray:
         """Predicts the offsets of any number of slices.
@@ -250,18 +233,13 @@ class SliceSelector:
         return vertebrae.find_levels(z, offsets, self.config.levels, self.config.threshold)
 
 
-def _apply(network: Any, variables: Any, slices: jax.Array) -> Any:
-    """The outputs of a network for slices as they are on disk."""
-    return network.apply(variables, as_inputs(slices))
-
-
 def _mean(arrays: Sequence[jax.Array]) -> jax.Array:
     return functools.reduce(jnp.add, arrays) / len(arrays)
 
 
-def _refuse_differences(configs: Sequence[Any], *names: str) -> None:
-    """Raises InputError if networks that predict together have different options."""
-    for name in names:
+def _refuse_differences(configs: Sequence[Any]) -> None:
+    """Raises InputError if networks predict different things."""
+    for name in configs[0].meaning:
         first, *others = (getattr(config, name) for config in configs)
         for other in others:
             if other != first:
