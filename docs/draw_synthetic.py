@@ -12,7 +12,7 @@ from PIL import Image
 from bodycomp_jax import ct
 from bodycomp_jax.data import phantom
 from bodycomp_jax.data.phantom.population import Person
-from bodycomp_jax.metrics.figures import label_colours, tinted
+from bodycomp_jax.metrics.tinting import label_colours, tinted, uncoloured
 
 HERE = pathlib.Path(__file__).parent
 SEED = 100  # of the first subject
@@ -30,7 +30,7 @@ def main() -> None:
         slice_at('L3', seed, TILE, phantom.WIDE)[0] for seed in range(SEED, SEED + ROWS * COLUMNS)
     ]
     rows = [np.hstack(slices[i : i + COLUMNS]) for i in range(0, len(slices), COLUMNS)]
-    Image.fromarray(grey(np.vstack(rows))).save(HERE / 'synthetic.jpg', quality=88)
+    Image.fromarray(uncoloured(np.vstack(rows))[..., 0]).save(HERE / 'synthetic.jpg', quality=88)
     for name, level, given in (
         ('normal', 'L3', NORMAL),
         ('wasted', 'L3', WASTED),
@@ -38,8 +38,7 @@ def main() -> None:
     ):
         hu, labels = slice_at(level, SEED, LARGE, people_with(given))
         hu, labels = (picture[body_of(labels)] for picture in (hu, labels))
-        plain = np.repeat(grey(hu)[..., None], 3, axis=-1)
-        pair = np.hstack([plain, tinted(plain, labels, COLOURS)])
+        pair = np.hstack([uncoloured(hu), tinted(uncoloured(hu), labels, COLOURS)])
         Image.fromarray(pair).save(HERE / f'labels-{name}.png', optimize=True)
 
 
@@ -66,11 +65,6 @@ def body_of(labels: np.ndarray) -> tuple[slice, slice]:
     top, left = (np.flatnonzero(labels.any(axis)).min() - MARGIN for axis in (1, 0))
     bottom, right = (np.flatnonzero(labels.any(axis)).max() + MARGIN for axis in (1, 0))
     return slice(top, bottom), slice(left, right)
-
-
-def grey(hu: np.ndarray) -> np.ndarray:
-    """Grey values of HU in the window that the networks see."""
-    return ct.window(hu.astype(np.float32)).astype(np.uint8)
 
 
 if __name__ == '__main__':

@@ -66,6 +66,7 @@ HOMES = {
         'bodycomp_jax/estimation/previews.py',
         'bodycomp_jax/evaluation/worst.py',
         'bodycomp_jax/metrics/figures.py',
+        'bodycomp_jax/metrics/tinting.py',
         'bodycomp_jax/metrics/views.py',
         'bodycomp_jax/preparation/previews.py',
         'bodycomp_jax/data/squares.py',

@@ -6,7 +6,7 @@ import pydicom
 from bodycomp_jax import ct
 from bodycomp_jax.data.masks.tissue_seg import tissue_segmentation
 from bodycomp_jax.estimation.dicom_source import Source
-from bodycomp_jax.metrics.figures import COLOURS
+from bodycomp_jax.metrics.tinting import COLOURS
 
 
 def segmentation(

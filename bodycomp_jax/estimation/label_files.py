@@ -9,7 +9,7 @@ from PIL import Image
 from bodycomp_jax import ct
 from bodycomp_jax.data.masks.planes import DEFAULT_GAP
 from bodycomp_jax.data.scans import Series, Slice
-from bodycomp_jax.metrics.figures import label_colours
+from bodycomp_jax.metrics.tinting import label_colours
 from bodycomp_jax.runtime.files import replacing
 
 

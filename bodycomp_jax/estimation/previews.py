@@ -8,7 +8,15 @@ from PIL import Image, ImageDraw, ImageFont
 from bodycomp_jax import ct
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.estimation.result import Curve, Measured, SeenSlices
-from bodycomp_jax.metrics.figures import COLOURS, label_colours, level_curve, tinted
+from bodycomp_jax.metrics.figures import level_curve
+from bodycomp_jax.metrics.tinting import (
+    COLOURS,
+    Colour,
+    draw_legend,
+    label_colours,
+    tinted,
+    uncoloured,
+)
 from bodycomp_jax.metrics.views import series_views
 from bodycomp_jax.runtime.files import replacing
 
@@ -66,15 +74,14 @@ def draw_preview(
 def _axial(series: Series, measured: Measured) -> Image.Image:
     """The slice without and with its tissues, in the proportions of the patient."""
     grid = series.slices[measured.index].grid
-    grey = ct.window(measured.hu.astype(np.float32)).astype(np.uint8)
-    plain = np.repeat(grey[..., None], 3, axis=-1)
-    coloured = tinted(plain, measured.labels, label_colours(ct.IN_MASKS))
+    grey = uncoloured(measured.hu)
+    coloured = tinted(grey, measured.labels, label_colours(ct.IN_MASKS))
     height, width = grid.rows * grid.spacing[0], grid.columns * grid.spacing[1]
     scale = TILE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     both = Image.new('RGB', (2 * TILE, size[1]))
     draw, font = ImageDraw.Draw(both), ImageFont.load_default(FONT_SIZE)
-    for i, tile in enumerate((plain, coloured)):
+    for i, tile in enumerate((grey, coloured)):
         x = i * TILE + (TILE - size[0]) // 2
         both.paste(Image.fromarray(tile).resize(size, Image.Resampling.BILINEAR), (x, 0))
         draw.text((x + 4, size[1] // 2), 'R', font=font, anchor='lm')
@@ -82,17 +89,13 @@ def _axial(series: Series, measured: Measured) -> Image.Image:
     return both
 
 
-def _captioned(title: str, picture: Image.Image, legend: dict[str, str]) -> Image.Image:
+def _captioned(title: str, picture: Image.Image, legend: dict[str, Colour]) -> Image.Image:
     """A picture below its title and above the colours of the tissues, each with a text."""
     whole = Image.new('RGB', (picture.width, picture.height + 2 * LINE))
     whole.paste(picture, (0, LINE))
     draw, font = ImageDraw.Draw(whole), ImageFont.load_default(FONT_SIZE)
     draw.text((4, 2), title, font=font)
-    y = LINE + picture.height
-    for i, (tissue, text) in enumerate(legend.items()):
-        x = 4 + i * picture.width // len(legend)
-        draw.rectangle((x, y + 6, x + 12, y + 18), fill=COLOURS[tissue])
-        draw.text((x + 20, y + 2), text, font=font)
+    draw_legend(whole, font, legend, LINE + picture.height)
     return whole
 
 
@@ -101,14 +104,15 @@ def _title(series: Series, measured: Measured) -> str:
     return f'{measured.level}: slice {measured.index + 1} of {len(series)}, z = {z:.1f} mm'
 
 
-def _legend(measured: Measured) -> dict[str, str]:
-    """{tissue: its name and area, if that is known}."""
-    texts = {}
+def _legend(measured: Measured) -> dict[str, Colour]:
+    """{name and area, if that is known: colour} of each tissue."""
+    colours = {}
     for tissue in _shown(measured.labels):
         area = measured.numbers.get(f'{tissue}_area_cm2')
         name = ct.spaced(tissue)
-        texts[tissue] = name if area is None else f'{name}: {area:.1f} cm2'
-    return texts
+        text = name if area is None else f'{name}: {area:.1f} cm2'
+        colours[text] = COLOURS[tissue]
+    return colours
 
 
 def _shown(labels: np.ndarray) -> tuple[str, ...]:

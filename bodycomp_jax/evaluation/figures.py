@@ -10,7 +10,7 @@ from bodycomp_jax.data.table import number_in, rows_by_name
 from bodycomp_jax.evaluation import plots
 from bodycomp_jax.evaluation.study import Examples, Metric, Pair
 from bodycomp_jax.evaluation.summary import Agreement
-from bodycomp_jax.metrics.figures import COLOURS
+from bodycomp_jax.metrics.tinting import COLOURS
 
 CANDIDATES = (  # their colours; more begin again
     (11, 98, 164), (214, 66, 60), (80, 160, 70), (240, 150, 40), (130, 80, 170), (90, 100, 112),

@@ -7,15 +7,17 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from bodycomp_jax import ct, vertebrae
+from bodycomp_jax.metrics.tinting import (
+    COLOURS,
+    NOT_LABELLED,
+    Colour,
+    draw_legend,
+    label_colours,
+    tinted,
+    uncoloured,
+)
 
-COLOURS = {  # distinct for the colour-blind too
-    'muscle': (214, 66, 60),
-    'subcutaneous_fat': (240, 201, 62),
-    'visceral_fat': (64, 176, 228),
-    'intermuscular_fat': (120, 94, 190),
-}
-MISSED, NOT_LABELLED = (255, 255, 255), (128, 128, 128)
-TINT = 0.55  # of a tissue's colour over the grey slice
+MISSED = (255, 255, 255)
 TITLES = ('slice', 'labels', 'prediction', 'prediction where it differs')
 TILE = 384  # pixels, at least; slices are enlarged by whole factors
 FONT_SIZE, MARGIN = 16, 8
@@ -70,43 +72,19 @@ def comparison_figure(
     Returns:
       `[h, w, 3]` uint8.
     """
-    grey = ct.window(image.astype(np.float32)) if apply_window else image
-    plain = np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, -1)
+    grey = uncoloured(image, is_hu=apply_window)
     colours = label_colours(tissues)
     differs = ((mask != prediction) & (mask != ct.NOT_LABELLED))[..., None]
     shown = np.where((prediction == 0)[..., None], MISSED, colours[prediction]).astype(np.uint8)
     tiles = [
-        plain,
-        tinted(plain, mask, colours),
-        tinted(plain, prediction, colours),
-        np.where(differs, shown, plain // 3),
+        grey,
+        tinted(grey, mask, colours),
+        tinted(grey, prediction, colours),
+        np.where(differs, shown, grey // 3),
     ]
-    zoom = -(-TILE // len(plain))
+    zoom = -(-TILE // len(grey))
     strip = np.concatenate([t.repeat(zoom, 0).repeat(zoom, 1) for t in tiles], axis=1)
     return _with_captions(strip, _legend(mask, prediction, tissues))
-
-
-def label_colours(tissues: Sequence[str]) -> np.ndarray:
-    """`[256, 3]` uint8, the colour of each label; black where there is no tissue."""
-    colours = np.zeros((1 + ct.NOT_LABELLED, 3), np.uint8)
-    colours[1 : 1 + len(tissues)] = [COLOURS[tissue] for tissue in tissues]
-    colours[ct.NOT_LABELLED] = NOT_LABELLED
-    return colours
-
-
-def tinted(plain: np.ndarray, labels: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """A grey slice with its labels in colour.
-
-    Args:
-      plain: `[H, W, 3]` grey values.
-      labels: `[H, W]` integers.
-      colours: of `label_colours`.
-
-    Returns:
-      `[H, W, 3]` uint8.
-    """
-    mixed = (1 - TINT) * plain + TINT * colours[labels]
-    return np.where((labels > 0)[..., None], mixed, plain).astype(np.uint8)
 
 
 def level_figures(
@@ -215,24 +193,22 @@ def _true_curve(
     return level_curve(true, predicted, threshold, level=0, found=position.z, titles=titles)
 
 
-def _legend(
-    mask: np.ndarray, prediction: np.ndarray, tissues: Sequence[str]
-) -> list[tuple[tuple[int, int, int], str]]:
-    """(colour, text) of each tissue, with its Dice in this slice, and of the other colours."""
+def _legend(mask: np.ndarray, prediction: np.ndarray, tissues: Sequence[str]) -> dict[str, Colour]:
+    """{text: colour} of each tissue, with its Dice in this slice, and of the other colours."""
     is_labelled = mask != ct.NOT_LABELLED
-    entries = []
+    entries = {}
     for label, tissue in enumerate(tissues, start=1):
         predicted, labelled = (prediction == label) & is_labelled, mask == label
         text = ct.spaced(tissue)
         if labelled.any():
             dice = 2 * (predicted & labelled).sum() / (predicted.sum() + labelled.sum())
             text += f', Dice {dice:.3f}'
-        entries.append((COLOURS[tissue], text))
-    rest = [] if is_labelled.all() else [(NOT_LABELLED, 'not labelled')]
-    return [*entries, (MISSED, 'predicted as background'), *rest]
+        entries[text] = COLOURS[tissue]
+    rest = {} if is_labelled.all() else {'not labelled': NOT_LABELLED}
+    return {**entries, 'predicted as background': MISSED, **rest}
 
 
-def _with_captions(strip: np.ndarray, legend: list[tuple[tuple[int, int, int], str]]) -> np.ndarray:
+def _with_captions(strip: np.ndarray, legend: dict[str, Colour]) -> np.ndarray:
     line = FONT_SIZE + MARGIN
     height, width = strip.shape[:2]
     figure = Image.new('RGB', (width, height + 2 * line))
@@ -240,8 +216,5 @@ def _with_captions(strip: np.ndarray, legend: list[tuple[tuple[int, int, int], s
     draw, font = ImageDraw.Draw(figure), ImageFont.load_default(FONT_SIZE)
     for i, title in enumerate(TITLES):
         draw.text((i * width // len(TITLES) + MARGIN, 2), title, font=font)
-    for i, (colour, text) in enumerate(legend):
-        x, y = i * width // len(legend) + MARGIN, height + line
-        draw.rectangle((x, y + 6, x + 12, y + 18), fill=colour)
-        draw.text((x + 20, y + 2), text, font=font)
+    draw_legend(figure, font, legend, height + line)
     return np.asarray(figure)

@@ -8,11 +8,21 @@ from PIL import Image, ImageDraw, ImageFont
 from bodycomp_jax import ct
 from bodycomp_jax.data.npy import NpyRows
 from bodycomp_jax.data.squares import square_image, square_mask
-from bodycomp_jax.metrics.figures import COLOURS, NOT_LABELLED, label_colours, tinted
+from bodycomp_jax.metrics.tinting import (
+    COLOURS,
+    NOT_LABELLED,
+    draw_legend,
+    label_colours,
+    tinted,
+    uncoloured,
+)
 
 TILE, COLUMNS, ROWS = 192, 6, 4  # pixels of a slice; slices of a sheet
 MAX_SHEETS = 4  # of a split
 FONT_SIZE = 14
+LEGEND = {ct.spaced(tissue): COLOURS[tissue] for tissue in ct.TISSUES} | {
+    'not labelled': NOT_LABELLED
+}
 
 
 def draw_contact_sheets(folder: str, split: str, images: NpyRows, masks: NpyRows) -> None:
@@ -33,19 +43,9 @@ def draw_contact_sheets(folder: str, split: str, images: NpyRows, masks: NpyRows
             hu, labels = (file.read([row])[0, ..., 0] for file in (images, masks))
             sheet.paste(_labelled(square_image(hu, TILE), square_mask(labels, TILE)), place)
             draw.text(place, str(row), font=font)
-        for j, (name, colour) in enumerate(_legend().items()):
-            x = j * TILE
-            draw.rectangle((x, ROWS * TILE + 8, x + 12, ROWS * TILE + 20), fill=colour)
-            draw.text((x + 18, ROWS * TILE + 5), name, font=font)
+        draw_legend(sheet, font, LEGEND, ROWS * TILE)
         sheet.save(os.path.join(folder, f'{split}_{i:03d}.png'))
 
 
 def _labelled(hu: np.ndarray, labels: np.ndarray) -> Image.Image:
-    grey = ct.window(hu.astype(np.float32))
-    plain = np.repeat(grey[..., None], 3, axis=-1)
-    return Image.fromarray(tinted(plain, labels, label_colours(ct.TISSUES)))
-
-
-def _legend() -> dict[str, tuple[int, int, int]]:
-    colours = {ct.spaced(tissue): COLOURS[tissue] for tissue in ct.TISSUES}
-    return {**colours, 'not labelled': NOT_LABELLED}
+    return Image.fromarray(tinted(uncoloured(hu), labels, label_colours(ct.TISSUES)))

@@ -14,7 +14,7 @@ from bodycomp_jax.data.masks.mask import open_mask
 from bodycomp_jax.data.scans import Turn, find_series
 from bodycomp_jax.data.scans.nifti import NiftiVolume
 from bodycomp_jax.estimation.label_files import write_label_png, write_nifti
-from bodycomp_jax.metrics.figures import COLOURS
+from bodycomp_jax.metrics.tinting import COLOURS
 
 
 @pytest.mark.parametrize('ending', ['nii', 'nii.gz'])

@@ -10,7 +10,8 @@ from PIL import Image
 
 from bodycomp_jax.estimation import previews
 from bodycomp_jax.estimation.result import Curve, Measured, SeenSlices
-from bodycomp_jax.metrics.figures import COLOURS, PREDICTED, TINT, TRUE
+from bodycomp_jax.metrics.figures import PREDICTED, TRUE
+from bodycomp_jax.metrics.tinting import COLOURS, TINT
 from bodycomp_jax.vertebrae import LevelPosition, find_level
 
 TILE, LINE = previews.TILE, previews.LINE

@@ -4,6 +4,7 @@ from PIL import ImageDraw
 
 from bodycomp_jax import ct
 from bodycomp_jax.metrics import figures
+from bodycomp_jax.metrics.tinting import COLOURS, NOT_LABELLED, TINT
 
 TISSUES = ('muscle', 'subcutaneous_fat', 'visceral_fat')
 SIDE = 64
@@ -37,14 +38,14 @@ def test_differences_show_the_prediction(case):
     figure = draw(*case)
     assert pixel(figure, 3, 10, 10) == (0, 0, 0)
     assert pixel(figure, 3, 20, 20) == figures.MISSED
-    assert pixel(figure, 3, 30, 30) == figures.COLOURS['muscle']
-    assert pixel(figure, 3, 40, 40) == figures.COLOURS['subcutaneous_fat']
+    assert pixel(figure, 3, 30, 30) == COLOURS['muscle']
+    assert pixel(figure, 3, 40, 40) == COLOURS['subcutaneous_fat']
 
 
 def test_labels_and_prediction_are_tinted_in_their_colours(case):
     figure = draw(*case)
-    muscle = tuple(int(figures.TINT * c) for c in figures.COLOURS['muscle'])
-    visceral = tuple(int(figures.TINT * c) for c in figures.COLOURS['visceral_fat'])
+    muscle = tuple(int(TINT * c) for c in COLOURS['muscle'])
+    visceral = tuple(int(TINT * c) for c in COLOURS['visceral_fat'])
     assert pixel(figure, 1, 10, 10) == pixel(figure, 2, 10, 10) == muscle
     assert pixel(figure, 1, 30, 30) == visceral
     assert pixel(figure, 2, 30, 30) == muscle
@@ -62,11 +63,11 @@ def test_the_slice_is_shown_in_its_window(case):
 def test_the_legend_names_tissues_with_their_dice(case):
     prediction, mask = case
     legend = figures._legend(mask, prediction, TISSUES)
-    assert legend == [
-        (figures.COLOURS['muscle'], 'muscle, Dice 0.667'),
-        (figures.COLOURS['subcutaneous_fat'], 'subcutaneous fat, Dice 0.000'),
-        (figures.COLOURS['visceral_fat'], 'visceral fat, Dice 0.000'),
-        (figures.MISSED, 'predicted as background'),
+    assert list(legend.items()) == [
+        ('muscle, Dice 0.667', COLOURS['muscle']),
+        ('subcutaneous fat, Dice 0.000', COLOURS['subcutaneous_fat']),
+        ('visceral fat, Dice 0.000', COLOURS['visceral_fat']),
+        ('predicted as background', figures.MISSED),
     ]
 
 
@@ -74,15 +75,13 @@ def test_what_is_not_labelled_is_grey_and_no_difference(case):
     prediction, mask = case
     mask[10:21] = ct.NOT_LABELLED
     figure = draw(prediction, mask)
-    grey = tuple(int(figures.TINT * c) for c in figures.NOT_LABELLED)
+    grey = tuple(int(TINT * c) for c in NOT_LABELLED)
     assert pixel(figure, 1, 10, 10) == pixel(figure, 1, 20, 20) == grey
-    assert pixel(figure, 1, 30, 30) == tuple(
-        int(figures.TINT * c) for c in figures.COLOURS['visceral_fat']
-    )
+    assert pixel(figure, 1, 30, 30) == tuple(int(TINT * c) for c in COLOURS['visceral_fat'])
     assert pixel(figure, 3, 10, 10) == pixel(figure, 3, 20, 20) == (0, 0, 0)
-    legend = figures._legend(mask, prediction, TISSUES)
-    assert legend[0][1] == 'muscle'  # no labelled pixel, no Dice
-    assert legend[-1] == (figures.NOT_LABELLED, 'not labelled')
+    legend = list(figures._legend(mask, prediction, TISSUES).items())
+    assert legend[0][0] == 'muscle'  # no labelled pixel, no Dice
+    assert legend[-1] == ('not labelled', NOT_LABELLED)
 
 
 def test_curves_show_the_true_and_the_predicted_level():

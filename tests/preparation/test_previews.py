@@ -5,7 +5,7 @@ from PIL import Image
 
 from bodycomp_jax import ct
 from bodycomp_jax.data.npy import NpyRows, npy_writers
-from bodycomp_jax.metrics.figures import COLOURS, NOT_LABELLED, TINT
+from bodycomp_jax.metrics.tinting import COLOURS, NOT_LABELLED, TINT
 from bodycomp_jax.preparation import previews
 
 

@@ -12,7 +12,7 @@ from pydicom.valuerep import DSfloat
 from bodycomp_jax.data.masks.tissue_seg import MAKER, tissue_segmentation
 from bodycomp_jax.data.scans import Series, Slice
 from bodycomp_jax.data.scans.dicom_file import write_dicom
-from bodycomp_jax.metrics.figures import COLOURS
+from bodycomp_jax.metrics.tinting import COLOURS
 
 INTERCEPT = -1024
 EMPTY = (

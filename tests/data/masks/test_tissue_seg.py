@@ -7,7 +7,7 @@ from scan_files import HU, write_slice
 
 from bodycomp_jax import ct
 from bodycomp_jax.data.masks.tissue_seg import tissue_segmentation
-from bodycomp_jax.metrics.figures import COLOURS
+from bodycomp_jax.metrics.tinting import COLOURS
 
 EMPTY = (
     'PatientName', 'PatientBirthDate', 'PatientSex', 'AccessionNumber', 'StudyID', 'StudyDate',
