@@ -61,12 +61,17 @@ def open_mask(
     kind, files = _files_of_mask(path)
     if kind == IMAGES:
         return LabelImages(files, series, label_map, names)
-    return PlanesMask(open_planes(path, label_map, names), series, resample=resample)
+    return PlanesMask(_planes(path, kind, files, label_map, names), series, resample=resample)
 
 
 def open_planes(path: str, label_map: LabelMap, names: Names) -> LabelPlanes:
     """The labels in a mask that has positions. Errors as `open_mask`."""
-    kind, files = _files_of_mask(path)
+    return _planes(path, *_files_of_mask(path), label_map, names)
+
+
+def _planes(
+    path: str, kind: str, files: list[str], label_map: LabelMap, names: Names
+) -> LabelPlanes:
     if kind == NIFTI and os.path.isdir(path):
         return open_class_files(path, files, label_map)
     if len(files) != 1:
