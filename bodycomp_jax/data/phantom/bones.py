@@ -12,7 +12,8 @@ LEVEL_OF_LAST_RIB = 5
 RIB_FALLS = {5: 1.7, 6: 3.2, 7: 4.4, 8: 5.1, 9: 5.6, 10: 6.0, 11: 6.5}  # rib 12 starts at T12
 RIB_ENDS = {6: 0.55}  # where the eleventh stops on the way to the front; the twelfth differs
 RIB_BONE = 0.65  # where the cartilage of the others begins on this way
-RIB_HEIGHT, RIB_RADIUS = 0.26, 3.2  # from edge to edge, t; mm
+RIB_HEIGHT = 0.26  # t, from edge to edge
+RIB_RADIUS, RIB_SHELL, CARTILAGE_RADIUS = 3.2, 1.0, 3.8  # mm; cortical bone around spongy bone
 
 
 def paint_sacrum(canvas: Canvas, cut: Cut) -> None:
@@ -121,7 +122,7 @@ def _paint_rib(canvas: Canvas, cut: Cut, v: np.ndarray) -> None:
     middle = np.minimum((cut.wall + cut.diaphragm) / 2, cut.diaphragm + 5)
     mirrored = (2 * np.pi - angle) % (2 * np.pi) - np.pi
     root = np.array([22 * cut.size, cut.spine_y + 16 * cut.size])
-    inwards, radius = (v / -0.15).clip(0)[:, None], RIB_RADIUS * cut.size
+    inwards, size = (v / -0.15).clip(0)[:, None], cut.size
     for side, where in ((1, angle), (-1, mirrored)):
         path = np.interp(where, ANGLES, middle)[:, None] * np.stack(
             [np.cos(angle), np.sin(angle)], 1
@@ -129,7 +130,7 @@ def _paint_rib(canvas: Canvas, cut: Cut, v: np.ndarray) -> None:
         path = (path + inwards * (root - path)) * [side, 1]
         bone = v < RIB_BONE
         if bone.sum() > 1:
-            canvas.stroke(path[bone], radius, cut.tissues.cortical)
-            canvas.stroke(path[bone], 0.4 * radius, cut.tissues.spongy)
+            canvas.stroke(path[bone], RIB_RADIUS * size, cut.tissues.cortical)
+            canvas.stroke(path[bone], RIB_RADIUS * size - RIB_SHELL, cut.tissues.spongy)
         if (~bone).sum() > 1:
-            canvas.stroke(path[~bone], radius, cut.tissues.cartilage)
+            canvas.stroke(path[~bone], CARTILAGE_RADIUS * size, cut.tissues.cartilage)

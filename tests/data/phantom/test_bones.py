@@ -67,7 +67,7 @@ def test_ribs_are_in_the_wall_of_the_chest_and_not_of_the_pelvis():
 
 def test_a_rib_is_cut_into_pieces_of_a_square_centimetre_and_more_of_them_at_the_top():
     # TotalSegmentator's ribs of a patient: 45 mm2 at L2, 550 at L1, 1030 at T12, 40 to 110 a piece
-    subjects = [plain_subject(seed, bend=0.0, cortical_hu=800.0) for seed in range(3)]
+    subjects = [plain_subject(seed, bend=0.0, spongy_hu=290.0) for seed in range(3)]
     for t, least, most in ((2.5, 0, 0), (3.0, 0, 300), (4.0, 300, 900), (5.0, 500, 1300)):
         for subject in subjects:
             canvas, cut = paint(subject, t, [bones.paint_ribs], side=420)
@@ -75,6 +75,14 @@ def test_a_rib_is_cut_into_pieces_of_a_square_centimetre_and_more_of_them_at_the
             _, pieces = scipy.ndimage.label(beside)
             assert least <= mm2(canvas, beside) <= most
             assert mm2(canvas, beside) <= 130 * pieces
+
+
+def test_a_rib_is_a_thin_shell_around_spongy_bone():
+    subject = plain_subject(bend=0.0, cortical_hu=800.0, spongy_hu=200.0)
+    canvas, cut = paint(subject, 5.0, [bones.paint_ribs], side=840)
+    beside = np.abs(canvas.x) > 60 * cut.size
+    spongy, bone = ((np.abs(canvas.hu - 200) < 1) & beside), (canvas.hu > 150) & beside
+    assert 0.3 < spongy.sum() / bone.sum() < 0.7
 
 
 def test_a_rib_ends_in_cartilage_in_front():
