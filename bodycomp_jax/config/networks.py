@@ -36,7 +36,7 @@ class UNetConfig:
 
     kind: typing.ClassVar[str] = 'segmentation'
     # Options that decide what the output says: networks that differ in them cannot be compared.
-    meaning: typing.ClassVar = ('thoracic_model', 'apply_window_function')
+    meaning: typing.ClassVar[tuple[str, ...]] = ('thoracic_model', 'apply_window_function')
 
     thoracic_model: bool = option(
         False,
@@ -130,7 +130,8 @@ class DenseNetConfig:
     """The slice-selection network. Raises InputError for invalid values."""
 
     kind: typing.ClassVar[str] = 'slice_selection'
-    meaning: typing.ClassVar = ('levels', 'threshold', 'reference')  # as of `UNetConfig`
+    # As of `UNetConfig`.
+    meaning: typing.ClassVar[tuple[str, ...]] = ('levels', 'threshold', 'reference')
 
     levels: tuple[str, ...] = option(
         ('L3',),

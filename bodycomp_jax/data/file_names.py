@@ -4,7 +4,7 @@ import os
 
 TRAINING_SPLITS = ('train', 'val')  # those that a training needs
 SPLITS = (*TRAINING_SPLITS, 'test')
-OFFSET = 'ZOffset'  # the columns of offsets in mm begin with this
+OFFSET = 'ZOffset'  # begins the names of columns of offsets
 
 Folder = str | os.PathLike[str]
 
@@ -20,7 +20,7 @@ def masks_file(data_dir: Folder, split: str) -> str:
 
 
 def slices_table(data_dir: Folder) -> str:
-    """Whose slices those of all splits are."""
+    """The table that says whose slices these are, of all splits."""
     return os.path.join(data_dir, 'slices.csv')
 
 
@@ -30,10 +30,10 @@ def pictures_folder(data_dir: Folder, split: str) -> str:
 
 
 def offsets_table(data_dir: Folder, split: str) -> str:
-    """Their table."""
+    """The table of their offsets."""
     return os.path.join(data_dir, 'meta', f'{split}.csv')
 
 
 def offset_column(level: str) -> str:
-    """Where this table has the mm from a level to each slice."""
+    """The column of this table with the mm from a level to each slice."""
     return f'{OFFSET}_{level}'

@@ -1,5 +1,6 @@
 """Networks as functions of CT slices."""
 
+import abc
 import functools
 import warnings
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ MIN_SLICES, MAX_FALL = 5, -0.5  # of a series whose direction is judged, and its
 MIN_SPACING = 0.1  # mm between slices; CT has none that are closer
 
 
-class Predictor:
+class Predictor(abc.ABC):
     """Networks of one kind, on the devices, which predict together: `Segmenter`, `SliceSelector`.
 
     Attributes:
@@ -56,9 +57,9 @@ class Predictor:
         self._networks = [build_network(config, dtype=dtype, platform=kind) for config in configs]
         self.program = jax.jit(self.function, compiler_options=COMPILER_OPTIONS.get(kind))
 
+    @abc.abstractmethod
     def function(self, all_variables: Any, slices: jax.Array) -> Any:
         """The prediction as a function of `variables`, to be a part of other programs."""
-        raise NotImplementedError
 
     def __reduce__(self) -> tuple[Any, ...]:
         networks = list(zip(self._configs, jax.device_get(self.variables), strict=True))
