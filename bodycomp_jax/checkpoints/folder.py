@@ -163,7 +163,7 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
-def listed(errors: dict[str, CorruptCheckpointError]) -> str:
+def causes(errors: dict[str, CorruptCheckpointError]) -> str:
     """{checkpoint: what is wrong with it} as text."""
     return '; '.join(f'{folder}: {error}' for folder, error in errors.items())
 

@@ -207,7 +207,7 @@ def _load_folder(path: str, warn: Callable[[str], None]) -> Network:
             continue
         if corrupt:
             warn(
-                f'{model} is loaded, as a better one is corrupt ({folder.listed(corrupt)}); the '
+                f'{model} is loaded, as a better one is corrupt ({folder.causes(corrupt)}); the '
                 'command of the training writes final_model again'
             )
         elif model not in (path, os.path.join(path, folder.FINAL_MODEL)):
@@ -218,7 +218,7 @@ def _load_folder(path: str, warn: Callable[[str], None]) -> Network:
 
 def _no_model(path: str, corrupt: dict[str, folder.CorruptCheckpointError]) -> InputError:
     if corrupt:
-        found = f'no valid model found ({folder.listed(corrupt)}); copy it again, or'
+        found = f'no valid model found ({folder.causes(corrupt)}); copy it again, or'
     else:
         found = 'no model found;' if os.path.lexists(path) else 'there is no such file or folder;'
     return InputError(

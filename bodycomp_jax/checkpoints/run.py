@@ -77,7 +77,7 @@ class RunCheckpoints:
             if of_other_version:
                 remedy = f'Continue with the versions of the packages in {self._run_dir}/args.json'
             raise RunError(
-                f'{self._run_dir}: no checkpoint of this run is valid ({folder.listed(corrupt)}). '
+                f'{self._run_dir}: no checkpoint of this run is valid ({folder.causes(corrupt)}). '
                 f'{remedy}, or give another --name to start again'
             )
         for checkpoint, why in corrupt.items():

@@ -14,7 +14,7 @@ from bodycomp_jax.config.augmentation import (
 from bodycomp_jax.config.networks import (
     ACTIVATIONS,
     DENSENET_SIDE,
-    MAX_SIDE,
+    MAX_NETWORK_SIDE,
     DenseNetConfig,
     NetworkConfig,
     UNetConfig,
@@ -50,7 +50,7 @@ __all__ = [
     'DENSENET_SIDE',
     'LARGEST',
     'LIGHT',
-    'MAX_SIDE',
+    'MAX_NETWORK_SIDE',
     'SHIPPED',
     'STRONG',
     'TRAINERS',

@@ -26,7 +26,7 @@ MAX_BLOCKS = 6  # of a DenseNet; each halves the 63 x 63 pixels that the first b
 MAX_LEVELS = 12  # of a U-Net
 MAX_LAYERS = 64  # of a level or a block
 MAX_CHANNELS = 16384  # of a layer
-MAX_SIDE = 4096  # pixels of a slice
+MAX_NETWORK_SIDE = 4096  # pixels of a slice in a network
 MAX_NAMES = 64  # of vertebral levels
 
 
@@ -102,11 +102,11 @@ class UNetConfig:
             )
         size, divisor = self.network_size, 2**up
         check(
-            0 <= size <= MAX_SIDE and size % divisor == 0,
+            0 <= size <= MAX_NETWORK_SIDE and size % divisor == 0,
             'network_size',
             size,
             f'use a multiple of {divisor} (2 to the number of levels on the way up), at most '
-            f'{MAX_SIDE}, or 0',
+            f'{MAX_NETWORK_SIDE}, or 0',
         )
 
     @property

@@ -3,15 +3,15 @@
 import numpy as np
 from PIL import Image
 
-from bodycomp_jax.config import DENSENET_SIDE, MAX_SIDE
+from bodycomp_jax.config import DENSENET_SIDE, MAX_NETWORK_SIDE
 from bodycomp_jax.ct import AIR, window
 from bodycomp_jax.errors import InputError
 
 
 def refuse_invalid_size(side: int) -> None:
     """Raises InputError for a --size that no square can have."""
-    if not 0 < side <= MAX_SIDE:
-        raise InputError(f'invalid --size={side}: use a number in 1..{MAX_SIDE}')
+    if not 0 < side <= MAX_NETWORK_SIDE:
+        raise InputError(f'invalid --size={side}: use a number in 1..{MAX_NETWORK_SIDE}')
 
 
 def padded(image: np.ndarray, value: int) -> np.ndarray:

@@ -39,14 +39,13 @@ class Source:
     """A slice as a DICOM image of its own.
 
     Attributes:
-      image: its patient, study, series, identifiers and geometry, without pixels. The name of the
-        patient is empty, since highdicom warns of many.
+      image: its patient, study, series, identifiers and geometry, without pixels. Where a value of
+        the file is missing or invalid, a UID is made up, the thickness is `DEFAULT_GAP`, and a text
+        is empty. So is the name of the patient, since highdicom warns of many.
       patient_name: of the file.
       sop_class: of the file.
       turn: from the pixels of the file to patient orientation.
       frame: number of the slice in a multi-frame file; None in other files.
-      replaced: keywords whose value in the file is missing or invalid, but needed: UIDs are made
-        up, the thickness is `DEFAULT_GAP`, others are empty.
     """
 
     image: pydicom.Dataset
@@ -54,7 +53,6 @@ class Source:
     sop_class: str
     turn: Turn
     frame: int | None
-    replaced: list[str]
 
     def complete(self, made: pydicom.Dataset) -> None:
         """Adds to an object that was made of the image what the image could not say."""
@@ -86,7 +84,7 @@ def read_source(of: Slice) -> Source:
 
 
 def _source(of: Slice, elements: Elements, frame: int | None) -> Source:
-    image, replaced = pydicom.Dataset(), []
+    image = pydicom.Dataset()
     image.SpecificCharacterSet = 'ISO_IR 192'
     image.SOPClassUID, image.Modality, image.PatientName = CTImageStorage, 'CT', ''
     image.Rows, image.Columns = elements.integer('Rows'), elements.integer('Columns')
@@ -94,19 +92,12 @@ def _source(of: Slice, elements: Elements, frame: int | None) -> Source:
         numbers = elements.numbers(keyword, count) or ()
         setattr(image, keyword, [DSfloat(number, auto_format=True) for number in numbers])
     image.SliceThickness = _thickness(elements)
-    if image.SliceThickness is None:
-        replaced.append('SliceThickness')
-        image.SliceThickness = DEFAULT_GAP
     for keyword in TEXTS:
         text = elements.words(keyword)
-        if not _is_possible(keyword, text):
-            replaced.append(keyword)
-            text = ''
-        _set(image, keyword, text)
+        _set(image, keyword, text if _is_possible(keyword, text) else '')
     for keyword in UIDS:
         uid = elements.text(keyword)
         if not _is_possible(keyword, uid):
-            replaced.append(keyword)
             of_series = [elements.text(each) for each in UIDS_OF_SERIES]
             place = [os.path.dirname(of.path)]
             if keyword == 'SOPInstanceUID':
@@ -114,16 +105,16 @@ def _source(of: Slice, elements: Elements, frame: int | None) -> Source:
             uid = generate_uid(entropy_srcs=[keyword, *of_series, *place])
         _set(image, keyword, uid)
     sop_class = elements.text('SOPClassUID') or CTImageStorage
-    return Source(image, elements.words('PatientName'), sop_class, of.turn, frame, replaced)
+    return Source(image, elements.words('PatientName'), sop_class, of.turn, frame)
 
 
-def _thickness(elements: Elements) -> float | None:
-    """The thickness in mm; None if there is none that is possible."""
+def _thickness(elements: Elements) -> float:
+    """The thickness in mm; `DEFAULT_GAP` if there is none that is possible."""
     with contextlib.suppress(InputError):
         thickness = elements.number('SliceThickness')
         if thickness and 0 < thickness <= MAX_SPACING:
             return DSfloat(thickness, auto_format=True)
-    return None
+    return DEFAULT_GAP
 
 
 def _set(dataset: pydicom.Dataset, keyword: str, text: str) -> None:

@@ -89,14 +89,14 @@ class DenseNet(nn.Module):
       platform: 'cpu', 'gpu' or 'tpu', for which the formulation is chosen; results are equal.
     """
 
-    num_levels: int = 1
-    layers: int = 12
-    blocks: int = 4
-    initial_filters: int = 16
-    growth: int = 12
-    compression: float = 0.5
-    activation: Callable = nn.relu
-    norm: bool = True
+    num_levels: int
+    layers: int
+    blocks: int
+    initial_filters: int
+    growth: int
+    compression: float
+    activation: Callable
+    norm: bool
     initializer: Callable = nn.initializers.glorot_uniform()
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None

@@ -117,13 +117,13 @@ class UNet(nn.Module):
         same.
     """
 
-    num_classes: int = 4
-    compression_channels: tuple[int, ...] = (16, 32, 64, 128, 256, 512)
-    decompression_channels: tuple[int, ...] = (256, 128, 64, 32, 16)
-    num_convs: int = 1
-    side: int = 0
-    window: bool = False
-    activation: Callable = nn.relu
+    num_classes: int
+    compression_channels: tuple[int, ...]
+    decompression_channels: tuple[int, ...]
+    num_convs: int
+    side: int
+    window: bool
+    activation: Callable
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
     platform: str = 'cpu'

@@ -8,7 +8,7 @@ from helpers import drawn_variables, smooth_images
 from bodycomp_jax.config import DenseNetConfig
 from bodycomp_jax.models import densenet
 from bodycomp_jax.models.build import build_network, variable_shapes
-from bodycomp_jax.models.densenet import Conv, DenseNet
+from bodycomp_jax.models.densenet import Conv
 from bodycomp_jax.models.layers.norm import BatchNorm
 
 
@@ -35,7 +35,8 @@ def test_parameter_counts(changes, parameters, statistics):
 
 def test_sizes_are_those_of_the_reference():
     """128 after the first convolution, 63 after pooling; 31, 15 and 7 after the transitions."""
-    network = DenseNet(layers=2, growth=2, initial_filters=4)
+    config = DenseNetConfig(nb_layers_per_block=2, growth_rate=2, nb_initial_filters=4)
+    network = build_network(config)
     _, seen = jax.eval_shape(
         lambda: network.init_with_output(
             jax.random.key(0),
@@ -54,7 +55,8 @@ def test_sizes_are_those_of_the_reference():
 
 def test_first_convolution_pads_like_tensorflow():
     """SAME padding with stride 2 and an even side: 2 before, 3 after."""
-    network = DenseNet(layers=1, blocks=1, growth=1, initial_filters=1)
+    config = DenseNetConfig(nb_layers_per_block=1, nb_blocks=1, growth_rate=1, nb_initial_filters=1)
+    network = build_network(config)
     image = np.zeros((1, 16, 16, 1), np.float32)
     image[0, 0, 0] = 1
     shapes = jax.eval_shape(network.init, jax.random.key(0), image)
@@ -79,8 +81,9 @@ def test_first_convolution_pads_like_tensorflow():
 def test_initial_biases_are_random_in_convolutions_and_zero_in_the_dense_layer():
     @jax.jit
     def initial_biases():
-        network, image = DenseNet(layers=1, blocks=1), jnp.zeros((1, 32, 32, 1))
-        params = network.init(jax.random.key(0), image)['params']
+        config = DenseNetConfig(nb_layers_per_block=1, nb_blocks=1)
+        image = jnp.zeros((1, 32, 32, 1))
+        params = build_network(config).init(jax.random.key(0), image)['params']
         return params['block_0_layer_0_conv_0']['bias'], params['dense']['bias']
 
     bias, of_dense = map(np.asarray, initial_biases())

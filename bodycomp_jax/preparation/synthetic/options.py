@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from bodycomp_jax.config import MAX_SIDE, as_flag, option, to_values
+from bodycomp_jax.config import MAX_NETWORK_SIDE, as_flag, option, to_values
 from bodycomp_jax.data.phantom import LEVELS
 from bodycomp_jax.errors import InputError
 
@@ -56,7 +56,7 @@ class SyntheticConfig:
         in_range = {
             'workers': self.workers is None or self.workers > 0,
             'subjects': 2 <= self.subjects <= MAX_SUBJECTS,
-            'size': MIN_SIDE <= self.size <= MAX_SIDE,
+            'size': MIN_SIDE <= self.size <= MAX_NETWORK_SIDE,
             'slice_spacing': MIN_SPACING <= self.slice_spacing <= MAX_SPACING,
             'slices': self.slices > 0,
             'levels': 0 < len(self.levels) == len({*self.levels} & {*LEVELS}),
@@ -65,7 +65,7 @@ class SyntheticConfig:
         }
         wanted = {
             'subjects': f'use 2 to {MAX_SUBJECTS:,}',
-            'size': f'use {MIN_SIDE} to {MAX_SIDE}',
+            'size': f'use {MIN_SIDE} to {MAX_NETWORK_SIDE}',
             'slice_spacing': f'use {MIN_SPACING:g} to {MAX_SPACING:g} mm',
             'levels': f'name some of {", ".join(LEVELS)}, each once',
             'val_share': 'use a number above 0 and below 1',
