@@ -40,22 +40,20 @@ def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
         return
     level = round(t)
     up = t - level
-    a, b = (26 - 0.85 * t) * s, (18.5 - 0.25 * t) * s
+    a, b = (24.3 - cut.person.taper / 2 * (t - 2)) * s, (18.5 - 0.25 * t) * s
     edge = up / (BODY_SHARE / 2)
     arch_y = y + b + 6 * s
-    back, spinous_mm = y + b + 22 * s, 20 if level < 5 else 15
+    back, spinous = y + b + 22 * s, (20 if level < 5 else 15) * s * cut.person.processes
     canvas.ellipse(0, arch_y, 17 * s, 11 * s, cut.tissues.other_fat)
     if -0.4 < up < 0.2:
-        canvas.ellipse(
-            0, back + 8 * s, 4 * s, spinous_mm * s, cut.tissues.cortical, within=canvas.in_wall
-        )
+        canvas.ellipse(0, back + 8 * s, 4 * s, spinous, cut.tissues.cortical, within=canvas.in_wall)
     if -0.4 < up < 0.36:
         canvas.ellipse(0, arch_y + 3 * s, 17 * s, 13 * s, cut.tissues.cortical)
         canvas.ellipse(0, arch_y, 12.5 * s, 10 * s, cut.tissues.other_fat)
     if -0.05 < up < 0.36:
         canvas.pair(15.5 * s, y + b + 1 * s, 5 * s, 10 * s, cut.tissues.cortical)
         reach = profile(level, {0: 40, 1: 41, 2: 48, 3: 42, 4: 36, 5: 24, 6: 30, 8: 32}) * s
-        length = reach * np.cos(0.6 * np.pi * (up - 0.15))
+        length = reach * cut.person.processes * np.cos(0.6 * np.pi * (up - 0.15))
         root, rise = 17 * s, (6 if level < 5 else 16) * s
         for side in (-1, 1):
             process = np.array([[side * root, arch_y + 2 * s], [side * length, arch_y + rise]])

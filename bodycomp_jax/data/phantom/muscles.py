@@ -16,19 +16,19 @@ def paint_back(canvas: Canvas, cut: Cut) -> None:
     """The muscles along the spine with fat around and between them, and quadratus lumborum."""
     _paint_erector_spinae(canvas, cut)
     _paint_multifidus(canvas, cut)
-    s, seam = cut.size, cut.person.seams
-    thick = profile(cut.t, {0.3: 0, 1: 1, 2.5: 0.8, 4.0: 0.4, 4.6: 0}) * s * cut.person.muscle
-    x = profile(cut.t, {0.6: 80, 1: 74, 3: 58, 5: 42}) * s
+    t, s, seam = cut.t - cut.subject.back_shift, cut.size, cut.person.seams
+    thick = profile(t, {0.3: 0, 1: 1, 2.5: 0.8, 4.0: 0.4, 4.6: 0}) * s * cut.person.muscle
+    x = profile(t, {0.6: 80, 1: 74, 3: 58, 5: 42}) * s
     _paint_muscle(canvas, cut, x, 19 * s, 23 * thick, 8 * thick, 0.5 * seam, turn=0.4)
 
 
 def _paint_erector_spinae(canvas: Canvas, cut: Cut) -> None:
     """Longissimus and iliocostalis reach the fascia behind them, unless they are wasted."""
-    y, s, wall = cut.spine_y, cut.size, canvas.in_wall
+    t, y, s, wall = cut.t - cut.subject.back_shift, cut.spine_y, cut.size, canvas.in_wall
     muscle, fat, seam = cut.tissues.muscle, cut.tissues.other_fat, cut.person.seams
-    thick = profile(cut.t, {-3.5: 0.0, -2: 0.45, -1: 0.75, 1: 1.0, 3: 0.95, 5: 0.72, 8: 0.6}) * s
-    thin = thick * min(1.1, cut.person.muscle)
-    wide = profile(cut.t, {-2: 0.7, 0: 0.9, 2: 1.0, 5: 0.95, 8: 0.8})
+    thick = profile(t, {-3.5: 0.0, -2: 0.45, -1: 0.75, 1: 1.0, 3: 0.95, 5: 0.72, 8: 0.6}) * s
+    thin = thick * min(1.1, cut.person.of_back)
+    wide = profile(t, {-2: 0.7, 0: 0.9, 2: 1.0, 5: 0.95, 8: 0.8})
     x, a, b = 40 * s * wide, 19 * thin * wide, 30 * thin
     around = a + 19 * thick * wide + seam, 32 * thick + seam
     canvas.ellipse(0, y + 62 * s, 24 * s, 34 * s, fat, square=True, within=wall)
@@ -43,8 +43,9 @@ def _paint_erector_spinae(canvas: Canvas, cut: Cut) -> None:
 
 def _paint_multifidus(canvas: Canvas, cut: Cut) -> None:
     """Beside the spinous processes: larger towards the sacrum."""
-    grown = profile(cut.t, {-3: 0.8, -1: 1.3, 1: 1.0, 4: 0.6, 8: 0.4}) * cut.size
-    grown *= min(1.1, cut.person.muscle)
+    t = cut.t - cut.subject.back_shift
+    grown = profile(t, {-3: 0.8, -1: 1.3, 1: 1.0, 4: 0.6, 8: 0.4}) * cut.size
+    grown *= min(1.1, cut.person.of_back)
     s, seam = cut.size, cut.person.seams
     _paint_muscle(canvas, cut, 15 * s, 44 * s, 13 * grown, 22 * grown, seam, turn=-0.15)
 
@@ -60,8 +61,9 @@ def _paint_muscle(
 
 def paint_psoas(canvas: Canvas, cut: Cut) -> None:
     """From T12 down it grows; below L5 it leaves the spine and joins the iliacus."""
-    t, s, muscle = cut.t - cut.subject.psoas_shift, cut.size, cut.person.muscle
-    thick = profile(t, {-5: 0.8, -1: 1.0, 1: 0.95, 2: 0.76, 3: 0.55, 4: 0.34, 5: 0.0}) * muscle
+    t, s = cut.t - cut.subject.psoas_shift, cut.size
+    thick = profile(t, {-5: 0.8, -1: 1.0, 1: 0.95, 2: 0.76, 3: 0.55, 4: 0.34, 5: 0.0})
+    thick *= cut.person.muscle * cut.person.psoas
     x = profile(t, {-5: 82, -3: 80, -1: 62, 0: 49, 1: 43, 2: 38, 4: 30, 5: 27}) * s
     forward = profile(t, {-5: 120, -3: 84, -1: 30, 0: 10, 1: 2, 5: 0}) * s
     turn = profile(t, {-2: 0.0, 0: 0.2, 2: 0.3})

@@ -54,6 +54,8 @@ class Person:
     # Muscle
     muscle: float = drawn('thickness of all muscles', 0.6, 1.5, log=True)
     wall: float = drawn('thickness of the abdominal wall besides', 0.55, 1.9, log=True)
+    psoas: float = drawn('thickness of the psoas besides', 0.8, 1.25, log=True)
+    back: float = drawn('thickness of the muscles along the spine besides', 0.85, 1.18, log=True)
     planes: float = drawn('fat between the layers of the wall, mm', 0.1, 4.0, log=True)
     diastasis: float = drawn('width of the linea alba, mm', 2, 45, log=True)
     fascia_hu: float = drawn('HU of the fascia inside and outside the wall', -50, 45)
@@ -88,8 +90,10 @@ class Person:
     cartilage_hu: float = drawn('HU of the cartilage of ribs', 70, 170)
     # Bones, and where organs are along them
     landmarks: float = drawn(
-        'spread of the heights of organs, vessels and hips, times the usual', 0.4, 1.2
+        'spread of the heights of organs, vessels, muscles and hips, times the usual', 0.4, 1.2
     )
+    taper: float = drawn('how much narrower each vertebra is than the one below, mm', 0.8, 2.6)
+    processes: float = drawn('length of the processes of vertebrae, times the usual', 0.8, 1.2)
     ribs: float = drawn('height of the ribs, t', -0.2, 0.2)
     rib_fall: float = drawn('how far the ribs fall, times the usual', 0.93, 1.07)
     last_rib: float = drawn('length of the twelfth rib', 0.0, 0.5)
@@ -102,6 +106,11 @@ class Person:
     prosthesis: float = drawn('prosthesis of a hip', 0.5, 1.0, 0.04)
     tubes: float = drawn('wires and tubes on the skin', 1, 6, 0.3)
     blanket: float = drawn('distance of clothes from the skin, mm', 2, 14, 0.4)
+
+    @property
+    def of_back(self) -> float:
+        """Thickness of the muscles along the spine."""
+        return self.muscle * self.back
 
     @classmethod
     def draw(cls, rng: np.random.Generator, width: float = 1.0, **given: float) -> Self:

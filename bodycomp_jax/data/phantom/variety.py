@@ -28,6 +28,8 @@ ABSENT = (  # from the plain people
 COMMON = {
     'muscle': 1.1,
     'wall': 1.3,
+    'psoas': 1.0,
+    'back': 1.0,
     'seams': 1.0,
     'planes': 0.3,
     'bend': 1.0,
@@ -37,6 +39,8 @@ COMMON = {
     'fat_chest': 0.9,
     'bowel': 80.0,
     'landmarks': 0.3,
+    'taper': 1.7,
+    'processes': 1.0,
     'ribs': 0.0,
     'rib_fall': 1.0,
     'last_rib': 0.3,

@@ -35,7 +35,7 @@ def test_layers_lie_in_each_other_and_skin_has_no_label():
 
 
 def test_organs_bowel_and_vessels_take_the_label_of_the_fat_that_they_displace():
-    subject = plain_subject(2)
+    subject = plain_subject(4)
     fat, _ = paint(subject, L3, [organs.paint_layers])
     for painter in (organs.paint_bowel, organs.paint_organs, organs.paint_vessels):
         canvas, _ = paint(subject, L3, [organs.paint_layers, painter])
