@@ -27,7 +27,7 @@ def _paint_erector_spinae(canvas: Canvas, cut: Cut) -> None:
     t, y, s, wall = cut.t - cut.subject.back_shift, cut.spine_y, cut.size, canvas.in_wall
     muscle, fat, seam = cut.tissues.muscle, cut.tissues.other_fat, cut.person.seams
     thick = profile(t, {-3.5: 0.0, -2: 0.45, -1: 0.75, 1: 1.0, 3: 0.95, 5: 0.72, 8: 0.6}) * s
-    thin = thick * min(1.1, cut.person.of_back)
+    thin = thick * min(1.1, cut.person.back_muscle)
     wide = profile(t, {-2: 0.7, 0: 0.9, 2: 1.0, 5: 0.95, 8: 0.8})
     x, a, b = 40 * s * wide, 19 * thin * wide, 30 * thin
     around = a + 19 * thick * wide + seam, 32 * thick + seam
@@ -45,7 +45,7 @@ def _paint_multifidus(canvas: Canvas, cut: Cut) -> None:
     """Beside the spinous processes: larger towards the sacrum."""
     t = cut.t - cut.subject.back_shift
     grown = profile(t, {-3: 0.8, -1: 1.3, 1: 1.0, 4: 0.6, 8: 0.4}) * cut.size
-    grown *= min(1.1, cut.person.of_back)
+    grown *= min(1.1, cut.person.back_muscle)
     s, seam = cut.size, cut.person.seams
     _paint_muscle(canvas, cut, 15 * s, 44 * s, 13 * grown, 22 * grown, seam, turn=-0.15)
 

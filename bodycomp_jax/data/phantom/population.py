@@ -108,7 +108,7 @@ class Person:
     blanket: float = drawn('distance of clothes from the skin, mm', 2, 14, 0.4)
 
     @property
-    def of_back(self) -> float:
+    def back_muscle(self) -> float:
         """Thickness of the muscles along the spine."""
         return self.muscle * self.back
 

@@ -83,11 +83,9 @@ class Subject:
 
     def _draw_marks(self, rng: np.random.Generator) -> None:
         """Where landmarks are along the spine."""
-        hip, bifurcation, psoas, back = self.person.landmarks * rng.normal(
-            0, (0.08, 0.3, 0.25, 0.2)
-        )
-        self.hip, self.bifurcation, self.psoas_shift = hip - 4.35, bifurcation + 0.95, psoas
-        self.back_shift = back
+        shifts = self.person.landmarks * rng.normal(0, (0.08, 0.3, 0.25, 0.2))
+        hip, bifurcation, self.psoas_shift, self.back_shift = shifts
+        self.hip, self.bifurcation = hip - 4.35, bifurcation + 0.95
         self.arm = rng.uniform(-0.2, 0.6, 2)  # how far in front of the body each arm is
         self.arm_gap = rng.uniform(-4, 25, 2)  # mm between each arm and the trunk
         self.tube_angles = rng.uniform(-np.pi, np.pi, 6)
