@@ -12,7 +12,6 @@ from bodycomp_jax.data.phantom.tissue import (
 )
 
 L3 = 2.0
-UNEVEN = 10  # HU, of fat without findings
 SMOOTH = without(
     within.paint_within_muscle,
     within.paint_within_subcutaneous_fat,
@@ -86,11 +85,12 @@ def test_oedema_sinks_to_the_back():
 
 
 def test_vessels_of_the_mesentery_have_no_label():
-    after, cut, fat, added = change(within.paint_within_visceral_fat, VISCERAL_LABEL, vessels=1.0)
+    after, cut, fat, _ = change(
+        within.paint_within_visceral_fat, VISCERAL_LABEL, vessels=1.0, gas=0.0
+    )
     vessels = fat & (after.labels == 0)
     assert mm2(after, vessels) > 30
-    to_blood = cut.tissues.venous_blood.hu - (after.hu - added)
-    assert (added[vessels] > 0.5 * to_blood[vessels] - UNEVEN).all()
+    assert (after.hu[vessels] > -60).all()
     assert (after.y[vessels] < cut.spine_y + 1).all()
 
 
