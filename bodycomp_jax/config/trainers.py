@@ -100,6 +100,12 @@ class TrainerConfig:
         'share of synthetic slices in each batch, beside those of DATA_DIR; 0.5 is half',
         group='Training',
     )
+    synthetic_epochs: int = option(
+        1,
+        'epochs in a row that see the same synthetic slice, changed at random in another way in '
+        'each; more than 1 where a device waits for slices to be drawn, as a GPU does',
+        group='Training',
+    )
     seed: int = option(
         0, 'seed of the initial weights, the shuffling and the augmentation', group='Training'
     )
@@ -113,7 +119,7 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        check_positive(self, 'batch_size', 'epochs', 'learning_rate')
+        check_positive(self, 'batch_size', 'epochs', 'learning_rate', 'synthetic_epochs')
         epochs, count = self.epochs, self.batches_per_epoch
         check(epochs <= MAX_EPOCHS, 'epochs', epochs, f'use at most {MAX_EPOCHS}')
         check(
@@ -153,6 +159,12 @@ class TrainerConfig:
     def validating_fold(self) -> tuple[int, int] | None:
         """(--fold, --folds); None without a cross-validation."""
         return None if self.fold is None or self.folds is None else (self.fold, self.folds)
+
+    def refuse_unused(self) -> None:
+        """Raises InputError for an option of synthetic slices where there are none."""
+        unused = self.num_synthetic == 0 and self.synthetic_epochs > 1
+        remedy = 'no slice is synthetic; leave it out, or give --synthetic or --mix_synthetic'
+        check(not unused, 'synthetic_epochs', self.synthetic_epochs, remedy)
 
     def steps_per_epoch(self, num_examples: int) -> int:
         """Training steps per epoch, for `num_examples` training slices that are stored."""

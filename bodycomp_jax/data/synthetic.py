@@ -17,6 +17,7 @@ from bodycomp_jax.data import phantom
 from bodycomp_jax.data.dataset import Dataset, LevelledSet
 from bodycomp_jax.data.squares import selection_square
 from bodycomp_jax.errors import InputError, listed
+from bodycomp_jax.runtime.host_memory import available_bytes
 from bodycomp_jax.vertebrae import REFERENCES
 
 SIDE = 512  # pixels, where neither a set nor the network says otherwise
@@ -35,6 +36,29 @@ class Map(Protocol):
     def __call__(
         self, function: Callable[[int], Example], items: Sequence[int], /
     ) -> list[Example]: ...
+
+
+class Kept:
+    """Drawn examples that several epochs read: of numbers in a row, as many as an epoch has."""
+
+    def __init__(self, count: int) -> None:
+        self._numbers = np.full(count, -1)
+        self._arrays: Example = {}
+
+    def read(self, numbers: np.ndarray, draw: Callable[[np.ndarray], Example]) -> Example:
+        """The examples of these numbers; those that are not there are drawn. Thread-safe.
+
+        A number takes the place of the one that is `count` before it.
+        """
+        count = len(self._numbers)
+        places = numbers % count
+        missing = self._numbers[places] != numbers
+        if missing.any():
+            for name, array in draw(numbers[missing]).items():
+                empty = np.empty((count, *array.shape[1:]), array.dtype)
+                self._arrays.setdefault(name, empty)[places[missing]] = array
+            self._numbers[places[missing]] = numbers[missing]
+        return {name: array[places] for name, array in self._arrays.items()}
 
 
 class SyntheticSet:
@@ -62,6 +86,8 @@ class SyntheticSet:
         """
         self._draw, self._map, self._config, self._beside = draw, map_, config, beside
         self.image_shape = image_shape
+        self._count = config.steps_per_epoch(len(self)) * config.num_synthetic  # in an epoch
+        self._kept = Kept(self._count) if config.synthetic_epochs > 1 else None
 
     def __len__(self) -> int:
         return 0 if self._beside is None else len(self._beside)
@@ -71,7 +97,8 @@ class SyntheticSet:
         is_drawn = rows >= len(self)
         if self._beside is not None and not is_drawn.any():
             return self._beside.read(rows)
-        drawn = stacked(self._map(self._draw, self._seeds(rows[is_drawn] - len(self))))
+        numbers = rows[is_drawn] - len(self)
+        drawn = self._kept.read(numbers, self._drawn) if self._kept else self._drawn(numbers)
         if self._beside is None:
             return drawn
         batch = {}
@@ -81,8 +108,13 @@ class SyntheticSet:
         return batch
 
     def validate(self) -> None:
-        """Draws a few slices, and validates the set in files."""
-        self._sample = stacked(self._map(self._draw, self._seeds(np.arange(SAMPLE))))
+        """Draws a few slices, and validates the set in files.
+
+        Raises InputError if the slices that several epochs see do not fit into the memory.
+        """
+        self._sample = self._drawn(np.arange(SAMPLE))
+        if self._kept is not None:
+            self._refuse_small_memory()
         if self._beside is not None:
             self._beside.validate()
 
@@ -90,6 +122,8 @@ class SyntheticSet:
         """How many slices are synthetic, and what the others are."""
         H, W = self.image_shape
         drawn = f'synthetic slices of {H} x {W}, drawn while training'
+        if self._kept is not None:
+            drawn += f' for {self._config.synthetic_epochs} epochs'
         if self._beside is None:
             return drawn
         config = self._config
@@ -115,9 +149,20 @@ class SyntheticSet:
         own = {'shape': list(self.image_shape), 'means': _means(self._sample)}
         return {**({} if self._beside is None else self._beside.fingerprint()), 'synthetic': own}
 
-    def _seeds(self, numbers: np.ndarray) -> list[int]:
+    def _drawn(self, numbers: np.ndarray) -> Example:
         first = (2 + self._config.seed) << BITS  # beyond `VAL_SEED` and those that follow it
-        return [first + int(number) for number in numbers]
+        return stacked(self._map(self._draw, [first + int(number) for number in numbers]))
+
+    def _refuse_small_memory(self) -> None:
+        needed = sum(array.nbytes for array in self._sample.values()) / SAMPLE * self._count
+        available = available_bytes()
+        if needed > available:
+            raise InputError(
+                f'{as_flag("synthetic_epochs", self._config.synthetic_epochs)}: the '
+                f'{self._count:,} slices of an epoch need {needed / 1e9:.1f} GB of memory, but '
+                f'only {available / 1e9:.1f} GB are available; use fewer --batches_per_epoch, or '
+                'leave it out'
+            )
 
 
 class DrawnSet:
@@ -174,6 +219,7 @@ def segmentation_sets(
 
     Raises InputError for a network that such slices cannot train.
     """
+    config.refuse_unused()
     if files is not None and not config.num_synthetic:
         return files
     network = config.network
@@ -193,6 +239,7 @@ def slice_selection_sets(
     files: tuple[Dataset, LevelledSet] | None, config: SliceSelectionConfig, map_: Map
 ) -> tuple[Dataset, LevelledSet]:
     """As `segmentation_sets`, of slices with offsets."""
+    config.refuse_unused()
     if files is not None and not config.num_synthetic:
         return files
     network = config.network

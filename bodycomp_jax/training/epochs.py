@@ -104,6 +104,7 @@ class Trainer:
             config.seed,
             epoch,
             synthetic=config.num_synthetic,
+            synthetic_epochs=config.synthetic_epochs,
         )
         batches_ahead = ReadAhead(self._train_batches, batches[progress.steps_done :])
         done, loss = 0, math.nan

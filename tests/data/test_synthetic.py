@@ -77,6 +77,42 @@ def test_synthetic_slices_take_the_type_of_those_in_files(data_dir, tmp_path):
     assert train_set.read(np.array([0, 21]))['image'].dtype == np.float32
 
 
+def test_slices_of_several_epochs_are_drawn_once(data_dir):
+    config = tiny_config(mix_synthetic=0.25, synthetic_epochs=2, batches_per_epoch=3)
+    seeds = []
+
+    def recorded(function, items):
+        seeds.extend(items)
+        return in_this_process(function, items)
+
+    files = open_sets(data_dir, config)
+    kept, _ = segmentation_sets(files, config, recorded)
+    plain, _ = segmentation_sets(files, MIXED, in_this_process)
+    for epoch in (1, 2, 3):
+        for rows in training_batches(21, 8, 3, 0, epoch, synthetic=2, synthetic_epochs=2):
+            batch, expected = kept.read(rows), plain.read(rows)
+            for name in ('image', 'mask'):
+                np.testing.assert_array_equal(batch[name], expected[name])
+    first = (2 + config.seed) << 64
+    assert sorted(seed - first for seed in seeds) == list(range(6 + 3 + 3))
+    kept.validate()
+    assert ', drawn while training for 2 epochs' in kept.describe()
+
+
+def test_slices_that_the_memory_does_not_hold_are_refused(monkeypatch):
+    monkeypatch.setattr(synthetic, 'available_bytes', lambda: 10**6)
+    config = tiny_config(synthetic=True, network_size=SIDE, synthetic_epochs=2)
+    train_set, _ = segmentation_sets(None, config, in_this_process)
+    with pytest.raises(InputError, match='--synthetic_epochs=2: the 800 slices of an epoch need'):
+        train_set.validate()
+
+
+def test_epochs_of_synthetic_slices_without_any_are_refused(data_dir):
+    config = tiny_config(synthetic_epochs=2)
+    with pytest.raises(InputError, match='--synthetic_epochs=2: no slice is synthetic; leave it'):
+        segmentation_sets(open_sets(data_dir, config), config, in_this_process)
+
+
 def test_a_set_in_files_validates_what_is_trained_on_synthetic_slices_alone(data_dir):
     config = tiny_config(synthetic=True)
     files = open_sets(data_dir, config)
