@@ -78,15 +78,26 @@ class ReadAhead(Generic[Key, Batch]):
       waited: seconds that the consumer has waited for batches.
     """
 
-    def __init__(self, read: Callable[[Key], Batch], keys: Iterable[Key]) -> None:
+    def __init__(
+        self, read: Callable[[Key], Batch], keys: Iterable[Key], *, times: int = 1
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+          read: a batch; called in threads.
+          keys: of the batches.
+          times: as many threads and batches as usual.
+        """
         self.waited = 0.0
-        self._read, self._keys = read, keys
+        self._read, self._keys, self._times = read, keys, times
 
     def __iter__(self) -> Iterator[Batch]:
-        threads = concurrent.futures.ThreadPoolExecutor(READ_THREADS, thread_name_prefix='read')
+        threads = concurrent.futures.ThreadPoolExecutor(
+            READ_THREADS * self._times, thread_name_prefix='read'
+        )
         submitted = (threads.submit(self._read, key) for key in self._keys)
         try:
-            queue = collections.deque(itertools.islice(submitted, BATCHES_AHEAD))
+            queue = collections.deque(itertools.islice(submitted, BATCHES_AHEAD * self._times))
             while queue:
                 began = time.perf_counter()
                 batch = _first_result(queue)

@@ -28,6 +28,7 @@ from bodycomp_jax.training.step import eval_step, train_step
 from bodycomp_jax.training.stop_signals import SIGNALS, StopSignals, stop_flags
 from bodycomp_jax.training.watchdog import Watchdog
 
+MAX_TIMES = 4  # as many batches ahead, where each waits for a few slices to be drawn
 MAX_SKIPPED_IN_A_ROW = 5  # steps without a finite loss and gradient
 
 
@@ -106,7 +107,11 @@ class Trainer:
             synthetic=config.num_synthetic,
             synthetic_epochs=config.synthetic_epochs,
         )
-        batches_ahead = ReadAhead(self._train_batches, batches[progress.steps_done :])
+        batches_ahead = ReadAhead(
+            self._train_batches,
+            batches[progress.steps_done :],
+            times=min(config.synthetic_epochs, MAX_TIMES),
+        )
         done, loss = 0, math.nan
 
         def steps():

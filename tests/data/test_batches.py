@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from bodycomp_jax.data.batches import ReadAhead, evaluation_batches, training_batches
+from bodycomp_jax.data.batches import READ_THREADS, ReadAhead, evaluation_batches, training_batches
 
 
 def test_an_epoch_has_each_example_at_most_once_and_no_short_batch():
@@ -88,9 +88,17 @@ def test_no_thread_remains_after_the_consumer_stops():
     assert threading.active_count() == before
 
 
-def test_read_ahead_is_limited():
+@pytest.mark.parametrize('times', [1, 3])
+def test_read_ahead_is_limited(times):
+    all_at_once = threading.Barrier(READ_THREADS * times)
     started = []
-    iterator = iter(ReadAhead(lambda i: started.append(i), range(100)))
+
+    def read(i):
+        started.append(i)
+        if i < READ_THREADS * times:
+            all_at_once.wait(60)
+
+    iterator = iter(ReadAhead(read, range(100), times=times))
     next(iterator)
     iterator.close()
-    assert 1 < len(started) < 10
+    assert len(started) < 10 * times
