@@ -54,23 +54,8 @@ def at_levels(
 
     Raises InputError if a slice cannot be read.
     """
-    known = selector.config.levels if selector is not None else ()
-    sought = [level for level in levels if level not in given and level in known]
-    curves: dict[str, Curve] = {}
-    seen = None
-    missing = {
-        level: Missing('no_level', f'neither a network nor a table says where {level} is')
-        for level in levels
-        if level not in given and level not in known
-    }
-    if sought and len(series) < MIN_SLICES:
-        reason = (
-            f'levels are looked for in at least {MIN_SLICES} slices, not in {len(series)}; '
-            '--single_slices measures each as it is'
-        )
-        missing |= dict.fromkeys(sought, Missing('too_few_slices', reason))
-    elif sought and selector is not None:
-        curves, seen = find_levels(selector, series, sought)
+    of_network = [level for level in levels if level not in given]
+    curves, missing, seen = _looked_for(series, selector, of_network)
     slices: list[tuple[str, int]] = []
     slab: list[tuple[str, int]] = []
     for level in levels:
@@ -86,6 +71,29 @@ def at_levels(
             inside = np.flatnonzero(np.abs(series.z - z) <= slab_mm / 2)
             slab += [(level, int(i)) for i in inside if i != nearest]
     return Places(slices, curves, missing, slab, seen)
+
+
+def _looked_for(
+    series: Series, selector: SliceSelector | None, levels: Sequence[str]
+) -> tuple[dict[str, Curve], dict[str, Missing], SeenSlices | None]:
+    """(Curves of the levels that the network knows; why there are none of others; what it saw)."""
+    known = selector.config.levels if selector is not None else ()
+    missing = {
+        level: Missing('no_level', f'neither a network nor a table says where {level} is')
+        for level in levels
+        if level not in known
+    }
+    sought = [level for level in levels if level in known]
+    if selector is None or not sought:
+        return {}, missing, None
+    if len(series) < MIN_SLICES:
+        reason = (
+            f'levels are looked for in at least {MIN_SLICES} slices, not in {len(series)}; '
+            '--single_slices measures each as it is'
+        )
+        return {}, missing | dict.fromkeys(sought, Missing('too_few_slices', reason)), None
+    curves, seen = find_levels(selector, series, sought)
+    return curves, missing, seen
 
 
 def every_slice(series: Series) -> Places:
