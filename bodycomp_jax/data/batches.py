@@ -37,8 +37,8 @@ def training_batches(
       seed: of the shuffles.
       epoch: from 1.
       synthetic: rows of each batch that are drawn, spread evenly over the batch.
-      synthetic_epochs: epochs in a row that have the same drawn row; each then has as many rows
-        after one another as it needs, shuffled. With 1 none comes twice in the whole training.
+      synthetic_epochs: epochs in a row that have the same drawn row, always at the same place in
+        a batch, so that one process reads it. With 1 none comes twice in the whole training.
 
     Returns:
       int array `[steps, batch_size]`.
@@ -52,10 +52,11 @@ def training_batches(
         order = np.concatenate([rng.permutation(n) for _ in range(shuffles)])
         batches[:, ~is_drawn] = order[: steps * stored].reshape(steps, stored)
     new = -(-steps * synthetic // synthetic_epochs)  # rows that the epoch before did not have
-    drawn = np.arange(steps * synthetic) + (epoch - 1) * new
+    first, places = (epoch - 1) * new, np.arange(synthetic)
+    drawn = first + (places - first) % synthetic + np.arange(steps)[:, None] * synthetic
     if synthetic_epochs > 1:
-        drawn = rng.permutation(drawn)
-    batches[:, is_drawn] = n + drawn.reshape(steps, synthetic)
+        drawn = rng.permuted(drawn, axis=0)
+    batches[:, is_drawn] = n + drawn
     return batches
 
 

@@ -46,6 +46,9 @@ def test_a_drawn_row_comes_in_as_many_epochs_in_a_row_as_asked_for():
     drawn = [sorted(batches[batches >= 23] - 23) for batches in epochs]
     assert drawn == [list(range(4 * e, 4 * e + 12)) for e in range(6)]
     assert list(epochs[0][epochs[0] >= 23] - 23) != drawn[0]  # shuffled
+    for batches in epochs:
+        rows = batches[batches >= 23].reshape(4, 3)
+        assert ((rows - 23) % 3 == [0, 1, 2]).all()  # each at its place
     without = training_batches(23, 8, 4, seed=1, epoch=2, synthetic=3)
     np.testing.assert_array_equal(epochs[1] >= 23, without >= 23)
     np.testing.assert_array_equal(epochs[1][epochs[1] < 23], without[without < 23])
