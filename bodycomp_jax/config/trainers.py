@@ -91,8 +91,9 @@ class TrainerConfig:
     )
     synthetic: bool = option(
         False,
-        'train on synthetic slices, drawn while training, so that none is seen twice; the '
-        'validation set of DATA_DIR, if given, validates, else synthetic subjects',
+        'train on synthetic slices, drawn while training; none is seen twice unless '
+        '--synthetic_epochs says so; the validation set of DATA_DIR, if given, validates, else '
+        'synthetic subjects',
         group='Training',
     )
     mix_synthetic: float = option(
@@ -159,12 +160,6 @@ class TrainerConfig:
     def validating_fold(self) -> tuple[int, int] | None:
         """(--fold, --folds); None without a cross-validation."""
         return None if self.fold is None or self.folds is None else (self.fold, self.folds)
-
-    def refuse_unused(self) -> None:
-        """Raises InputError for an option of synthetic slices where there are none."""
-        unused = self.num_synthetic == 0 and self.synthetic_epochs > 1
-        remedy = 'no slice is synthetic; leave it out, or give --synthetic or --mix_synthetic'
-        check(not unused, 'synthetic_epochs', self.synthetic_epochs, remedy)
 
     def steps_per_epoch(self, num_examples: int) -> int:
         """Training steps per epoch, for `num_examples` training slices that are stored."""

@@ -17,14 +17,7 @@ Batch = TypeVar('Batch')
 
 
 def training_batches(
-    n: int,
-    batch_size: int,
-    steps: int,
-    seed: int,
-    epoch: int,
-    *,
-    synthetic: int = 0,
-    synthetic_epochs: int = 1,
+    n: int, batch_size: int, steps: int, seed: int, epoch: int, *, synthetic: int = 0
 ) -> np.ndarray:
     """The rows of each batch of an epoch: shuffles that depend on (seed, epoch) alone.
 
@@ -36,27 +29,22 @@ def training_batches(
       batch_size, steps: of the epoch.
       seed: of the shuffles.
       epoch: from 1.
-      synthetic: rows of each batch that are drawn, spread evenly over the batch.
-      synthetic_epochs: epochs in a row that have the same drawn row, always at the same place in
-        a batch, so that one process reads it. With 1 none comes twice in the whole training.
+      synthetic: rows of each batch that are drawn, spread evenly over the batch. Each is another
+        one in the whole training.
 
     Returns:
       int array `[steps, batch_size]`.
     """
     batches = np.empty((steps, batch_size), int)
     is_drawn = np.diff(np.arange(batch_size + 1) * synthetic // batch_size) > 0
+    drawn = np.arange(steps * synthetic) + (epoch - 1) * steps * synthetic
+    batches[:, is_drawn] = n + drawn.reshape(steps, synthetic)
     stored = batch_size - synthetic
-    rng = np.random.default_rng((seed, epoch))
     if stored:
+        rng = np.random.default_rng((seed, epoch))
         shuffles = -(-steps * stored // n)
         order = np.concatenate([rng.permutation(n) for _ in range(shuffles)])
         batches[:, ~is_drawn] = order[: steps * stored].reshape(steps, stored)
-    new = -(-steps * synthetic // synthetic_epochs)  # rows that the epoch before did not have
-    first, places = (epoch - 1) * new, np.arange(synthetic)
-    drawn = first + (places - first) % synthetic + np.arange(steps)[:, None] * synthetic
-    if synthetic_epochs > 1:
-        drawn = rng.permuted(drawn, axis=0)
-    batches[:, is_drawn] = n + drawn
     return batches
 
 
@@ -87,7 +75,7 @@ class ReadAhead(Generic[Key, Batch]):
         Args:
           read: a batch; called in threads.
           keys: of the batches.
-          times: as many threads and batches as usual.
+          times: multiplies `READ_THREADS` and `BATCHES_AHEAD`.
         """
         self.waited = 0.0
         self._read, self._keys, self._times = read, keys, times

@@ -9,6 +9,7 @@ import numpy as np
 from bodycomp_jax.config import TrainerConfig
 from bodycomp_jax.errors import InputError
 
+Example = dict[str, np.ndarray]  # or a batch of them, each array with a leading axis
 # (items, their number, title) -> the same items, with progress shown
 Track = Callable[[Iterable[Any], int, str], Iterable[Any]]
 

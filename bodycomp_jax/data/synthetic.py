@@ -1,4 +1,4 @@
-"""Synthetic slices that are drawn while a network trains, so that it sees none twice."""
+"""Synthetic slices that are drawn while a network trains."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -14,7 +14,8 @@ from bodycomp_jax.config import (
     as_flag,
 )
 from bodycomp_jax.data import phantom
-from bodycomp_jax.data.dataset import Dataset, LevelledSet
+from bodycomp_jax.data.dataset import Dataset, Example, LevelledSet
+from bodycomp_jax.data.kept_slices import KeptSlices
 from bodycomp_jax.data.squares import selection_square
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.runtime.host_memory import available_bytes
@@ -23,11 +24,10 @@ from bodycomp_jax.vertebrae import REFERENCES
 SIDE = 512  # pixels, where neither a set nor the network says otherwise
 VAL_SLICES = 64  # of as many subjects
 VAL_TRUNKS, VAL_SPACING = 8, 10.0  # subjects; mm between slices
+MAX_FRACTION = 0.8  # of the free memory, for slices that are kept
 SAMPLE = 4  # slices that identify what is drawn
 BITS = 64  # of the number of a slice in its seed
 VAL_SEED = 1 << BITS  # the first; above those of sets in files
-
-Example = dict[str, np.ndarray]
 
 
 class Map(Protocol):
@@ -38,33 +38,11 @@ class Map(Protocol):
     ) -> list[Example]: ...
 
 
-class Kept:
-    """Drawn examples that several epochs read: of numbers in a row, as many as an epoch has."""
-
-    def __init__(self, count: int) -> None:
-        self._numbers = np.full(count, -1)
-        self._arrays: Example = {}
-
-    def read(self, numbers: np.ndarray, draw: Callable[[np.ndarray], Example]) -> Example:
-        """The examples of these numbers; those that are not there are drawn. Thread-safe.
-
-        A number takes the place of the one that is `count` before it.
-        """
-        count = len(self._numbers)
-        places = numbers % count
-        missing = self._numbers[places] != numbers
-        if missing.any():
-            for name, array in draw(numbers[missing]).items():
-                empty = np.empty((count, *array.shape[1:]), array.dtype)
-                self._arrays.setdefault(name, empty)[places[missing]] = array
-            self._numbers[places[missing]] = numbers[missing]
-        return {name: array[places] for name, array in self._arrays.items()}
-
-
 class SyntheticSet:
     """A training `Dataset` without end, alone or beside a set in files.
 
-    The rows from `len` on are drawn: row `len` + i is slice i of the seed, the same in each run.
+    The rows from `len` on are drawn: row `len` + i is slice i of the seed, the same in each run,
+    unless several epochs see the same slices, see `KeptSlices`.
     """
 
     def __init__(
@@ -86,8 +64,12 @@ class SyntheticSet:
         """
         self._draw, self._map, self._config, self._beside = draw, map_, config, beside
         self.image_shape = image_shape
-        self._count = config.steps_per_epoch(len(self)) * config.num_synthetic  # in an epoch
-        self._kept = Kept(self._count) if config.synthetic_epochs > 1 else None
+        self._kept: KeptSlices | None = None
+        if config.synthetic_epochs > 1:
+            steps = config.steps_per_epoch(len(self))
+            self._kept = KeptSlices(
+                steps, config.num_synthetic, config.synthetic_epochs, config.seed
+            )
 
     def __len__(self) -> int:
         return 0 if self._beside is None else len(self._beside)
@@ -97,8 +79,10 @@ class SyntheticSet:
         is_drawn = rows >= len(self)
         if self._beside is not None and not is_drawn.any():
             return self._beside.read(rows)
-        numbers = rows[is_drawn] - len(self)
-        drawn = self._kept.read(numbers, self._drawn) if self._kept else self._drawn(numbers)
+        indices = rows[is_drawn] - len(self)
+        drawn = (
+            self._drawn(indices) if self._kept is None else self._kept.read(indices, self._drawn)
+        )
         if self._beside is None:
             return drawn
         batch = {}
@@ -113,8 +97,8 @@ class SyntheticSet:
         Raises InputError if the slices that several epochs see do not fit into the memory.
         """
         self._sample = self._drawn(np.arange(SAMPLE))
-        if self._kept is not None:
-            self._refuse_small_memory()
+        if self._bytes_kept() > MAX_FRACTION * available_bytes():
+            raise InputError(self._too_large())
         if self._beside is not None:
             self._beside.validate()
 
@@ -123,7 +107,10 @@ class SyntheticSet:
         H, W = self.image_shape
         drawn = f'synthetic slices of {H} x {W}, drawn while training'
         if self._kept is not None:
-            drawn += f' for {self._config.synthetic_epochs} epochs'
+            drawn += (
+                f', each seen in {self._config.synthetic_epochs} epochs '
+                f'({self._bytes_kept() / 1e9:.1f} GB of memory)'
+            )
         if self._beside is None:
             return drawn
         config = self._config
@@ -153,16 +140,18 @@ class SyntheticSet:
         first = (2 + self._config.seed) << BITS  # beyond `VAL_SEED` and those that follow it
         return stacked(self._map(self._draw, [first + int(number) for number in numbers]))
 
-    def _refuse_small_memory(self) -> None:
-        needed = sum(array.nbytes for array in self._sample.values()) / SAMPLE * self._count
-        available = available_bytes()
-        if needed > available:
-            raise InputError(
-                f'{as_flag("synthetic_epochs", self._config.synthetic_epochs)}: the '
-                f'{self._count:,} slices of an epoch need {needed / 1e9:.1f} GB of memory, but '
-                f'only {available / 1e9:.1f} GB are available; use fewer --batches_per_epoch, or '
-                'leave it out'
-            )
+    def _bytes_kept(self) -> int:
+        if self._kept is None:
+            return 0
+        return sum(array[0].nbytes for array in self._sample.values()) * self._kept.count
+
+    def _too_large(self) -> str:
+        return (
+            f'{as_flag("synthetic_epochs", self._config.synthetic_epochs)}: the slices of an '
+            f'epoch take {self._bytes_kept() / 1e9:.1f} GB of memory, more than {MAX_FRACTION:.0%} '
+            f'of the {available_bytes() / 1e9:.1f} GB that are free; free some, or train anew with '
+            'fewer --batches_per_epoch or without --synthetic_epochs'
+        )
 
 
 class DrawnSet:
@@ -219,7 +208,6 @@ def segmentation_sets(
 
     Raises InputError for a network that such slices cannot train.
     """
-    config.refuse_unused()
     if files is not None and not config.num_synthetic:
         return files
     network = config.network
@@ -239,7 +227,6 @@ def slice_selection_sets(
     files: tuple[Dataset, LevelledSet] | None, config: SliceSelectionConfig, map_: Map
 ) -> tuple[Dataset, LevelledSet]:
     """As `segmentation_sets`, of slices with offsets."""
-    config.refuse_unused()
     if files is not None and not config.num_synthetic:
         return files
     network = config.network

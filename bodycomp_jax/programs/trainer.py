@@ -51,6 +51,8 @@ def run_trainer(
     with sync_errors():
         of_data = {} if settings.data_dir is None else options_of_data(settings.data_dir)
     config, pretrained = load_pretrained(run_dir, config, given, Terminal().warn, of_data)
+    if not config.num_synthetic:  # with the share of the preset
+        flags.refuse_without_effect(given & {'synthetic_epochs'}, '--synthetic or --mix_synthetic')
     with Pool(own_cores()) as pool:
         with sync_errors():
             devices = choose_devices(settings.num_gpus, config.batch_size)

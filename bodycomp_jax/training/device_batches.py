@@ -51,7 +51,7 @@ def plan_device_cache(
       data_cache: 'device', 'host' or 'auto' (on an accelerator with enough memory).
       datasets: to be cached together.
       devices: to cache them on.
-      draws: whether one of them draws its examples, which are others in each epoch.
+      draws: whether one of them draws its examples while training.
 
     Returns:
       (the decision, a line about it and the memory).

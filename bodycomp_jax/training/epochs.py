@@ -28,7 +28,7 @@ from bodycomp_jax.training.step import eval_step, train_step
 from bodycomp_jax.training.stop_signals import SIGNALS, StopSignals, stop_flags
 from bodycomp_jax.training.watchdog import Watchdog
 
-MAX_TIMES = 4  # as many batches ahead, where each waits for a few slices to be drawn
+MAX_TIMES_AHEAD = 4  # as many batches as usual, where each waits for few slices to be drawn
 MAX_SKIPPED_IN_A_ROW = 5  # steps without a finite loss and gradient
 
 
@@ -49,6 +49,7 @@ class Trainer:
                 for dataset in (spec.train_set, spec.val_set)
             )
             self._samples = self._read_samples()
+        self._times_ahead = 1  # all synthetic slices of the first epoch must be drawn
         self._summed_flags: Any = stop_flags(None)
         self._stop_flags: dict[int | None, jax.Array] = {
             received: data_parallel.on_each_device(stop_flags(received), devices)
@@ -105,12 +106,9 @@ class Trainer:
             config.seed,
             epoch,
             synthetic=config.num_synthetic,
-            synthetic_epochs=config.synthetic_epochs,
         )
         batches_ahead = ReadAhead(
-            self._train_batches,
-            batches[progress.steps_done :],
-            times=min(config.synthetic_epochs, MAX_TIMES),
+            self._train_batches, batches[progress.steps_done :], times=self._times_ahead
         )
         done, loss = 0, math.nan
 
@@ -140,6 +138,7 @@ class Trainer:
                 advance(loss, progress.skipped)
                 done += 1
         seconds = time.perf_counter() - began
+        self._times_ahead = min(config.synthetic_epochs, MAX_TIMES_AHEAD)
         return state, {
             'images_per_second': round(done * config.batch_size / seconds, 2),
             'data_wait_share': round(batches_ahead.waited / seconds, 4),

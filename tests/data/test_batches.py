@@ -38,22 +38,6 @@ def test_rows_that_are_drawn_are_spread_over_the_batch_and_never_come_twice():
     np.testing.assert_array_equal(alone, np.arange(16, 24).reshape(2, 4))
 
 
-def test_a_drawn_row_comes_in_as_many_epochs_in_a_row_as_asked_for():
-    epochs = [
-        training_batches(23, 8, 4, seed=1, epoch=e, synthetic=3, synthetic_epochs=3)
-        for e in range(1, 7)
-    ]
-    drawn = [sorted(batches[batches >= 23] - 23) for batches in epochs]
-    assert drawn == [list(range(4 * e, 4 * e + 12)) for e in range(6)]
-    assert list(epochs[0][epochs[0] >= 23] - 23) != drawn[0]  # shuffled
-    for batches in epochs:
-        rows = batches[batches >= 23].reshape(4, 3)
-        assert ((rows - 23) % 3 == [0, 1, 2]).all()  # each at its place
-    without = training_batches(23, 8, 4, seed=1, epoch=2, synthetic=3)
-    np.testing.assert_array_equal(epochs[1] >= 23, without >= 23)
-    np.testing.assert_array_equal(epochs[1][epochs[1] < 23], without[without < 23])
-
-
 @pytest.mark.parametrize('n', [1, 8, 9, 15, 16])
 def test_evaluation_batches_have_every_example_in_order_then_padding(n):
     batches = evaluation_batches(n, 8)

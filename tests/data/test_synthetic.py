@@ -4,7 +4,7 @@ from helpers import SIDE, tiny_config
 
 from bodycomp_jax.config import SliceSelectionConfig, from_values
 from bodycomp_jax.data import phantom, synthetic
-from bodycomp_jax.data.batches import training_batches
+from bodycomp_jax.data.batches import ReadAhead, training_batches
 from bodycomp_jax.data.segmentation import open_sets
 from bodycomp_jax.data.synthetic import segmentation_sets, slice_selection_sets
 from bodycomp_jax.errors import InputError
@@ -77,40 +77,64 @@ def test_synthetic_slices_take_the_type_of_those_in_files(data_dir, tmp_path):
     assert train_set.read(np.array([0, 21]))['image'].dtype == np.float32
 
 
-def test_slices_of_several_epochs_are_drawn_once(data_dir):
-    config = tiny_config(mix_synthetic=0.25, synthetic_epochs=2, batches_per_epoch=3)
-    seeds = []
+@pytest.mark.parametrize(('epochs', 'first'), [(2, [0, 3, 6, 9]), (4, [0, 1, 3, 4])])
+def test_slices_of_several_epochs_are_drawn_once(data_dir, epochs, first):
+    config = tiny_config(mix_synthetic=0.25, synthetic_epochs=epochs, batches_per_epoch=3)
+    drawn = []
 
     def recorded(function, items):
-        seeds.extend(items)
+        drawn.extend(seed - (2 << 64) for seed in items)
         return in_this_process(function, items)
 
     files = open_sets(data_dir, config)
-    kept, _ = segmentation_sets(files, config, recorded)
-    plain, _ = segmentation_sets(files, MIXED, in_this_process)
-    for epoch in (1, 2, 3):
-        for rows in training_batches(21, 8, 3, 0, epoch, synthetic=2, synthetic_epochs=2):
-            batch, expected = kept.read(rows), plain.read(rows)
-            for name in ('image', 'mask'):
-                np.testing.assert_array_equal(batch[name], expected[name])
-    first = (2 + config.seed) << 64
-    assert sorted(seed - first for seed in seeds) == list(range(6 + 3 + 3))
-    kept.validate()
-    assert ', drawn while training for 2 epochs' in kept.describe()
+    train_set, _ = segmentation_sets(files, config, recorded)
+    without, _ = segmentation_sets(files, MIXED, in_this_process)
+    places, seen = {}, []
+    for epoch in (1, 2, 3, 4):
+        batches = training_batches(21, 8, 3, 0, epoch, synthetic=2)
+        seen.append(set())
+        for rows, batch in zip(batches, ReadAhead(train_set.read, batches, times=3), strict=True):
+            is_drawn = rows >= 21
+            for place, image, mask in zip(
+                np.flatnonzero(is_drawn), batch['image'][is_drawn], batch['mask'][is_drawn],
+                strict=True,
+            ):  # fmt: skip
+                seen[-1].add(image.tobytes())
+                assert places.setdefault(image.tobytes(), place) == place
+                assert (mask > 0).any()
+            stored = without.read(rows[~is_drawn])
+            np.testing.assert_array_equal(batch['image'][~is_drawn], stored['image'])
+    names = {
+        without.read(np.array([21 + number]))['image'].tobytes(): number
+        for number in range(first[-1] + 6)
+    }
+    assert [sorted(names[image] for image in images) for images in seen] == [
+        list(range(number, number + 6)) for number in first
+    ]
+    assert sorted(drawn) == list(range(first[-1] + 6))
+    train_set.validate()
+    assert f', drawn while training, each seen in {epochs} epochs (0.0 GB' in train_set.describe()
+
+
+def test_a_run_that_continues_reads_the_same_slices():
+    config = tiny_config(
+        synthetic=True, network_size=SIDE, synthetic_epochs=3, batches_per_epoch=2, batch_size=4
+    )
+    whole, continued = (segmentation_sets(None, config, in_this_process)[0] for _ in range(2))
+    rows = np.arange(32).reshape(8, 4)
+    batches = [whole.read(of_batch) for of_batch in rows]
+    for of_batch, batch in zip(rows[5:], batches[5:], strict=True):
+        np.testing.assert_array_equal(continued.read(of_batch)['image'], batch['image'])
 
 
 def test_slices_that_the_memory_does_not_hold_are_refused(monkeypatch):
     monkeypatch.setattr(synthetic, 'available_bytes', lambda: 10**6)
     config = tiny_config(synthetic=True, network_size=SIDE, synthetic_epochs=2)
     train_set, _ = segmentation_sets(None, config, in_this_process)
-    with pytest.raises(InputError, match='--synthetic_epochs=2: the 800 slices of an epoch need'):
+    with pytest.raises(
+        InputError, match=r'--synthetic_epochs=2: the slices of an epoch take 0.0 GB'
+    ):
         train_set.validate()
-
-
-def test_epochs_of_synthetic_slices_without_any_are_refused(data_dir):
-    config = tiny_config(synthetic_epochs=2)
-    with pytest.raises(InputError, match='--synthetic_epochs=2: no slice is synthetic; leave it'):
-        segmentation_sets(open_sets(data_dir, config), config, in_this_process)
 
 
 def test_a_set_in_files_validates_what_is_trained_on_synthetic_slices_alone(data_dir):

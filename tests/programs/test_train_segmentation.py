@@ -43,11 +43,13 @@ def test_the_command_of_a_finished_run_reports_it_again_and_trains_longer_with_m
 
 @pytest.mark.processes
 def test_a_run_on_synthetic_slices_needs_no_data_and_continues(data_dir, tmp_path, trainer):
-    synthetic = [*TINY, '--synthetic', '--network_size', '32', '--batches_per_epoch', '2']
+    synthetic = [
+        *TINY, '--synthetic', '--network_size=32', '--batches_per_epoch=2', '--synthetic_epochs=2',
+    ]  # fmt: skip
     for epochs, done in ((1, 'starts'), (2, 'continues')):
         code, printed, errors = trainer(tmp_path, *synthetic, '-e', epochs)
         assert code == 0, errors
-        assert re.search('train +synthetic slices of 32 x 32, drawn while training', printed)
+        assert re.search('train +synthetic slices of 32 x 32, .* each seen in 2 epochs', printed)
         assert f'run {done}' in printed
     code, _, errors = trainer(data_dir, tmp_path, *synthetic, '-e', 3)
     assert (code, 'other val data: it was synthetic and is images and masks' in errors) == (
@@ -107,6 +109,11 @@ WRONG = {
     ),
     'stored values': (changed('val_images', lambda a: a + 1024), [], 'RescaleIntercept'),
     'no labels': (changed('val_masks', lambda a: a * 0), [], 'no pixel has a label'),
+    'nothing synthetic': (
+        None,
+        ['--synthetic_epochs', '2'],
+        '--synthetic_epochs has no effect without --synthetic or --mix_synthetic; add that',
+    ),
     'grey values': (None, ['--noapply_window_function'], r'not grey values in 0\.\.255'),
     'the same slices': (
         lambda data_dir: [
