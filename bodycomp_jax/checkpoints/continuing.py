@@ -9,12 +9,14 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
+import numpy as np
 
 from bodycomp_jax.checkpoints import folder, keras_network, store
-from bodycomp_jax.checkpoints.network import Network, load_network
+from bodycomp_jax.checkpoints.network import Network, load_network, refuse_contradiction
 from bodycomp_jax.config import (
     DenseNetConfig,
     TrainerConfig,
+    UNetConfig,
     as_flag,
     from_json,
     from_values,
@@ -124,12 +126,20 @@ def _read_pretrained(
             n: v for n, v in to_values(config.network).items() if n not in determined
         } | wanted
         network = load_network(path, wanted, kind, warn)
-    elif kind == DenseNetConfig.kind and 'levels' in wanted:
-        others = {name: value for name, value in wanted.items() if name != 'levels'}
-        network = _with_levels(path, load_network(path, others, kind, warn), wanted['levels'])
     else:
-        network = load_network(path, wanted, kind, warn)
+        network = _adapted(path, load_network(path, None, kind, warn), wanted)
+        refuse_contradiction(path, network, wanted)
     return [to_values(network.config), network.variables]
+
+
+def _adapted(path: str, network: Network, wanted: dict[str, Any]) -> Network:
+    """The network with the levels or the pixel shuffle that are wanted."""
+    match network.config:
+        case DenseNetConfig() if 'levels' in wanted:
+            return _with_levels(path, network, wanted['levels'])
+        case UNetConfig() if wanted.get('pixel_shuffle', 1) != 1:
+            return _with_pixel_shuffle(network, network.config, wanted['pixel_shuffle'])
+    return network
 
 
 def _with_levels(path: str, network: Network, levels: list[str]) -> Network:
@@ -147,6 +157,29 @@ def _with_levels(path: str, network: Network, levels: list[str]) -> Network:
     return network._replace(
         config=dataclasses.replace(network.config, levels=tuple(levels)),
         variables={**network.variables, 'params': {**params, 'dense': dense}},
+    )
+
+
+def _with_pixel_shuffle(network: Network, config: UNetConfig, shuffle: int) -> Network:
+    """A network that resizes slices, with the details of finer ones.
+
+    It says of each of `shuffle` x `shuffle` pixels what it said of their mean. Other networks stay
+    as they are.
+    """
+    if config.pixel_shuffle != 1 or not config.network_size:
+        return network
+    params, pixels = network.variables['params'], shuffle**2
+    first, final = params['compression_0'], params['final_conv']
+    kernel = first['conv_0']['kernel'].repeat(pixels, axis=2) / pixels
+    finer = {
+        'compression_0': {**first, 'conv_0': {'kernel': kernel}},
+        'final_conv': {name: np.concatenate([of] * pixels, -1) for name, of in final.items()},
+    }
+    return network._replace(
+        config=dataclasses.replace(
+            config, pixel_shuffle=shuffle, network_size=shuffle * config.network_size
+        ),
+        variables={**network.variables, 'params': params | finer},
     )
 
 

@@ -289,6 +289,7 @@ def _unet_options(
         'compression_channels': (*down, channels.get('compression_center', 1)),
         'decompression_channels': tuple(up),
         'num_convs': num_convs,
+        'pixel_shuffle': 1,
     }
     if 'final_conv' in layers:
         classes = _width(layers['final_conv'])

@@ -82,12 +82,16 @@ def load_network(
         raise InputError(
             f'{path}: a {network.config.kind} network; give the path of a {kind} network'
         )
-    if overrides:
-        refuse_unknown(path, type(network.config), overrides)
-        message = contradiction(to_values(network.config), overrides)
-        if message:
-            raise InputError(f'{path}: {message}; give the same value')
+    refuse_contradiction(path, network, overrides)
     return network
+
+
+def refuse_contradiction(path: str, network: Network, overrides: dict[str, Any]) -> None:
+    """Raises InputError if {option: value} are not those of the network of this path."""
+    refuse_unknown(path, type(network.config), overrides)
+    message = contradiction(to_values(network.config), overrides)
+    if message:
+        raise InputError(f'{path}: {message}; give the same value')
 
 
 def fingerprint(path: str, kind: str | None = None) -> str:
@@ -138,12 +142,8 @@ def convert(source: str, target: str, overrides: dict[str, Any]) -> NetworkConfi
     network = load_network(source, overrides)
     as_keras = not os.path.isfile(source)
     config = network.config
-    if as_keras and isinstance(config, UNetConfig) and config.network_size:
-        raise InputError(
-            f'{source}: this network resizes slices '
-            f'({as_flag("network_size", config.network_size)}), which the reference system cannot; '
-            'convert one that was trained without --network_size'
-        )
+    if as_keras:
+        _refuse_beyond_keras(source, config)
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(network.variables)):
         raise InputError(f'{source}: non-finite weights; choose an earlier checkpoint of its run')
     try:
@@ -177,6 +177,21 @@ def _made_folder(parent: str) -> Iterator[None]:
             with contextlib.suppress(OSError):  # not empty: another program writes there
                 os.rmdir(each)
         raise
+
+
+def _refuse_beyond_keras(source: str, config: NetworkConfig) -> None:
+    """Raises InputError for a network that the reference system cannot compute."""
+    if not isinstance(config, UNetConfig):
+        return
+    for what, option, value, plain in (
+        ('resizes slices', 'network_size', config.network_size, 0),
+        ('takes several pixels as one', 'pixel_shuffle', config.pixel_shuffle, 1),
+    ):
+        if value != plain:
+            raise InputError(
+                f'{source}: this network {what} ({as_flag(option, value)}), which the reference '
+                f'system cannot; convert one that was trained without --{option}'
+            )
 
 
 def _write(path: str, network: Network, as_keras: bool) -> None:

@@ -9,15 +9,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from bodycomp_jax.checkpoints import folder, shipped, store
+from bodycomp_jax.checkpoints import folder, network, shipped, store
 from bodycomp_jax.config import (
     TRAINERS,
     TrainerConfig,
     as_flag,
     from_json,
     from_values,
+    names_shipped,
     to_json,
     to_values,
+    with_preset,
 )
 from bodycomp_jax.errors import InputError
 from bodycomp_jax.models.build import variable_shapes
@@ -30,7 +32,8 @@ def ship(run_dir: str, networks: pathlib.Path = shipped.NETWORKS) -> str:
     """Writes the final model of a run as the shipped network of its kind, in place of another.
 
     Args:
-      run_dir: the folder of a run on synthetic slices alone, which is finished.
+      run_dir: the folder of a run on synthetic slices alone, from random weights or from those of
+        the shipped network; it is finished.
       networks: the folder of the shipped networks.
 
     Returns:
@@ -41,16 +44,18 @@ def ship(run_dir: str, networks: pathlib.Path = shipped.NETWORKS) -> str:
     """
     config, variables = _final_model(run_dir)
     args = read_json_object(os.path.join(run_dir, 'args.json'))
-    account = {
+    target = networks / config.network.kind
+    account: dict[str, Any] = {
         'seed': config.seed,
         'command': _command(config),
         'device': args.get('device_kind'),
         'versions': args.get('versions'),
     }
+    if config.load_weights is not None:
+        account['started_from'] = _account_of_start(target, args.get('started_from'))
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables)):
         raise InputError(f'{run_dir}: non-finite weights; train it again')
     networks.mkdir(exist_ok=True)
-    target = networks / config.network.kind
     with tempfile.TemporaryDirectory(prefix='.new_', dir=networks) as temporary:
         new = os.path.join(temporary, 'new')
         store.write(new, **shipped.packed(variables), config=to_json(config), account=account)
@@ -71,7 +76,8 @@ def _final_model(run_dir: str) -> tuple[TrainerConfig, Any]:
         variables = store.read(model, arrays={'variables': shapes})['variables']
     except folder.CorruptCheckpointError as error:
         raise InputError(f'{model}: {error}; give the folder of a finished run') from error
-    if not config.synthetic or config.load_weights is not None:
+    starts_shipped = config.load_weights is None or names_shipped(config.load_weights)
+    if not config.synthetic or not starts_shipped:
         raise InputError(
             f'{run_dir}: trained with {as_flag("synthetic", config.synthetic)} and '
             f'{as_flag("load_weights", config.load_weights)}; only networks that have seen '
@@ -80,10 +86,24 @@ def _final_model(run_dir: str) -> tuple[TrainerConfig, Any]:
     return config, variables
 
 
+def _account_of_start(shipped_now: pathlib.Path, started_from: str | None) -> dict[str, Any]:
+    """The account of the shipped network, from which a run started. Raises InputError if not."""
+    found = network.fingerprint(str(shipped_now))
+    if found != started_from:
+        raise InputError(
+            f'{shipped_now}: this is network {found}, and the run started from {started_from}; '
+            'check out the version that comes with the latter'
+        )
+    account = store.read(str(shipped_now), 'account')['account']
+    return {'fingerprint': found, **account}
+
+
 def _command(config: TrainerConfig) -> str:
     """The command of a training, without the flags that have their defaults."""
-    defaults = to_values(from_values(type(config), {}))
     values = to_values(config)
+    start = {name: values[name] for name in ('load_weights', 'synthetic')}
+    preset = with_preset(from_values(type(config), start), set(start))
+    defaults = to_values(preset) | {'load_weights': None, 'synthetic': False}
     flags = [as_flag(name, value) for name, value in values.items() if value != defaults[name]]
     return ' '.join([f'bin/train_{config.network.kind}.py', 'MODEL_OUTPUT_DIR', *flags])
 

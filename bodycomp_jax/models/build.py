@@ -39,6 +39,7 @@ def build_network(
                 decompression_channels=config.decompression_channels,
                 num_convs=config.num_convs,
                 side=config.network_size,
+                shuffle=config.pixel_shuffle,
                 window=config.apply_window_function,
                 **shared,
             )

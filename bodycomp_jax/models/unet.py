@@ -107,6 +107,8 @@ class UNet(nn.Module):
       num_convs: convolutions per level.
       side: to which the slices are resized, and from which the logits are resized back; 0 leaves
         them as they are.
+      shuffle: pixels along a pixel of the network, of which they are the channels (Shi et al. 2016,
+        arXiv:1609.05158); the logits are those of each.
       window: whether the slices are HU, to which the window is applied after they are resized:
         where skin meets air, the mean of two pixels cut to the window looks like fat.
       activation: elementwise function after each batch norm.
@@ -122,6 +124,7 @@ class UNet(nn.Module):
     decompression_channels: tuple[int, ...]
     num_convs: int
     side: int
+    shuffle: int
     window: bool
     activation: Callable
     dtype: DTypeLike = jnp.float32
@@ -132,7 +135,7 @@ class UNet(nn.Module):
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Args:
           images: `[B, H, W, 1]` HU, or without the window grey values in 0..255; H and W, or
-            the side, divisible by 2**(levels on the way up).
+            the side, divisible by shuffle * 2**(levels on the way up).
           train: normalise with the statistics of this batch and update the running statistics.
 
         Returns:
@@ -151,7 +154,7 @@ class UNet(nn.Module):
             )
 
         _, H, W, _ = images.shape
-        x = self._grey(images)
+        x = cells.fold(self._grey(images), self.shuffle)
         down, up = self.compression_channels, self.decompression_channels
         r = cells.cell_side(down[0], len(up), self.platform)
         x, skips = cells.fold(x.astype(self.dtype), r), []
@@ -163,7 +166,9 @@ class UNet(nn.Module):
         for i, channels in enumerate(up):
             skip, r = skips.pop()
             x = block(channels, r, f'decompression_{i}')(x, skip, train=train)
-        logits = FinalConv(self.num_classes, self.platform, r, name='final_conv')(x)
+        channels = self.shuffle**2 * self.num_classes
+        logits = FinalConv(channels, self.platform, r, name='final_conv')(x)
+        logits = cells.unfold(logits, self.shuffle, self.platform)
         return from_square(logits, (H, W)) if self.side else logits
 
     def _grey(self, images: jax.Array) -> jax.Array:

@@ -99,6 +99,7 @@ class Progress:
 
     Attributes:
       data: {split: fingerprint of the set}.
+      started_from: the fingerprint of the network of `--load_weights`, None without one.
       arithmetic: what the bits of the result depend on besides, see `runtime.arithmetic`.
       history: a row of numbers per finished epoch.
       steps_done: of the current epoch.
@@ -108,6 +109,7 @@ class Progress:
     """
 
     data: dict[str, Any]
+    started_from: str | None = None
     arithmetic: dict[str, Any] = dataclasses.field(default_factory=dict)
     history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     steps_done: int = 0

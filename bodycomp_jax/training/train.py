@@ -11,6 +11,7 @@ from bodycomp_jax.checkpoints.continuing import (
     refuse_lost_checkpoints,
     refuse_small_disk,
 )
+from bodycomp_jax.checkpoints.network import fingerprint
 from bodycomp_jax.checkpoints.run import RunCheckpoints
 from bodycomp_jax.config import to_json, to_values
 from bodycomp_jax.errors import Stopped
@@ -56,7 +57,7 @@ def train(spec: RunSpec, pretrained: dict[str, Any] | None = None) -> None:
     ):
         state, saved = checkpoints.restore(state)
         progress = _progress(spec, saved, data, terminal)
-        write_args(spec.run_dir, _args(spec))
+        write_args(spec.run_dir, _args(spec, progress))
         if len(progress.history) < spec.config.epochs:
             cached = on_main_process(bool)(cached)  # every process must compile the same programs
             trainer = Trainer(spec, terminal, stop, cached)
@@ -128,7 +129,8 @@ def _progress(
     conditions = arithmetic.describe(
         len(spec.devices), spec.devices[0].device_kind, spec.task.model.dtype.name, os.environ
     )
-    progress = Progress.from_json({**(saved or {}), 'data': data, 'arithmetic': conditions})
+    before = saved or {'started_from': _started_from(spec)}
+    progress = Progress.from_json({**before, 'data': data, 'arithmetic': conditions})
     terminal.line(messages.describe_progress(spec, progress))
     changed = arithmetic.differences((saved or {}).get('arithmetic', {}), conditions)
     if changed:
@@ -136,12 +138,20 @@ def _progress(
     return progress
 
 
-def _args(spec: RunSpec) -> dict[str, Any]:
+@on_main_process
+def _started_from(spec: RunSpec) -> str | None:
+    """The fingerprint of the network of `--load_weights`, if any."""
+    path = spec.config.load_weights
+    return None if path is None else fingerprint(path, spec.config.network.kind)
+
+
+def _args(spec: RunSpec, progress: Progress) -> dict[str, Any]:
     """The content of args.json: how the program was called, the config, and the devices."""
     return {
         **to_values(spec.settings),
         'name': os.path.basename(spec.run_dir),
         **to_json(spec.config),
+        'started_from': progress.started_from,
         'processes': jax.process_count(),
         'devices': len(spec.devices),
         'device_kind': spec.devices[0].device_kind,

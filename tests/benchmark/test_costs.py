@@ -29,6 +29,10 @@ def test_a_small_unet_by_hand():
     ]
     resizing = dataclasses.replace(UNET, network_size=SIDE)
     assert unet_costs(resizing, 2 * SIDE) == unet_costs(UNET, SIDE)
+    shuffled = unet_costs(dataclasses.replace(UNET, pixel_shuffle=2), 2 * SIDE)
+    assert shuffled[0] == ConvolutionCost(pixels * 4, 9 * 4, 2)
+    assert shuffled[1:3] == unet_costs(UNET, SIDE)[1:3]
+    assert shuffled[3] == ConvolutionCost(pixels * 16, 4, 1)
     twice = unet_costs(dataclasses.replace(UNET, num_convs=2), SIDE)
     assert [cost.readers for cost in twice] == [1, 2, 1, 1, 1, 1, 1]
     assert [cost.macs_per_output for cost in twice] == [9, 36, 36, 72, 68, 36, 4]

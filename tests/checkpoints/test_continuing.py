@@ -3,13 +3,15 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from helpers import tiny_config, train_tiny
+from helpers import drawn_variables, smooth_images, tiny_config, train_tiny
 
 from bodycomp_jax import load_model
-from bodycomp_jax.checkpoints import continuing
+from bodycomp_jax.checkpoints import continuing, store
 from bodycomp_jax.checkpoints.continuing import load_pretrained, settled_config
 from bodycomp_jax.config import SegmentationConfig, SliceSelectionConfig, from_values, to_json
 from bodycomp_jax.errors import InputError
+from bodycomp_jax.models.build import build_network
+from bodycomp_jax.models.layers.resize import to_square
 
 
 @pytest.mark.parametrize('lost', ['checkpoints', 'checkpoints and final_model'])
@@ -110,3 +112,33 @@ def test_pretrained_weights_bring_the_options_of_their_network(finished_run, tmp
     other = tiny_config(load_weights=weights, num_convs=2)
     with pytest.raises(InputError, match='this network has --num_convs=1, not --num_convs=2'):
         load_pretrained(str(tmp_path), other, {'num_convs'})
+
+
+def test_a_network_that_resizes_starts_one_of_finer_pixels(tmp_path):
+    coarse = tiny_config(network_size=32)
+    fields, weights = to_json(coarse), str(tmp_path / 'coarse')
+    store.write(weights, variables=drawn_variables(coarse.network), config=fields)
+
+    def start(**options):
+        config = tiny_config(load_weights=weights, **options)
+        return load_pretrained(str(tmp_path / 'new'), config, {'load_weights', *options})
+
+    config, variables = start(pixel_shuffle=2)
+    assert (config.network.network_size, config.network.pixel_shuffle) == (64, 2)
+    assert start(pixel_shuffle=2, network_size=64)[0] == config
+    images = smooth_images(64) / 2  # inside the window, whose limits apply to the finer pixels
+    logits = build_network(config.network).apply(variables, images)
+    of_means = build_network(coarse.network).apply(
+        drawn_variables(coarse.network), to_square(images, 32)
+    )
+    expected = of_means.repeat(2, axis=1).repeat(2, axis=2)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
+    for options in ({'pixel_shuffle': 2, 'network_size': 32}, {'network_size': 64}):
+        with pytest.raises(InputError, match='this network has --network_size='):
+            start(**options)
+
+
+def test_a_network_of_slices_as_they_are_starts_none_of_finer_pixels(finished_run, tmp_path):
+    config = tiny_config(load_weights=str(finished_run.run_dir), pixel_shuffle=2)
+    with pytest.raises(InputError, match='has --pixel_shuffle=1, not --pixel_shuffle=2; give'):
+        load_pretrained(str(tmp_path), config, {'load_weights', 'pixel_shuffle'})

@@ -5,7 +5,7 @@ import h5py
 import jax
 import numpy as np
 import pytest
-from helpers import SHARED_DATA, SIDE, read_rows, tiny_config, train_tiny
+from helpers import SHARED_DATA, SIDE, drawn_variables, read_rows, tiny_config, train_tiny
 from keras_files import (
     architecture,
     convert,
@@ -124,7 +124,12 @@ def test_a_unet_predicts_what_keras_computes(tmp_path):
 
 
 def test_options_of_a_unet_are_read_from_its_layers_and_architecture(tmp_path, unet_file):
-    shared = {'compression_channels': (4, 8), 'decompression_channels': (4,), 'num_convs': 1}
+    shared = {
+        'compression_channels': (4, 8),
+        'decompression_channels': (4,),
+        'num_convs': 1,
+        'pixel_shuffle': 1,
+    }
     assert keras_network.read_options(unet_file) == shared | {'thoracic_model': False}
     model_config = architecture('swish', 'swish', 'swish', 'softmax')
     path = write_keras_2(tmp_path / 'thoracic.hdf5', unet_layers(3), model_config)
@@ -397,12 +402,18 @@ def test_networks_with_non_finite_weights_are_not_converted(tmp_path, unet_file)
         network.convert(model, tmp_path / 'out', {})
 
 
-def test_a_network_that_resizes_slices_is_not_converted(tmp_path, unet_file):
-    config, variables = keras_network.read(unet_file, {'network_size': 64})
-    fields = to_json(from_values(SegmentationConfig, to_values(config)))
-    model = tmp_path / 'resizing'
-    store.write(str(model), variables=variables, config=fields)
-    with pytest.raises(InputError, match=f'^{model}: this network resizes .*--network_size=64'):
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'network_size': 64}, 'this network resizes .*--network_size=64'),
+        ({'pixel_shuffle': 2}, 'this network takes several pixels as one .*--pixel_shuffle=2'),
+    ],
+)
+def test_a_network_that_keras_cannot_compute_is_not_converted(tmp_path, options, message):
+    config = tiny_config(**options)
+    model = tmp_path / 'own'
+    store.write(str(model), variables=drawn_variables(config.network), config=to_json(config))
+    with pytest.raises(InputError, match=f'^{model}: {message}'):
         network.convert(model, tmp_path / 'out', {})
     assert not (tmp_path / 'out').exists()
 

@@ -11,7 +11,7 @@ from helpers import SIDE, drawn_variables, tiny_config
 from bodycomp_jax import load_model
 from bodycomp_jax.checkpoints import shipped, shipping, store
 from bodycomp_jax.checkpoints.continuing import load_pretrained
-from bodycomp_jax.checkpoints.network import load_network
+from bodycomp_jax.checkpoints.network import fingerprint, load_network
 from bodycomp_jax.checkpoints.shipping import ship
 from bodycomp_jax.config import to_json
 from bodycomp_jax.data import phantom
@@ -21,11 +21,16 @@ from bodycomp_jax.models.build import variable_shapes
 CONFIG = tiny_config(synthetic=True, seed=5, batch_size=16, epochs=100)
 
 
-def write_run(run_dir, config=CONFIG, change=lambda variables: variables):
+def write_run(run_dir, config=CONFIG, change=lambda variables: variables, started_from=None):
     """The folder of a run as far as it is shipped."""
     variables = change(drawn_variables(config.network))
     store.write(str(run_dir / 'final_model'), variables=variables, config=to_json(config))
-    args = {'versions': {'jax': '0.10'}, 'device_kind': 'cpu', 'data_dir': '/home/someone'}
+    args = {
+        'versions': {'jax': '0.10'},
+        'device_kind': 'cpu',
+        'data_dir': '/home/someone',
+        'started_from': started_from,
+    }
     (run_dir / 'args.json').write_text(json.dumps(args))
     return run_dir
 
@@ -88,6 +93,23 @@ def test_the_account_says_how_the_network_was_made_and_nothing_of_the_machine(
         'device': 'cpu',
         'versions': {'jax': '0.10'},
     }
+
+
+def test_a_run_from_the_shipped_network_replaces_it_with_the_accounts_of_both(
+    shipped_run, networks, tmp_path
+):
+    account = store.read(str(networks / 'segmentation'), 'account')['account']
+    start = {'fingerprint': fingerprint('synthetic/segmentation'), **account}
+    config = tiny_config(
+        synthetic=True, load_weights='synthetic', preset='recommended', learning_rate=0.004
+    )
+    ship(str(write_run(tmp_path / 'next', config, started_from=start['fingerprint'])), networks)
+    now = store.read(str(networks / 'segmentation'), 'account')['account']
+    assert now['started_from'] == start
+    assert '--learning_rate=0.004 --preset=recommended ' in now['command']
+    assert ' --load_weights=synthetic --synthetic' in now['command']
+    with pytest.raises(InputError, match=f'the run started from {start["fingerprint"]}; check'):
+        ship(str(tmp_path / 'next'), networks)
 
 
 def test_no_file_of_a_shipped_network_names_a_folder(shipped_run, networks):

@@ -98,3 +98,11 @@ def test_a_size_that_the_network_cannot_halve_is_refused():
             UNetConfig(network_size=size)
     assert UNetConfig(network_size=256).size_divisor == 1
     assert from_json({'epochs': 3}).network.network_size == 0
+
+
+def test_a_pixel_shuffle_needs_slices_that_are_divisible_once_more():
+    assert UNetConfig(pixel_shuffle=2).size_divisor == 64
+    assert UNetConfig(pixel_shuffle=2, network_size=512).size_divisor == 1
+    for option, value in (('pixel_shuffle', 3), ('network_size', 96)):
+        with pytest.raises(InputError, match=f'invalid --{option}={value}: use'):
+            UNetConfig(**{'pixel_shuffle': 2, option: value})

@@ -73,18 +73,33 @@ def plain_unet(params, x, config):
     return jnp.einsum('bhwc,co->bhwo', x, last['kernel'][0, 0]) + last['bias']
 
 
-@pytest.mark.parametrize('platform', ['cpu', 'gpu', 'tpu'])
-def test_logits_and_gradients_are_those_of_the_textbook_network(platform):
+def shuffled(images):
+    """2 x 2 pixels as channels, row by row."""
+    B, H, W, _ = images.shape
+    return images.reshape(B, H // 2, 2, W // 2, 2).swapaxes(2, 3).reshape(B, H // 2, W // 2, 4)
+
+
+def shuffled_back(values):
+    """The way back for each of several channels, which are the last of each pixel."""
+    B, H, W, channels = values.shape
+    return values.reshape(B, H, W, 2, 2, channels // 4).swapaxes(2, 3).reshape(B, 2 * H, 2 * W, -1)
+
+
+@pytest.mark.parametrize(
+    ('platform', 'pixel_shuffle'), [('cpu', 1), ('gpu', 1), ('tpu', 1), ('cpu', 2), ('tpu', 2)]
+)
+def test_logits_and_gradients_are_those_of_the_textbook_network(platform, pixel_shuffle):
     config = UNetConfig(
         compression_channels=(4, 32, 24),
         decompression_channels=(32, 6),
         num_convs=2,
+        pixel_shuffle=pixel_shuffle,
         apply_window_function=False,
     )
     network, variables = build_network(config, platform=platform), drawn_variables(config)
     random = np.random.default_rng(0)
-    x = random.uniform(0, 255, (2, 8, 12, 1)).astype('f4')
-    target = random.normal(size=(2, 8, 12, 4)).astype('f4')
+    x = random.uniform(0, 255, (2, 8 * pixel_shuffle, 12 * pixel_shuffle, 1)).astype('f4')
+    target = random.normal(size=(*x.shape[:3], 4)).astype('f4')
 
     def fast(params):
         state = {**variables, 'params': params}
@@ -92,7 +107,10 @@ def test_logits_and_gradients_are_those_of_the_textbook_network(platform):
         return ((logits - target) ** 2).mean(), logits
 
     def plain(params):
-        logits = plain_unet(params, x, config)
+        if pixel_shuffle == 1:
+            logits = plain_unet(params, x, config)
+        else:
+            logits = shuffled_back(plain_unet(params, shuffled(x), config))
         return ((logits - target) ** 2).mean(), logits
 
     with jax.numpy_rank_promotion('allow'):
