@@ -6,6 +6,7 @@ Indices that differ from pixel to pixel are loops over single pixels on a TPU. T
 matrices of ones and zeros take the same pixels: the numbers are the same, bit for bit.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -13,6 +14,7 @@ import jax.numpy as jnp
 
 BANDS = 4  # of the result, on CPU
 HEIGHT, WIDTH = 32, 64  # of the parts of the result that products make
+UNROLLED = 16  # steps that a GPU takes while it passes over an image once
 ROWS = 16  # of bfloat16 that a TPU keeps together
 
 Take = Callable[[jax.Array, jax.Array], jax.Array]  # rows, columns -> pixels
@@ -109,9 +111,11 @@ def means(image: jax.Array, reach: int, reached: Callable, *, platform: str) -> 
       reach: how many pixels to each side have weights.
       reached: centre of a pixel, x -> sum of its weights from minus infinity to x; pixel j is
         from x = j to j + 1.
-      platform: 'tpu' for means by products, else by a loop; they are equal to rounding.
+      platform: 'tpu' for means by products, else by a loop, unrolled for 'gpu'; they are equal to
+        rounding.
     """
-    of_columns = _means_by_products if platform == 'tpu' else _means_by_loop
+    by_loop = functools.partial(_means_by_loop, unroll=UNROLLED if platform == 'gpu' else None)
+    of_columns = _means_by_products if platform == 'tpu' else by_loop
     return of_columns(of_columns(image, reach, reached).T, reach, reached).T
 
 
@@ -164,7 +168,9 @@ def _taken(window: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
     return jnp.where(is_row, of_columns, 0).sum(0).reshape(rows.shape)
 
 
-def _means_by_loop(image: jax.Array, reach: int, reached: Callable) -> jax.Array:
+def _means_by_loop(
+    image: jax.Array, reach: int, reached: Callable, *, unroll: int | None
+) -> jax.Array:
     H = len(image)
     padded = jnp.pad(image, ((reach, reach), (0, 0)), mode='edge')
     rows = jnp.arange(H)[:, None]
@@ -179,8 +185,10 @@ def _means_by_loop(image: jax.Array, reach: int, reached: Callable) -> jax.Array
     # Factors, no divisors: with one slice a device, and only then, XLA multiplies by the reciprocal
     # of a divisor that is one number, and the pixels would depend on the number of devices.
     start = jnp.zeros(image.shape), jnp.zeros((H, 1))
-    weighted, weights = jax.lax.fori_loop(0, 2 * reach + 1, add, start)
-    return weighted * (1 / weights)
+    weighted, weights = jax.lax.fori_loop(0, 2 * reach + 1, add, start, unroll=unroll)
+    mean = weighted * (1 / weights)
+    # Behind a barrier, as what is unrolled would be computed again for each use, too.
+    return jax.lax.optimization_barrier(mean) if unroll else mean
 
 
 def _means_by_products(image: jax.Array, reach: int, reached: Callable) -> jax.Array:
