@@ -43,6 +43,16 @@ class LevelPosition(NamedTuple):
     outside: bool  # whether the level lies beyond an end of the series
 
 
+def why_not_shown(level: str, mm: float, nearest: float) -> str | None:
+    """Why the nearest slice does not show a level, both in mm; None if it does."""
+    if abs(nearest - mm) <= MAX_TO_SLICE:
+        return None
+    return (
+        f'{level} is at {mm:.1f} mm, but the nearest slice at {nearest:.1f} mm, more than '
+        f'{MAX_TO_SLICE:g} mm away'
+    )
+
+
 def from_head(levels: Iterable[str]) -> list[str]:
     """Those levels that are named like L3, from the head down."""
     return sorted(

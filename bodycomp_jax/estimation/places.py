@@ -12,7 +12,7 @@ from bodycomp_jax.errors import InputError
 from bodycomp_jax.estimation.level import confidence, find_levels
 from bodycomp_jax.estimation.result import SINGLE_SLICE, Curve, Missing, SeenSlices
 from bodycomp_jax.inference.predictors import SliceSelector
-from bodycomp_jax.vertebrae import MAX_TO_SLICE
+from bodycomp_jax.vertebrae import why_not_shown
 
 MIN_SLICES = 5  # in which a network looks for a level
 LEAST_CONFIDENCE = 0.5  # below which a curve is not that of a level
@@ -133,12 +133,8 @@ def _not_found(level: str, curve: Curve | None) -> Missing | None:
 
 def _far(level: str, z: float, series: Series) -> Missing | None:
     """Why no slice shows a position; None if one does."""
-    nearest = float(series.z[series.nearest(z)])
-    if abs(nearest - z) <= MAX_TO_SLICE:
+    why = why_not_shown(level, z, series.z[series.nearest(z)])
+    if why is None:
         return None
     between = series.z.min() < z < series.z.max()
-    return Missing(
-        'level_in_gap' if between else 'level_outside_scan',
-        f'{level} is at {z:.1f} mm, but the nearest slice at {nearest:.1f} mm, more than '
-        f'{MAX_TO_SLICE:g} mm away',
-    )
+    return Missing('level_in_gap' if between else 'level_outside_scan', why)

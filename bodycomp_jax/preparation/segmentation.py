@@ -23,7 +23,7 @@ from bodycomp_jax.preparation.parts import Part, Slices
 from bodycomp_jax.preparation.prepare import prepare
 from bodycomp_jax.preparation.previews import draw_contact_sheets
 from bodycomp_jax.runtime.terminal import Terminal
-from bodycomp_jax.vertebrae import MAX_TO_SLICE
+from bodycomp_jax.vertebrae import why_not_shown
 
 ENDINGS = ('_images.npy', '_masks.npy')  # of the files of a part
 
@@ -114,11 +114,9 @@ def _at_levels(positions: Mapping[str, float], series: Series, mask: Mask) -> li
     chosen = set()
     for level, mm in positions.items():
         i = series.nearest(mm)
-        if abs(series.z[i] - mm) > MAX_TO_SLICE:
-            raise InputError(
-                f'{series.slices[i].path}: {level} is at {mm:.1f} mm, but the nearest slice at '
-                f'{series.z[i]:.1f} mm; at most {MAX_TO_SLICE:g} mm between them are accepted'
-            )
+        why = why_not_shown(level, mm, series.z[i])
+        if why:
+            raise InputError(f'{series.slices[i].path}: {why}')
         if not _is_chosen(mask.labels(i), 'all'):
             raise InputError(f'{series.slices[i].path}: the slice of {level} is not labelled')
         chosen.add(i)
