@@ -43,12 +43,12 @@ class LevelPosition(NamedTuple):
     outside: bool  # whether the level lies beyond an end of the series
 
 
-def why_not_shown(level: str, mm: float, nearest: float) -> str | None:
-    """Why the nearest slice does not show a level, both in mm; None if it does."""
-    if abs(nearest - mm) <= MAX_TO_SLICE:
+def why_not_shown(level: str, z: float, nearest_z: float) -> str | None:
+    """Why the slice nearest to a level does not show it; None if it does. Positions in mm."""
+    if abs(nearest_z - z) <= MAX_TO_SLICE:
         return None
     return (
-        f'{level} is at {mm:.1f} mm, but the nearest slice at {nearest:.1f} mm, more than '
+        f'{level} is at {z:.1f} mm, but the nearest slice at {nearest_z:.1f} mm, more than '
         f'{MAX_TO_SLICE:g} mm away'
     )
 

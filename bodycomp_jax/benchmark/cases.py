@@ -130,11 +130,7 @@ def _segmentation(
     segmentation.write_split(folder, 'train', slices)
     dataset = segmentation.SegmentationSet(*open_files(folder, 'train'), network.tissues)
     side = dataset.image_shape[0]
-    if side % network.size_divisor:
-        raise InputError(
-            f'invalid --image_size={side}: slices cannot be halved often enough; use a multiple '
-            f'of {network.size_divisor}'
-        )
+    network.refuse_side(side, f'invalid --image_size={side}')
     task = segmentation_task(config, devices=devices, steps_per_epoch=1)
     return dataset, task, unet_costs(network, side)
 

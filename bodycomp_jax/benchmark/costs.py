@@ -19,8 +19,8 @@ def unet_costs(config: UNetConfig, side: int) -> list[ConvolutionCost]:
 
     A 3x3 convolution of an upsampled image needs only 2x2 multiply-accumulates per channel.
     """
-    shuffled = config.pixel_shuffle**2
-    costs, C, pixels = [], shuffled, (config.network_size or side) ** 2 // shuffled
+    per_pixel = config.pixel_shuffle**2  # pixels of the slice
+    costs, C, pixels = [], per_pixel, (config.network_size or side) ** 2 // per_pixel
 
     def block(below, skip, channels, readers):
         macs = 9 * skip + (4 if skip else 9) * below
@@ -44,7 +44,7 @@ def unet_costs(config: UNetConfig, side: int) -> list[ConvolutionCost]:
         pixels *= 4
         block(C, skip, channels, 1)
         C = channels
-    return [*costs, ConvolutionCost(pixels * shuffled * config.num_classes, C, 1)]
+    return [*costs, ConvolutionCost(pixels * per_pixel * config.num_classes, C, 1)]
 
 
 def densenet_costs(config: DenseNetConfig, side: int) -> list[ConvolutionCost]:

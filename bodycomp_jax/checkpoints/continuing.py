@@ -137,8 +137,8 @@ def _adapted(path: str, network: Network, wanted: dict[str, Any]) -> Network:
     match network.config:
         case DenseNetConfig() if 'levels' in wanted:
             return _with_levels(path, network, wanted['levels'])
-        case UNetConfig() if wanted.get('pixel_shuffle', 1) != 1:
-            return _with_pixel_shuffle(network, network.config, wanted['pixel_shuffle'])
+        case UNetConfig(pixel_shuffle=1) as config if wanted.get('pixel_shuffle', 1) != 1:
+            return _with_pixel_shuffle(network, _finer(path, config, wanted))
     return network
 
 
@@ -160,26 +160,39 @@ def _with_levels(path: str, network: Network, levels: list[str]) -> Network:
     )
 
 
-def _with_pixel_shuffle(network: Network, config: UNetConfig, shuffle: int) -> Network:
-    """A network that resizes slices, with the details of finer ones.
+def _finer(path: str, config: UNetConfig, wanted: dict[str, Any]) -> UNetConfig:
+    """The options of a network that resizes, with the pixel shuffle and as many times the size.
 
-    It says of each of `shuffle` x `shuffle` pixels what it said of their mean. Other networks stay
-    as they are.
+    Raises InputError for a network that does not resize, and if another size is wanted.
     """
-    if config.pixel_shuffle != 1 or not config.network_size:
-        return network
-    params, pixels = network.variables['params'], shuffle**2
-    first, final = params['compression_0'], params['final_conv']
-    kernel = first['conv_0']['kernel'].repeat(pixels, axis=2) / pixels
-    finer = {
-        'compression_0': {**first, 'conv_0': {'kernel': kernel}},
-        'final_conv': {name: np.concatenate([of] * pixels, -1) for name, of in final.items()},
-    }
+    shuffle, size = wanted['pixel_shuffle'], config.network_size
+    flag = as_flag('pixel_shuffle', shuffle)
+    if not size:
+        raise InputError(
+            f'{path}: {flag} starts from a network that was trained with --network_size, for finer '
+            'pixels than it had; this one takes slices as they are'
+        )
+    if wanted.get('network_size', shuffle * size) != shuffle * size:
+        raise InputError(
+            f'{path}: with {flag}, this network of {as_flag("network_size", size)} becomes one of '
+            f'{as_flag("network_size", shuffle * size)}, not '
+            f'{as_flag("network_size", wanted["network_size"])}; leave it out'
+        )
+    return dataclasses.replace(config, pixel_shuffle=shuffle, network_size=shuffle * size)
+
+
+def _with_pixel_shuffle(network: Network, config: UNetConfig) -> Network:
+    """The network with these options, which takes several pixels where it took one.
+
+    For pixels inside the window, it says of each what it said of their mean.
+    """
+    params, pixels = network.variables['params'], config.pixel_shuffle**2
+    first = 'compression_0' if config.decompression_channels else 'compression_center'
+    kernel = params[first]['conv_0']['kernel'].repeat(pixels, axis=2) / pixels
+    final = {name: np.concatenate([of] * pixels, -1) for name, of in params['final_conv'].items()}
+    spread = {first: {**params[first], 'conv_0': {'kernel': kernel}}, 'final_conv': final}
     return network._replace(
-        config=dataclasses.replace(
-            config, pixel_shuffle=shuffle, network_size=shuffle * config.network_size
-        ),
-        variables={**network.variables, 'params': params | finer},
+        config=config, variables={**network.variables, 'params': params | spread}
     )
 
 

@@ -289,7 +289,7 @@ def _unet_options(
         'compression_channels': (*down, channels.get('compression_center', 1)),
         'decompression_channels': tuple(up),
         'num_convs': num_convs,
-        'pixel_shuffle': 1,
+        'pixel_shuffle': 1,  # another has other kernels; `network_size` may be any
     }
     if 'final_conv' in layers:
         classes = _width(layers['final_conv'])

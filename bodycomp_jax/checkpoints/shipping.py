@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from bodycomp_jax.checkpoints import folder, network, shipped, store
+from bodycomp_jax.checkpoints import folder, shipped, store
+from bodycomp_jax.checkpoints.network import fingerprint
 from bodycomp_jax.config import (
     TRAINERS,
     TrainerConfig,
@@ -87,24 +88,41 @@ def _final_model(run_dir: str) -> tuple[TrainerConfig, Any]:
 
 
 def _account_of_start(shipped_now: pathlib.Path, started_from: str | None) -> dict[str, Any]:
-    """The account of the shipped network, from which a run started. Raises InputError if not."""
-    found = network.fingerprint(str(shipped_now))
-    if found != started_from:
+    """The account of the shipped network, from which a run started.
+
+    Raises InputError if it started from another.
+    """
+    if started_from is None:
         raise InputError(
-            f'{shipped_now}: this is network {found}, and the run started from {started_from}; '
-            'check out the version that comes with the latter'
+            f'{shipped_now}: the run does not say from which version of it it started; train again'
         )
-    account = store.read(str(shipped_now), 'account')['account']
-    return {'fingerprint': found, **account}
+    if not shipped_now.is_dir() or fingerprint(str(shipped_now)) != started_from:
+        raise InputError(
+            f'{shipped_now}: the run started from the network {started_from}, which is not here; '
+            'check out the version that comes with it'
+        )
+    try:
+        account = store.read(str(shipped_now), 'account')['account']
+    except folder.CorruptCheckpointError as error:
+        raise InputError(f'{shipped_now}: {error}; check it out again') from error
+    return {'fingerprint': started_from, **account}
 
 
 def _command(config: TrainerConfig) -> str:
-    """The command of a training, without the flags that have their defaults."""
+    """The command of a training, without the flags that have their defaults with any preset."""
     values = to_values(config)
-    start = {name: values[name] for name in ('load_weights', 'synthetic')}
-    preset = with_preset(from_values(type(config), start), set(start))
-    defaults = to_values(preset) | {'load_weights': None, 'synthetic': False}
-    flags = [as_flag(name, value) for name, value in values.items() if value != defaults[name]]
+
+    def with_defaults(*given: str) -> dict[str, Any]:
+        fields = {name: values[name] for name in given}
+        return to_values(with_preset(from_values(type(config), fields), set(given)))
+
+    start = ('load_weights', 'synthetic')
+    defaults = with_defaults(), with_defaults(*start), with_defaults(*start, 'preset')
+    flags = [
+        as_flag(name, value)
+        for name, value in values.items()
+        if any(value != each[name] for each in defaults)
+    ]
     return ' '.join([f'bin/train_{config.network.kind}.py', 'MODEL_OUTPUT_DIR', *flags])
 
 

@@ -74,9 +74,10 @@ class UNetConfig:
     )
     pixel_shuffle: int = option(
         1,
-        'N x N pixels are one of the network, as channels, and its output is N x N pixels again '
-        '(Shi et al. 2016): the details of 512 x 512 in little more than the time of 256 x 256; '
-        'a network with --network_size=256 that --load_weights names becomes one with 512',
+        'N x N pixels of a slice, 1, 2, 4 or 8, are the channels of one pixel of the network, and '
+        'its output has them again (Shi et al. 2016): with 2, the details of 512 x 512 in little '
+        'more than the time of 256 x 256; with --load_weights, a network of --network_size=256 '
+        'becomes one of 512',
         group='Network',
     )
     apply_window_function: bool = option(
@@ -134,6 +135,17 @@ class UNetConfig:
         """Height and width of the slices must be multiples of this."""
         halvings = len(self.decompression_channels)
         return 1 if self.network_size else self.pixel_shuffle * 2**halvings
+
+    def refuse_side(self, side: int, what: str) -> None:
+        """Raises InputError about `what` if the network cannot take slices of so many pixels."""
+        if side % self.size_divisor:
+            shuffle = self.pixel_shuffle
+            after = f' after {as_flag("pixel_shuffle", shuffle)}' if shuffle > 1 else ''
+            raise InputError(
+                f'{what}: slices of {side} x {side} cannot be halved '
+                f'{len(self.decompression_channels)} times{after}; use a size that is a multiple '
+                f'of {self.size_divisor}, or fewer levels (-C and -M)'
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -309,12 +309,7 @@ def open_sets(
             f'{val_set.images.path}: slices of {val_side} x {val_side}, but the training slices '
             f'are {side} x {side}; resample both to the same size'
         )
-    if side % network.size_divisor:
-        raise InputError(
-            f'{train_set.images.path}: slices of {side} x {side} cannot be halved '
-            f'{len(network.decompression_channels)} times; use a size that is a multiple of '
-            f'{network.size_divisor}, or fewer levels (-C and -M)'
-        )
+    network.refuse_side(side, train_set.images.path)
     refuse_less_than_a_batch(train_set.images.path, len(train_set), config)
     return train_set, val_set
 

@@ -89,8 +89,7 @@ class FinalConv(nn.Module):
         kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape, jnp.float32)
         bias = self.param('bias', nn.initializers.zeros, (self.channels,), jnp.float32)
         logits = pointwise(x.astype(jnp.float32), cells.diagonal_kernel(kernel, r), self.platform)
-        logits = logits if r == 1 else cells.unfold(logits, r, self.platform)
-        return logits + bias.reshape(1, 1, 1, -1)
+        return cells.unfold(logits, r, self.platform) + bias.reshape(1, 1, 1, -1)
 
 
 class UNet(nn.Module):
@@ -108,7 +107,7 @@ class UNet(nn.Module):
       side: to which the slices are resized, and from which the logits are resized back; 0 leaves
         them as they are.
       shuffle: pixels along a pixel of the network, of which they are the channels (Shi et al. 2016,
-        arXiv:1609.05158); the logits are those of each.
+        arXiv:1609.05158); the logits are of each of these pixels.
       window: whether the slices are HU, to which the window is applied after they are resized:
         where skin meets air, the mean of two pixels cut to the window looks like fat.
       activation: elementwise function after each batch norm.

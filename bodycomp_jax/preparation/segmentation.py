@@ -115,8 +115,8 @@ def _at_levels(positions: Mapping[str, float], series: Series, mask: Mask) -> li
     for level, mm in positions.items():
         i = series.nearest(mm)
         why = why_not_shown(level, mm, series.z[i])
-        if why:
-            raise InputError(f'{series.slices[i].path}: {why}')
+        if why is not None:
+            raise InputError(f'{series.slices[i].path}: {why}; give the position of {level} again')
         if not _is_chosen(mask.labels(i), 'all'):
             raise InputError(f'{series.slices[i].path}: the slice of {level} is not labelled')
         chosen.add(i)

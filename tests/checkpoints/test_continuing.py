@@ -133,12 +133,15 @@ def test_a_network_that_resizes_starts_one_of_finer_pixels(tmp_path):
     )
     expected = of_means.repeat(2, axis=1).repeat(2, axis=2)
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-4)
-    for options in ({'pixel_shuffle': 2, 'network_size': 32}, {'network_size': 64}):
-        with pytest.raises(InputError, match='this network has --network_size='):
+    for options, message in (
+        ({'pixel_shuffle': 2, 'network_size': 32}, 'size=32 becomes one of --network_size=64, not'),
+        ({'network_size': 64}, 'this network has --network_size=32, not --network_size=64'),
+    ):
+        with pytest.raises(InputError, match=message):
             start(**options)
 
 
 def test_a_network_of_slices_as_they_are_starts_none_of_finer_pixels(finished_run, tmp_path):
     config = tiny_config(load_weights=str(finished_run.run_dir), pixel_shuffle=2)
-    with pytest.raises(InputError, match='has --pixel_shuffle=1, not --pixel_shuffle=2; give'):
+    with pytest.raises(InputError, match='trained with --network_size'):
         load_pretrained(str(tmp_path), config, {'load_weights', 'pixel_shuffle'})

@@ -101,15 +101,17 @@ def test_a_run_from_the_shipped_network_replaces_it_with_the_accounts_of_both(
     account = store.read(str(networks / 'segmentation'), 'account')['account']
     start = {'fingerprint': fingerprint('synthetic/segmentation'), **account}
     config = tiny_config(
-        synthetic=True, load_weights='synthetic', preset='recommended', learning_rate=0.004
+        synthetic=True, load_weights='synthetic', preset='recommended', learning_rate=0.001
     )
     ship(str(write_run(tmp_path / 'next', config, started_from=start['fingerprint'])), networks)
     now = store.read(str(networks / 'segmentation'), 'account')['account']
     assert now['started_from'] == start
-    assert '--learning_rate=0.004 --preset=recommended ' in now['command']
+    assert '--learning_rate=0.001 --preset=recommended ' in now['command']
     assert ' --load_weights=synthetic --synthetic' in now['command']
-    with pytest.raises(InputError, match=f'the run started from {start["fingerprint"]}; check'):
+    with pytest.raises(InputError, match=f'{start["fingerprint"]}, which is not here; check out'):
         ship(str(tmp_path / 'next'), networks)
+    with pytest.raises(InputError, match='does not say from which version'):
+        ship(str(write_run(tmp_path / 'older', config)), networks)
 
 
 def test_no_file_of_a_shipped_network_names_a_folder(shipped_run, networks):

@@ -86,7 +86,7 @@ def shuffled_back(values):
 
 
 @pytest.mark.parametrize(
-    ('platform', 'pixel_shuffle'), [('cpu', 1), ('gpu', 1), ('tpu', 1), ('cpu', 2), ('tpu', 2)]
+    ('platform', 'pixel_shuffle'), [('cpu', 1), ('gpu', 1), ('tpu', 1), ('gpu', 2), ('tpu', 2)]
 )
 def test_logits_and_gradients_are_those_of_the_textbook_network(platform, pixel_shuffle):
     config = UNetConfig(

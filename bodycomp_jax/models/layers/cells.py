@@ -34,6 +34,8 @@ def cell_side(channels: int, halvings: int, platform: str) -> int:
 
 def fold(images: jax.Array, r: int) -> jax.Array:
     """`[B, H, W, C]` as cells, `[B, H / r, W / r, r * r * C]`."""
+    if r == 1:
+        return images
     B, H, W, C = images.shape
     n = _halvings(r)
     split = images.reshape(B, H // r, *[2] * n, W // r, *[2] * n, C)
@@ -49,6 +51,8 @@ def unfold(cells: jax.Array, r: int, platform: str) -> jax.Array:
     A TPU moves numbers slowly: there the columns of the pixels are interleaved by a product with
     ones and zeros.
     """
+    if r == 1:
+        return cells
     B, H, W, channels = cells.shape
     n, C = _halvings(r), channels // (r * r)
     split = cells.reshape(B, H, W, *[2] * (2 * n), C)
