@@ -1,13 +1,24 @@
 """The segmentation trainer as a user starts it, in this process where that is enough."""
 
+import json
 import re
 import shutil
 
 import numpy as np
 import pytest
-from helpers import SHARED_DATA, needs_shared_data, read_rows
+from helpers import (
+    SHARED_DATA,
+    SIDE,
+    drawn_variables,
+    needs_shared_data,
+    read_rows,
+    tiny_config,
+)
 
 from bodycomp_jax import load_model
+from bodycomp_jax.checkpoints import store
+from bodycomp_jax.checkpoints.network import fingerprint
+from bodycomp_jax.config import to_json
 from bodycomp_jax.programs import train_segmentation
 from bodycomp_jax.runtime import program
 
@@ -39,6 +50,23 @@ def test_the_command_of_a_finished_run_reports_it_again_and_trains_longer_with_m
         assert f'best epoch, {epochs}' in printed
         assert 'load_model' in printed
     assert len(read_rows(tmp_path / 'run/metrics.csv')) == 2
+
+
+def test_a_run_starts_from_a_coarser_network_says_from_which_and_continues_without_it(
+    data_dir, tmp_path, trainer
+):
+    coarse = tmp_path / 'coarse'
+    config = tiny_config(network_size=SIDE // 2)
+    store.write(str(coarse), variables=drawn_variables(config.network), config=to_json(config))
+    identity = fingerprint(str(coarse))
+    command = [data_dir, tmp_path, '--name=run', '-b=8', '-w', coarse, '--pixel_shuffle=2']
+    for epochs, done in ((1, 'starts'), (2, 'continues')):
+        code, printed, errors = trainer(*command, '-e', epochs)
+        assert code == 0, errors
+        assert f'run {done}' in printed
+        args = json.loads((tmp_path / 'run/args.json').read_text())
+        assert (args['network_size'], args['started_from']) == (SIDE, identity)
+        shutil.rmtree(coarse, ignore_errors=True)
 
 
 @pytest.mark.processes
