@@ -14,7 +14,7 @@ class ShippingConfig:
 
     run_dir: str = option(
         None,
-        'folder of the run, trained with --synthetic, from random weights or --load_weights=synthetic',
+        'folder of the run, trained with --synthetic, without --load_weights or from synthetic',
         group='Input and output',
         positional=True,
         path=True,

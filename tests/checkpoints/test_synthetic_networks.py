@@ -15,19 +15,31 @@ from bodycomp_jax.errors import InputError
 HU_LIMITS = ((-30, 150), (-190, -30), (-150, -50))  # of the labels of `l3_other_patient`
 
 
+def accounts(kind):
+    """Of a network, of the one that it started from, and so on."""
+    account = store.read(str(shipped.NETWORKS / kind), 'account')['account']
+    while account is not None:
+        yield account
+        account = account.get('started_from')
+
+
 @pytest.mark.parametrize('kind', TRAINERS)
 def test_networks_have_seen_synthetic_slices_alone(kind):
     network = load_network(f'synthetic/{kind}')
     assert network.training.synthetic
-    assert network.training.load_weights is None
+    *later, first = accounts(kind)
+    assert network.training.load_weights == ('synthetic' if later else None)
+    assert all(' --load_weights=synthetic --synthetic' in each['command'] for each in later)
+    assert ' --synthetic' in first['command']
+    assert ' --load_weights' not in first['command']
 
 
 @pytest.mark.parametrize('kind', TRAINERS)
 def test_the_model_card_says_how_they_were_made(kind):
     card = (ROOT / 'docs/networks.md').read_text(encoding='utf-8')
-    account = store.read(str(shipped.NETWORKS / kind), 'account')['account']
     assert f'`{fingerprint(f"synthetic/{kind}")}`' in card
-    assert f'.venv/bin/python {account["command"]}\n' in card
+    for account in accounts(kind):
+        assert f'.venv/bin/python {account["command"]}\n' in card
 
 
 def test_networks_are_small():
