@@ -1,9 +1,10 @@
-"""Images of which r x r pixels are channels of one cell, for networks on a TPU or GPU.
+"""Images of which r x r pixels are channels of one cell.
 
-A TPU stores 128 channels where there are fewer, and multiplies as many: an image of 16 channels
-takes eight times its size. Cells of 2 x 2 or 4 x 4 pixels fill them. A GPU convolves 2 x 2 pixels
-of 16 channels as one of 64 in a third to a half of the time, with four times the operations. The
-layers of cells give the numbers of the layers of images.
+A network may read slices and write logits in cells (`UNet.shuffle`). Within, networks use them on
+a TPU or GPU: a TPU stores 128 channels where there are fewer, and multiplies as many, so that an
+image of 16 channels takes eight times its size. Cells of 2 x 2 or 4 x 4 pixels fill them. A GPU
+convolves 2 x 2 pixels of 16 channels as one of 64 in a third to a half of the time, with four times
+the operations. The layers of cells give the numbers of the layers of images.
 
 The pixels of a cell are in such an order that the first quarter of the channels are those at the
 upper left of each 2 x 2 pixels, which are a cell of half the side themselves.
