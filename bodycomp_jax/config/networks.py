@@ -143,8 +143,8 @@ class UNetConfig:
             after = f' after {as_flag("pixel_shuffle", shuffle)}' if shuffle > 1 else ''
             raise InputError(
                 f'{what}: slices of {side} x {side} cannot be halved '
-                f'{len(self.decompression_channels)} times{after}; use a size that is a multiple '
-                f'of {self.size_divisor}, or fewer levels (-C and -M)'
+                f'{len(self.decompression_channels)} times{after}; use fewer levels (-C and -M), '
+                f'or a size that is a multiple of {self.size_divisor}'
             )
 
 

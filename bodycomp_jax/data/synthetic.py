@@ -214,7 +214,7 @@ def segmentation_sets(
     for name, wanted in (('thoracic_model', False), ('apply_window_function', True)):
         _refuse(network, name, wanted, 'are of the abdomen, in HU')
     side = files[1].image_shape[0] if files is not None else network.network_size or SIDE
-    network.refuse_side(side, 'synthetic')
+    network.refuse_side(side, as_flag('synthetic', True))
     draw = functools.partial(labelled_slice, side=side)
     train_set = SyntheticSet(draw, map_, config, (side, side), _beside(files, config))
     if files is not None:

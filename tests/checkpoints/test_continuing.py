@@ -114,8 +114,9 @@ def test_pretrained_weights_bring_the_options_of_their_network(finished_run, tmp
         load_pretrained(str(tmp_path), other, {'num_convs'})
 
 
-def test_a_network_that_resizes_starts_one_of_finer_pixels(tmp_path):
-    coarse = tiny_config(network_size=32)
+@pytest.mark.parametrize(('down', 'up'), [((4, 8), (4,)), ((4,), ())])
+def test_a_network_that_resizes_starts_one_of_finer_pixels(tmp_path, down, up):
+    coarse = tiny_config(network_size=32, compression_channels=down, decompression_channels=up)
     fields, weights = to_json(coarse), str(tmp_path / 'coarse')
     store.write(weights, variables=drawn_variables(coarse.network), config=fields)
 
