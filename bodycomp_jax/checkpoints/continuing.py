@@ -176,7 +176,7 @@ def _finer(path: str, config: UNetConfig, wanted: dict[str, Any]) -> UNetConfig:
         raise InputError(
             f'{path}: with {flag}, this network of {as_flag("network_size", size)} becomes one of '
             f'{as_flag("network_size", shuffle * size)}, not '
-            f'{as_flag("network_size", wanted["network_size"])}; leave it out'
+            f'{as_flag("network_size", wanted["network_size"])}; leave --network_size out'
         )
     return dataclasses.replace(config, pixel_shuffle=shuffle, network_size=shuffle * size)
 
