@@ -116,7 +116,7 @@ def _at_levels(positions: Mapping[str, float], series: Series, mask: Mask) -> li
         i = series.nearest(mm)
         why = why_not_shown(level, mm, series.z[i])
         if why is not None:
-            raise InputError(f'{series.slices[i].path}: {why}; give the position of {level} again')
+            raise InputError(f'{series.slices[i].path}: {why}; correct its position')
         if not _is_chosen(mask.labels(i), 'all'):
             raise InputError(f'{series.slices[i].path}: the slice of {level} is not labelled')
         chosen.add(i)
