@@ -34,36 +34,16 @@ def paint_sacrum(canvas: Canvas, cut: Cut) -> None:
 
 
 def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
-    """Body or disc, the arch with its processes, and between two of them their facets."""
+    """Body or disc, and the arch behind it."""
     t, s, y = cut.t, cut.size, cut.spine_y
     if t < -0.55:
         return
     level = round(t)
     up = t - level
-    a, b = (24.3 - cut.person.taper / 2 * (t - 2)) * s, (18.5 - 0.25 * t) * s
+    width, processes, arch = cut.subject.vertebra(t)
+    a, b = (24.3 - cut.person.taper / 2 * (t - 2)) * s * width, (18.5 - 0.25 * t) * s
     edge = up / (BODY_SHARE / 2)
-    arch_y = y + b + 6 * s
-    back, spinous = y + b + 22 * s, (20 if level < 5 else 15) * s * cut.person.processes
-    canvas.ellipse(0, arch_y, 17 * s, 11 * s, cut.tissues.other_fat)
-    if -0.4 < up < 0.2:
-        canvas.ellipse(0, back + 8 * s, 4 * s, spinous, cut.tissues.cortical, within=canvas.in_wall)
-    if -0.4 < up < 0.36:
-        canvas.ellipse(0, arch_y + 3 * s, 17 * s, 13 * s, cut.tissues.cortical)
-        canvas.ellipse(0, arch_y, 12.5 * s, 10 * s, cut.tissues.other_fat)
-    if -0.05 < up < 0.36:
-        canvas.pair(15.5 * s, y + b + 1 * s, 5 * s, 10 * s, cut.tissues.cortical)
-        reach = profile(level, {0: 40, 1: 41, 2: 48, 3: 42, 4: 36, 5: 24, 6: 30, 8: 32}) * s
-        length = reach * cut.person.processes * np.cos(0.6 * np.pi * (up - 0.15))
-        root, rise = 17 * s, (6 if level < 5 else 16) * s
-        for side in (-1, 1):
-            process = np.array([[side * root, arch_y + 2 * s], [side * length, arch_y + rise]])
-            canvas.stroke(process, 4 * s, cut.tissues.cortical)
-    if abs(up) > 0.3:
-        canvas.pair(21 * s, arch_y + 7 * s, 6 * s, 8.5 * s, cut.tissues.cortical, turn=0.5)
-        canvas.pair(15 * s, arch_y + 12 * s, 5 * s, 8 * s, cut.tissues.cortical, turn=0.5)
-        joint = np.array([[14 * s, arch_y + 5 * s], [21 * s, arch_y + 14 * s]])
-        canvas.stroke(joint, 0.8, SOFT)
-        canvas.stroke(joint * [-1, 1], 0.8, SOFT)
+    _paint_arch(canvas, cut, level, up - arch, y + b + 6 * s, processes)
     if abs(edge) < 1:
         a, b = (r * (0.93 + 0.07 * edge**2) for r in (a, b))
         canvas.ellipse(0, y, a, b, cut.tissues.cortical)
@@ -73,7 +53,36 @@ def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
     else:
         canvas.ellipse(0, y, a, b, DISC)
     _paint_osteophytes(canvas, cut, level, a, b)
-    canvas.ellipse(0, arch_y, 9 * s, 7.5 * s, CORD)
+    canvas.ellipse(0, y + b + 6 * s, 9 * s, 7.5 * s, CORD)
+
+
+def _paint_arch(
+    canvas: Canvas, cut: Cut, level: int, up: float, y: float, processes: float
+) -> None:
+    """The arch with its processes, `up` from its middle, and between two of them their facets."""
+    s, cortical = cut.size, cut.tissues.cortical
+    canvas.ellipse(0, y, 17 * s, 11 * s, cut.tissues.other_fat)
+    wide = 4 * s * cut.person.process_width
+    if any(abs(each + 0.1) < cut.person.spinous / 2 for each in (up, up - 1)):  # or that above
+        long = (20 if level < 5 else 15) * s * processes
+        canvas.ellipse(0, y + 24 * s, wide, long, cortical, within=canvas.in_wall)
+    if -0.4 < up < 0.36:
+        canvas.ellipse(0, y + 3 * s, 17 * s, 13 * s, cortical)
+        canvas.ellipse(0, y, 12.5 * s, 10 * s, cut.tissues.other_fat)
+    if -0.05 < up < 0.36:
+        canvas.pair(15.5 * s, y - 5 * s, 5 * s, 10 * s, cortical)
+        reach = profile(level, {0: 40, 1: 41, 2: 48, 3: 42, 4: 36, 5: 24, 6: 30, 8: 32}) * s
+        length = reach * processes * np.cos(0.6 * np.pi * (up - 0.15))
+        root, rise = 17 * s, (6 if level < 5 else 16) * s
+        for side in (-1, 1):
+            process = np.array([[side * root, y + 2 * s], [side * length, y + rise]])
+            canvas.stroke(process, wide, cortical)
+    if abs(up) > 0.3:
+        canvas.pair(21 * s, y + 7 * s, 6 * s, 8.5 * s, cortical, turn=0.5)
+        canvas.pair(15 * s, y + 12 * s, 5 * s, 8 * s, cortical, turn=0.5)
+        joint = np.array([[14 * s, y + 5 * s], [21 * s, y + 14 * s]])
+        canvas.stroke(joint, 0.8, SOFT)
+        canvas.stroke(joint * [-1, 1], 0.8, SOFT)
 
 
 def _paint_osteophytes(canvas: Canvas, cut: Cut, level: int, a: float, b: float) -> None:

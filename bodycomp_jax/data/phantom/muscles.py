@@ -17,7 +17,8 @@ def paint_back(canvas: Canvas, cut: Cut) -> None:
     _paint_erector_spinae(canvas, cut)
     _paint_multifidus(canvas, cut)
     t, s, seam = cut.t - cut.subject.back_shift, cut.size, cut.person.seams
-    thick = profile(t, {0.3: 0, 1: 1, 2.5: 0.8, 4.0: 0.4, 4.6: 0}) * s * cut.person.muscle
+    thick = profile(t, {0.3: 0, 1: 1, 2.5: 0.8, 4.0: 0.4, 4.6: 0}) * s
+    thick *= cut.person.muscle * cut.person.quadratus
     x = profile(t, {0.6: 80, 1: 74, 3: 58, 5: 42}) * s
     _paint_muscle(canvas, cut, x, 19 * s, 23 * thick, 8 * thick, 0.5 * seam, turn=0.4)
 
@@ -45,7 +46,7 @@ def _paint_multifidus(canvas: Canvas, cut: Cut) -> None:
     """Beside the spinous processes: larger towards the sacrum."""
     t = cut.t - cut.subject.back_shift
     grown = profile(t, {-3: 0.8, -1: 1.3, 1: 1.0, 4: 0.6, 8: 0.4}) * cut.size
-    grown *= min(1.1, cut.person.back_muscle)
+    grown *= min(1.1, cut.person.back_muscle) * cut.person.multifidus
     s, seam = cut.size, cut.person.seams
     _paint_muscle(canvas, cut, 15 * s, 44 * s, 13 * grown, 22 * grown, seam, turn=-0.15)
 
@@ -64,7 +65,8 @@ def paint_psoas(canvas: Canvas, cut: Cut) -> None:
     t, s = cut.t - cut.subject.psoas_shift, cut.size
     thick = profile(t, {-5: 0.8, -1: 1.0, 1: 0.95, 2: 0.76, 3: 0.55, 4: 0.34, 5: 0.0})
     thick *= cut.person.muscle * cut.person.psoas
-    x = profile(t, {-5: 82, -3: 80, -1: 62, 0: 49, 1: 43, 2: 38, 4: 30, 5: 27}) * s
+    x = profile(t, {-5: 82, -3: 80, -1: 62, 0: 49, 1: 43, 2: 38, 4: 30, 5: 27})
+    x *= s * cut.person.psoas_apart
     forward = profile(t, {-5: 120, -3: 84, -1: 30, 0: 10, 1: 2, 5: 0}) * s
     turn = profile(t, {-2: 0.0, 0: 0.2, 2: 0.3})
     _paint_muscle(canvas, cut, x, -forward, 18 * thick * s, 25 * thick * s, 1.0, turn)

@@ -22,6 +22,7 @@ HEIGHTS = np.interp(
     [-7, 0, 1, 2, 3, 4, 5, 6, 7, 8, 11],
     [1, 0.9, 1, 0.99, 0.96, 0.91, 0.83, 0.77, 0.72, 0.68, 0.62],
 )
+UNEVEN = 0.02, 0.1, 0.06  # of widths and processes (times the usual) and of arches (t)
 TEXTURES = 5  # independent noises within the tissues
 
 
@@ -60,6 +61,11 @@ class Subject:
         """The height in mm of a `t`."""
         return float(np.interp(t, COUNTS, self._heights))
 
+    def vertebra(self, t: float) -> tuple[float, float, float]:
+        """Width of the body and length of the processes, times the usual; height of the arch, t."""
+        width, processes, arch = (float(np.interp(t, COUNTS, each)) for each in self._vertebrae)
+        return width, processes, arch
+
     def sideways(self, t: float) -> float:
         """How far the spine is bent sideways, -1 to 1."""
         return float(np.sin(0.7 * t + self._curve))
@@ -69,11 +75,14 @@ class Subject:
         return self._textures + t * np.array([11.0, 7.0])
 
     def _draw_spine(self, rng: np.random.Generator) -> None:
-        """Draws the heights of the vertebrae."""
+        """Draws the heights of the vertebrae, and how each differs from the usual."""
         heights = np.cumsum(self.person.vertebra * HEIGHTS * rng.normal(1, 0.02, len(COUNTS)))
         self._heights = heights + rng.uniform(145, 155) - heights[COUNTS == 0]
         self.top = self.z(len(LEVELS) - 1) + rng.uniform(0, 12)
         self._curve = rng.uniform(0, 2 * np.pi)
+        uneven = self.person.uneven * rng.normal(0, UNEVEN, (len(COUNTS), 3))
+        usual = np.array([1, self.person.processes, self.person.arches])
+        self._vertebrae = (usual + uneven).T
 
     def _draw_bends(self, rng: np.random.Generator) -> None:
         frequencies = 2 * np.pi / rng.uniform(90, 320, (2, 6, 2))

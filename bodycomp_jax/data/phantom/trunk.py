@@ -40,7 +40,7 @@ PAINTERS = (  # from the outside in
     within.paint_within_visceral_fat,
     bones.paint_screws,
 )
-LABELLED = (-0.8, 6.5)  # t between which `draw_slice` draws
+LABELLED = (-0.8, 8.0)  # t between which `draw_slice` draws
 MEASURED = range(5)  # t whose slices are in the field of view
 THIN_MM = 3.0  # slices up to this thickness show what is in their middle
 THIRDS_SIDE = 256  # pixels
@@ -72,7 +72,7 @@ def draw(seed: int, side: int, spacing: float, variety: Variety = PLAIN) -> Trun
 
 
 def draw_slice(seed: int, side: int, variety: Variety = PLAIN) -> tuple[np.ndarray, np.ndarray]:
-    """One slice between the sacrum and T11 of the subject that belongs to `seed`.
+    """One slice between the sacrum and T9 of the subject that belongs to `seed`.
 
     Returns:
       (`[side, side]` int16 HU, `[side, side]` uint8 labels).
