@@ -34,32 +34,39 @@ def paint_sacrum(canvas: Canvas, cut: Cut) -> None:
 
 
 def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
-    """Body or disc, and the arch behind it."""
+    """Body or disc, both where the vertebra is tilted, and the arch behind it."""
     t, s, y = cut.t, cut.size, cut.spine_y
     if t < -0.55:
         return
-    level = round(t)
-    up = t - level
-    width, processes, arch = cut.subject.vertebra(t)
-    a, b = (24.3 - cut.person.taper / 2 * (t - 2)) * s * width, (18.5 - 0.25 * t) * s
-    edge = up / (BODY_SHARE / 2)
-    _paint_arch(canvas, cut, level, up - arch, y + b + 6 * s, processes)
-    if abs(edge) < 1:
-        a, b = (r * (0.93 + 0.07 * edge**2) for r in (a, b))
-        canvas.ellipse(0, y, a, b, cut.tissues.cortical)
-        canvas.ellipse(
-            0, y, a - 2.5, b - 2.5, cut.tissues.spongy if abs(edge) < 0.88 else cut.tissues.endplate
-        )
-    else:
-        canvas.ellipse(0, y, a, b, DISC)
-    _paint_osteophytes(canvas, cut, level, a, b)
+    vertebra, height = cut.subject.vertebra(t), cut.subject.z(t + 0.5) - cut.subject.z(t - 0.5)
+    slope = np.tan(np.radians(vertebra.tilt)) / height  # t per mm towards the front
+    a = (24.3 - cut.person.taper / 2 * (t - 2)) * s * vertebra.width
+    b = (18.5 - 0.25 * t) * s
+    arch = t - slope * (b + 15 * s) - vertebra.arch
+    _paint_arch(canvas, cut, arch, y + b + 6 * s, vertebra.processes)
+    _paint_body(canvas, cut, slope, a, b)
+    _paint_osteophytes(canvas, cut, round(t), a, b)
     canvas.ellipse(0, y + b + 6 * s, 9 * s, 7.5 * s, CORD)
 
 
-def _paint_arch(
-    canvas: Canvas, cut: Cut, level: int, up: float, y: float, processes: float
-) -> None:
-    """The arch with its processes, `up` from its middle, and between two of them their facets."""
+def _paint_body(canvas: Canvas, cut: Cut, slope: float, a: float, b: float) -> None:
+    """The body of a vertebra between its endplates, where the cut is not in a disc."""
+    t, y = cut.t + slope * (cut.spine_y - canvas.y), cut.spine_y
+    edge = 2 / BODY_SHARE * np.abs(t - t.round())  # 1 at the border of the disc
+    mm = BODY_SHARE / 2 / max(abs(slope), 1e-3)  # from the middle of the vertebra to there
+    waist = 0.93 + 0.07 * min(1.0, 2 / BODY_SHARE * abs(cut.t - round(cut.t))) ** 2
+    canvas.ellipse(0, y, a, b, DISC)
+    a, b, body = waist * a, waist * b, canvas.cover((1 - edge) * mm)
+    canvas.ellipse(0, y, a, b, cut.tissues.cortical, within=body)
+    canvas.ellipse(0, y, a - 2.5, b - 2.5, cut.tissues.endplate, within=body)
+    inside = canvas.cover((0.88 - edge) * mm)
+    canvas.ellipse(0, y, a - 2.5, b - 2.5, cut.tissues.spongy, within=inside)
+
+
+def _paint_arch(canvas: Canvas, cut: Cut, t: float, y: float, processes: float) -> None:
+    """The arch that is at t with its processes, and between two of them their facets."""
+    level = round(t)
+    up = t - level
     s, cortical = cut.size, cut.tissues.cortical
     canvas.ellipse(0, y, 17 * s, 11 * s, cut.tissues.other_fat)
     wide = 4 * s * cut.person.process_width

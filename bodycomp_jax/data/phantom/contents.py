@@ -35,6 +35,7 @@ LIVER_BEHIND = Organ(-0.45, (0.2, 0.55), (5.0, 6.6), (0.3, 0.45), (0.4, 0.75), (
 SPLEEN = Organ((0.45, 0.85), (0.2, 0.55), 6.1, (0.18, 0.36), (0.4, 0.85), (1.5, 3.2), -0.3)
 SPLEEN_TIP = LIVER_TIP._replace(x=0.87)
 STOMACH = Organ(0.42, (-0.5, -0.2), 6.0, (0.26, 0.42), (0.4, 0.6), 2.5, 0.4)
+ANTRUM = Organ((-0.15, 0.3), (-0.9, -0.6), (2.4, 4.8), (0.15, 0.4), (0.12, 0.35), (0.6, 1.6), 0.1)
 HEART = Organ(0.14, -0.45, 9.3, 0.46, 0.62, 2.3, 0.4)
 DOMES = Organ(-0.48, -0.2, 4.2, 0.7, 1.3, 5.0), Organ(0.5, -0.2, 4.2, 0.68, 1.3, 4.2)
 PERICARDIUM = Organ(0.0, -0.8, 5.0, 0.4, 0.9, 5.0)
@@ -68,7 +69,7 @@ class Abdomen(NamedTuple):
     pancreas: Ellipsoid
     gall_bladder: Ellipsoid
     spleen: list[Ellipsoid]
-    stomach: Ellipsoid
+    stomach: list[Ellipsoid]
     kidneys: list[Ellipsoid]
     sinus: float  # share of a kidney that its fat fills
     pyramids: float  # half the width of one of the medulla, share of a kidney
@@ -107,7 +108,7 @@ def draw_abdomen(
         return _draw_organ(rng, person, cavity, organ, tissue, unit, spread)
 
     def draw_lobe(lobe: Organ, tissue: Tissue) -> list[Ellipsoid]:
-        """One that half the subjects have."""
+        """One that half the subjects have, or whose organ lies elsewhere in the others."""
         return [draw(lobe, tissue, (w, d))] if rng.random() >= 0.5 else []
 
     liver = [draw(lobe, tissues.liver, (w, d)) for lobe in (LIVER_RIGHT, LIVER_LEFT)]
@@ -118,7 +119,10 @@ def draw_abdomen(
     spleen = [draw(SPLEEN, tissues.spleen, (w, d)), *draw_lobe(SPLEEN_TIP, tissues.spleen)]
     meal, gas = Tissue(rng.uniform(-30, 60)), rng.uniform(-0.6, 0.3)
     mottled = rng.uniform(0, 250) * (rng.random() < 0.5)
-    stomach = draw(STOMACH, meal, (w, d))._replace(gas=gas, mottled=mottled)
+    stomach = [
+        part._replace(gas=gas, mottled=mottled)
+        for part in (draw(STOMACH, meal, (w, d)), *draw_lobe(ANTRUM, meal))
+    ]
     h = _draw(rng, (1.4, 1.9), person.landmarks)
     kidneys = [
         draw(kidney._replace(h=h), tissues.renal_cortex, spread=OF_KIDNEYS) for kidney in KIDNEYS

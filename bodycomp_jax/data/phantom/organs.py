@@ -49,7 +49,8 @@ def paint_organs(canvas: Canvas, cut: Cut) -> None:
         *abdomen.spleen,
     ):
         canvas.ellipsoid(organ, within=inside)
-    canvas.hollow(abdomen.stomach, tissues.bowel_wall, 4, within=inside)
+    for part in abdomen.stomach:
+        canvas.hollow(part, tissues.bowel_wall, 4, within=inside)
     for kidney in abdomen.kidneys:
         _paint_kidney(canvas, cut, kidney)
     for cyst in abdomen.cysts:

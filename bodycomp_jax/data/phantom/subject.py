@@ -1,5 +1,7 @@
 """The anatomy of one synthetic subject, drawn from a seed."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from bodycomp_jax.data.phantom.contents import (
@@ -22,8 +24,25 @@ HEIGHTS = np.interp(
     [-7, 0, 1, 2, 3, 4, 5, 6, 7, 8, 11],
     [1, 0.9, 1, 0.99, 0.96, 0.91, 0.83, 0.77, 0.72, 0.68, 0.62],
 )
-UNEVEN = 0.02, 0.1, 0.06  # of widths and processes (times the usual) and of arches (t)
+UNEVEN = 0.02, 0.1, 0.06, 2.0  # of the attributes of a `Vertebra`
+TILTS = {-1: 26.0, 0: 18.0, 1: 9.0, 2: 1.0, 3: -5.0, 4: -8.0, 6: -8.0, 8: -4.0}  # degrees
 TEXTURES = 5  # independent noises within the tissues
+
+
+class Vertebra(NamedTuple):
+    """How a vertebra differs from the usual one.
+
+    Attributes:
+      width: of its body, times the usual.
+      processes: their length, times the usual.
+      arch: how much higher its arch is, t.
+      tilt: how far its front is below its back, degrees.
+    """
+
+    width: float
+    processes: float
+    arch: float
+    tilt: float
 
 
 class Subject:
@@ -61,10 +80,9 @@ class Subject:
         """The height in mm of a `t`."""
         return float(np.interp(t, COUNTS, self._heights))
 
-    def vertebra(self, t: float) -> tuple[float, float, float]:
-        """Width of the body and length of the processes, times the usual; height of the arch, t."""
-        width, processes, arch = (float(np.interp(t, COUNTS, each)) for each in self._vertebrae)
-        return width, processes, arch
+    def vertebra(self, t: float) -> Vertebra:
+        """The vertebra at t, or between the two that are next to it."""
+        return Vertebra(*(float(np.interp(t, COUNTS, each)) for each in self._vertebrae))
 
     def sideways(self, t: float) -> float:
         """How far the spine is bent sideways, -1 to 1."""
@@ -75,14 +93,20 @@ class Subject:
         return self._textures + t * np.array([11.0, 7.0])
 
     def _draw_spine(self, rng: np.random.Generator) -> None:
-        """Draws the heights of the vertebrae, and how each differs from the usual."""
+        """Draws the heights of the vertebrae, and how each differs from the usual one."""
         heights = np.cumsum(self.person.vertebra * HEIGHTS * rng.normal(1, 0.02, len(COUNTS)))
         self._heights = heights + rng.uniform(145, 155) - heights[COUNTS == 0]
         self.top = self.z(len(LEVELS) - 1) + rng.uniform(0, 12)
         self._curve = rng.uniform(0, 2 * np.pi)
-        uneven = self.person.uneven * rng.normal(0, UNEVEN, (len(COUNTS), 3))
-        usual = np.array([1, self.person.processes, self.person.arches])
-        self._vertebrae = (usual + uneven).T
+        self._vertebrae = self._draw_vertebrae(rng).T
+
+    def _draw_vertebrae(self, rng: np.random.Generator) -> np.ndarray:
+        """`[COUNTS, 4]`, as in `Vertebra`."""
+        person = self.person
+        tilts = person.lean + person.lordosis * np.interp(COUNTS, list(TILTS), list(TILTS.values()))
+        ones = np.ones(len(COUNTS))
+        usual = np.stack([ones, person.processes * ones, person.arches * ones, tilts], 1)
+        return usual + person.uneven * rng.normal(0, UNEVEN, usual.shape)
 
     def _draw_bends(self, rng: np.random.Generator) -> None:
         frequencies = 2 * np.pi / rng.uniform(90, 320, (2, 6, 2))
