@@ -7,7 +7,6 @@ from bodycomp_jax.data.phantom.curves import ANGLES, profile
 from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.tissue import CORD, DISC, FLUID, METAL, SOFT
 
-BODY_SHARE = 0.76  # of the height of a vertebra and its disc
 LEVEL_OF_LAST_RIB = 5
 RIB_FALLS = {5: 1.7, 6: 3.2, 7: 4.4, 8: 5.1, 9: 5.6, 10: 6.0, 11: 6.5}  # rib 12 starts at T12
 RIB_ENDS = {6: 0.55}  # where the eleventh stops on the way to the front; the twelfth differs
@@ -52,9 +51,10 @@ def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
 def _paint_body(canvas: Canvas, cut: Cut, slope: float, a: float, b: float) -> None:
     """The body of a vertebra between its endplates, where the cut is not in a disc."""
     t, y = cut.t + slope * (cut.spine_y - canvas.y), cut.spine_y
-    edge = 2 / BODY_SHARE * np.abs(t - t.round())  # 1 at the border of the disc
-    mm = BODY_SHARE / 2 / max(abs(slope), 1e-3)  # from the middle of the vertebra to there
-    waist = 0.93 + 0.07 * min(1.0, 2 / BODY_SHARE * abs(cut.t - round(cut.t))) ** 2
+    half = (1 - cut.person.discs) / 2  # of the height of the body
+    edge = np.abs(t - t.round()) / half  # 1 at the border of the disc
+    mm = half / max(abs(slope), 1e-3)  # from the middle of the vertebra to there
+    waist = 0.93 + 0.07 * min(1.0, abs(cut.t - round(cut.t)) / half) ** 2
     canvas.ellipse(0, y, a, b, DISC)
     a, b, body = waist * a, waist * b, canvas.cover((1 - edge) * mm)
     canvas.ellipse(0, y, a, b, cut.tissues.cortical, within=body)
@@ -76,8 +76,9 @@ def _paint_arch(canvas: Canvas, cut: Cut, t: float, y: float, processes: float) 
     if -0.4 < up < 0.36:
         canvas.ellipse(0, y + 3 * s, 17 * s, 13 * s, cortical)
         canvas.ellipse(0, y, 12.5 * s, 10 * s, cut.tissues.other_fat)
-    if -0.05 < up < 0.36:
+    if -0.05 < up < 0.36:  # the roots of the arch
         canvas.pair(15.5 * s, y - 5 * s, 5 * s, 10 * s, cortical)
+    if abs(up - 0.15) < cut.person.transverse / 2:
         reach = profile(level, {0: 40, 1: 41, 2: 48, 3: 42, 4: 36, 5: 24, 6: 30, 8: 32}) * s
         length = reach * processes * np.cos(0.6 * np.pi * (up - 0.15))
         root, rise = 17 * s, (6 if level < 5 else 16) * s

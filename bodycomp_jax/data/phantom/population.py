@@ -95,13 +95,15 @@ class Person:
     landmarks: float = drawn(
         'spread of the heights of organs, vessels, muscles and hips, times the usual', 0.4, 1.2
     )
+    discs: float = drawn('share of the discs in the height of the spine', 0.18, 0.3)
     lordosis: float = drawn('tilts of the vertebrae, times the usual', 0.2, 1.4)
     lean: float = drawn('tilt of all vertebrae, degrees', -6, 6)
     taper: float = drawn('how much narrower each vertebra is than the one below, mm', 0.8, 2.6)
     processes: float = drawn('length of the processes of vertebrae, times the usual', 0.8, 1.2)
     process_width: float = drawn('thickness of these processes, times the usual', 0.5, 1.05)
+    transverse: float = drawn('height of the transverse processes, t', 0.2, 0.45)
     spinous: float = drawn('height of the spinous processes, t', 0.4, 0.8)
-    arches: float = drawn('where the arches of vertebrae are, t', -0.25, 0.05)
+    arches: float = drawn('where the arches of vertebrae are, t', -0.2, 0.15)
     uneven: float = drawn('how much vertebrae differ from each other, times the usual', 0.0, 1.5)
     ribs: float = drawn('height of the ribs, t', -0.2, 0.2)
     rib_fall: float = drawn('how far the ribs fall, times the usual', 0.93, 1.07)

@@ -24,7 +24,7 @@ HEIGHTS = np.interp(
     [-7, 0, 1, 2, 3, 4, 5, 6, 7, 8, 11],
     [1, 0.9, 1, 0.99, 0.96, 0.91, 0.83, 0.77, 0.72, 0.68, 0.62],
 )
-UNEVEN = 0.02, 0.1, 0.06, 2.0  # of the attributes of a `Vertebra`
+UNEVEN = 0.02, 0.1, 0.08, 2.0  # of the attributes of a `Vertebra`
 TILTS = {-1: 26.0, 0: 18.0, 1: 9.0, 2: 1.0, 3: -5.0, 4: -8.0, 6: -8.0, 8: -4.0}  # degrees
 TEXTURES = 5  # independent noises within the tissues
 

@@ -9,7 +9,7 @@ from bodycomp_jax.data.phantom.curves import BACK, RIGHT
 
 @pytest.fixture(scope='module')
 def subjects():
-    return [plain_subject(seed) for seed in range(12)]
+    return [plain_subject(seed) for seed in range(24)]
 
 
 def test_organs_are_on_their_side_and_at_their_height(subjects):
