@@ -44,6 +44,44 @@ def test_vertebrae_have_processes_beside_and_behind_the_middle_of_their_height()
     assert canvas.y[bright].max() > cut.spine_y + 40 * cut.size
 
 
+def test_a_tilted_vertebra_ends_lower_in_front():
+    def brighter_behind(lean):
+        subject = plain_subject(bend=0.0, lordosis=0.0, uneven=0.0, lean=lean, discs=0.2)
+        canvas, cut = paint(subject, 2.4, [bones.paint_vertebra], side=210)
+        y, x = canvas.y - cut.spine_y, np.abs(canvas.x)
+        front, behind = (canvas.hu[(x < 6) & (np.abs(y - mm) < 3)].mean() for mm in (-12, 12))
+        return behind - front
+
+    assert brighter_behind(-6.0) < -100 < brighter_behind(0.0) < 100 < brighter_behind(6.0)
+
+
+def test_processes_are_as_high_as_the_person_has_them():
+    def bright(up, **given):
+        subject = plain_subject(bend=0.0, uneven=0.0, lordosis=0.0, lean=0.0, arches=0.0, **given)
+        canvas, cut, bright = bone(subject, 2 + up, bones.paint_vertebra)
+        beside = np.abs(canvas.x[bright]).max() > 30 * cut.size
+        behind = canvas.y[bright].max() > cut.spine_y + 45 * cut.size
+        return bool(beside), bool(behind)
+
+    low, high = {'transverse': 0.2, 'spinous': 0.4}, {'transverse': 0.45, 'spinous': 0.8}
+    assert bright(0.0, **low) == (False, True)
+    assert bright(0.0, **high) == (True, True)
+    assert bright(-0.45, **low) == (False, False)
+    assert bright(-0.45, **high) == (False, True)  # over the disc below
+    assert bright(0.55, **high) == (False, True)  # of the vertebra above
+
+
+def test_arches_are_where_the_person_has_them():
+    reaches = [
+        np.abs(canvas.x[bright]).max()
+        for canvas, _, bright in (
+            bone(plain_subject(arches=t, uneven=0.0), 2.3, bones.paint_vertebra)
+            for t in (-0.2, 0.15)
+        )
+    ]
+    assert reaches[0] < 0.8 * reaches[1]
+
+
 def test_the_sacrum_replaces_the_vertebrae_below_l5():
     subject = plain_subject()
     assert bone(subject, -0.3, bones.paint_sacrum)[2].sum() == 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from phantoms import plain_subject
 
-from bodycomp_jax.data.phantom.curves import BACK, RIGHT
+from bodycomp_jax.data.phantom.curves import BACK, FRONT, RIGHT
 
 
 @pytest.fixture(scope='module')
@@ -42,6 +42,15 @@ def test_tips_of_liver_and_spleen_are_beside_the_wall_in_half_the_subjects(subje
     ]
     assert 0.2 < len(tips) / (2 * len(subjects)) < 0.8
     assert max(tip.a for tip in tips) < 60
+
+
+def test_the_stomach_reaches_the_front_in_half_the_subjects(subjects):
+    in_front = [
+        any(part.y - part.b < -0.9 * s.outlines.at(3.5).cavity[FRONT] for part in parts)
+        for s in subjects
+        for parts in [s.abdomen.stomach[1:]]
+    ]
+    assert 0.2 < np.mean(in_front) < 0.8
 
 
 def test_the_liver_reaches_the_back_in_half_the_subjects(subjects):

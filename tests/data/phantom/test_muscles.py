@@ -46,6 +46,38 @@ def test_wasted_muscles_are_small(painter):
     assert wasted < 0.75 * strong
 
 
+@pytest.mark.parametrize('name', ['quadratus', 'psoas'])
+def test_muscles_differ_from_person_to_person(name):
+    painter = muscles.paint_psoas if name == 'psoas' else muscles.paint_back
+    small, large = (
+        mm2(*muscle_of(painter, plain_subject(seams=4.5, **{name: share}), 1.5))
+        for share in (0.75, 1.15)
+    )
+    assert small < 0.99 * large
+
+
+def test_fat_lies_around_the_multifidus_as_wide_as_the_person_has_it():
+    def sideways(share):
+        subject = plain_subject(seams=3.0, bend=0.0, multifidus=share)
+        canvas, cut = paint(subject, 1.5, [organs.paint_layers, muscles.paint_back], side=280)
+        beside = np.abs(canvas.y - cut.spine_y - 44 * cut.size) < 8
+        fat = (canvas.labels == 0) & beside & (np.abs(canvas.x) < 40 * cut.size)
+        return np.abs(canvas.x[fat]).max()
+
+    assert sideways(0.75) < 0.9 * sideways(1.3)
+
+
+def test_psoas_is_as_far_from_the_spine_as_the_person_has_it():
+    near, far = (
+        np.abs(canvas.x[psoas]).mean()
+        for canvas, psoas in (
+            muscle_of(muscles.paint_psoas, plain_subject(psoas_apart=share), 2.0)
+            for share in (0.92, 1.1)
+        )
+    )
+    assert far / near == pytest.approx(1.1 / 0.92, rel=0.03)
+
+
 def test_fat_lies_between_the_muscles_of_the_back():
     narrow, wide = (
         mm2(*muscle_of(muscles.paint_back, plain_subject(seams=mm), 2.0)) for mm in (0.3, 4.5)

@@ -26,6 +26,15 @@ def test_the_height_of_the_vertebrae_is_that_of_the_person_and_shrinks_upwards()
         assert heights[:3].mean() > heights[-3:].mean()
 
 
+def test_vertebrae_differ_from_each_other_as_much_as_the_person_says():
+    even, uneven = (plain_subject(uneven=factor, lean=2.0) for factor in (0.0, 1.5))
+    heights = range(1, 6)
+    assert len({even.vertebra(t)[:3] for t in heights}) == 1
+    assert len({uneven.vertebra(t) for t in heights}) == len(heights)
+    assert even.vertebra(0).width == 1 and even.vertebra(0).arch == even.person.arches
+    assert even.vertebra(0).tilt > even.vertebra(2).tilt > even.vertebra(4).tilt  # lordosis
+
+
 def test_large_people_have_large_bones():
     small, large = (
         plain_subject(vertebra=mm, build=build) for mm, build in ((28, 0.92), (39, 1.08))
