@@ -37,7 +37,7 @@ SPLEEN_TIP = LIVER_TIP._replace(x=0.87)
 STOMACH = Organ(0.42, (-0.5, -0.2), 6.0, (0.26, 0.42), (0.4, 0.6), 2.5, 0.4)
 ANTRUM = Organ((-0.15, 0.3), (-0.9, -0.6), (2.4, 4.8), (0.15, 0.4), (0.12, 0.35), (0.6, 1.6), 0.1)
 HEART = Organ(0.14, -0.45, 9.3, 0.46, 0.62, 2.3, 0.4)
-DOMES = Organ(-0.48, -0.2, 4.2, 0.7, 1.3, 5.0), Organ(0.5, -0.2, 4.2, 0.68, 1.3, 4.2)
+DOMES = Organ(-0.48, -0.2, 4.2, 0.55, 1.23, 4.0), Organ(0.5, -0.2, 4.2, 0.55, 1.23, 3.6)
 PERICARDIUM = Organ(0.0, -0.8, 5.0, 0.4, 0.9, 5.0)
 # in a share of it and mm
 PANCREAS = Organ(0.1, -0.05, 4.2, 0.3, 11, 0.6, -0.3)
@@ -56,10 +56,11 @@ class Spread(NamedTuple):
     place: float
     size: float
     t: float
+    breath: float  # share in how far the diaphragm moves
 
 
-BELOW_DIAPHRAGM, ABOVE_DIAPHRAGM = Spread(0.04, 0.08, 0.18), Spread(0.02, 0.0, 0.15)
-OF_KIDNEYS = Spread(0.07, 0.13, 0.3)
+BELOW_DIAPHRAGM, ABOVE_DIAPHRAGM = Spread(0.04, 0.08, 0.18, 0.7), Spread(0.02, 0.0, 0.15, 1.0)
+OF_KIDNEYS, OF_THE_PELVIS = Spread(0.07, 0.13, 0.3, 0.4), Spread(0.04, 0.08, 0.18, 0.0)
 
 
 class Abdomen(NamedTuple):
@@ -128,7 +129,7 @@ def draw_abdomen(
         draw(kidney._replace(h=h), tissues.renal_cortex, spread=OF_KIDNEYS) for kidney in KIDNEYS
     ]
     sinus, pyramids = rng.uniform((0.25, 0.15), (0.55, 0.3))
-    bladder = draw(BLADDER, FLUID)
+    bladder = draw(BLADDER, FLUID, spread=OF_THE_PELVIS)
     cysts = [
         _draw_cyst(rng, host)
         for host in (*kidneys, liver[0])
@@ -200,7 +201,7 @@ def _draw_organ(
     x, y = rng.normal((x, y), spread.place)
     factors = rng.normal(1, spread.size, 3) if spread.size else np.ones(3)
     a, b, h = (a * unit[0], b * unit[1], h) * factors
-    t += person.landmarks * rng.normal(0, spread.t)
+    t += spread.breath * person.breath + person.landmarks * rng.normal(0, spread.t)
     return Ellipsoid(*_place(cavity, x, y), t, a, b, h, tissue, organ.turn, organ.slant)
 
 

@@ -7,7 +7,7 @@ from bodycomp_jax.data.phantom.curves import Ellipsoid, profile
 from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.tissue import FLUID, LUNG, SKIN, SOFT, Tissue
 
-CHEST = 4.7  # t where it begins
+CHEST = 4.4  # t where it begins, at the usual height of the diaphragm
 PYRAMIDS = np.arange(7) * 2 * np.pi / 7  # of the medulla, radians around the sinus
 
 
@@ -148,7 +148,7 @@ def _paint_calcification(canvas: Canvas, cut: Cut, x: float, y: float, r: float)
 
 def paint_chest(canvas: Canvas, cut: Cut) -> None:
     """Lungs outside the domes of the diaphragm, and the heart between them."""
-    if cut.t < CHEST:
+    if cut.t < CHEST + cut.person.breath:
         return
     chest = cut.subject.chest
     mediastinum = Ellipsoid(2, cut.spine_y - 35, cut.t, 24 * cut.size, 48, 1.0, SOFT)

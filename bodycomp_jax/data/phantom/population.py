@@ -95,6 +95,7 @@ class Person:
     landmarks: float = drawn(
         'spread of the heights of organs, vessels, muscles and hips, times the usual', 0.4, 1.2
     )
+    breath: float = drawn('height of the diaphragm, t', -0.6, 0.4)
     discs: float = drawn('share of the discs in the height of the spine', 0.18, 0.3)
     lordosis: float = drawn('tilts of the vertebrae, times the usual', 0.2, 1.4)
     lean: float = drawn('tilt of all vertebrae, degrees', -6, 6)

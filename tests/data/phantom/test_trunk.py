@@ -18,6 +18,7 @@ from bodycomp_jax.data.phantom.tissue import (
 from bodycomp_jax.data.phantom.variety import plain_person
 
 SIDE = 64
+SLICE_SIDE = 256
 SPACING = 4.0
 SEEDS = 1, 2  # of trunks whose single slices are far apart
 LABELS = [MUSCLE_LABEL, SUBCUTANEOUS_LABEL, VISCERAL_LABEL]
@@ -25,7 +26,7 @@ LABELS = [MUSCLE_LABEL, SUBCUTANEOUS_LABEL, VISCERAL_LABEL]
 
 @pytest.fixture(scope='module')
 def slices():
-    return [phantom.draw_slice(seed, 128) for seed in range(12)]
+    return [phantom.draw_slice(seed, SLICE_SIDE) for seed in range(12)]
 
 
 @pytest.fixture(scope='module')
@@ -87,8 +88,8 @@ def test_heights_are_those_of_the_trunk():
 
 def test_types_and_shapes_of_slices_are_those_of_a_training_set(slices):
     for image, mask in slices:
-        assert (image.shape, image.dtype) == ((128, 128), np.int16)
-        assert (mask.shape, mask.dtype) == ((128, 128), np.uint8)
+        assert (image.shape, image.dtype) == ((SLICE_SIDE, SLICE_SIDE), np.int16)
+        assert (mask.shape, mask.dtype) == ((SLICE_SIDE, SLICE_SIDE), np.uint8)
         assert set(np.unique(mask)) == {0, 1, 2, 3}
 
 
