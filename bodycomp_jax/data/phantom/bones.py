@@ -1,5 +1,7 @@
 """Painting the spine and the ribs."""
 
+import math
+
 import numpy as np
 
 from bodycomp_jax.data.phantom.canvas import Canvas
@@ -7,6 +9,7 @@ from bodycomp_jax.data.phantom.curves import ANGLES, profile
 from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.tissue import CORD, DISC, FLUID, METAL, SOFT
 
+PEDICLES = -0.05, 0.36  # t, in relation to the middle of the arch
 LEVEL_OF_LAST_RIB = 5
 RIB_FALLS = {5: 1.7, 6: 3.2, 7: 4.4, 8: 5.1, 9: 5.6, 10: 6.0, 11: 6.5}  # rib 12 starts at T12
 RIB_ENDS = {6: 0.55}  # where the eleventh stops on the way to the front; the twelfth differs
@@ -33,50 +36,67 @@ def paint_sacrum(canvas: Canvas, cut: Cut) -> None:
 
 
 def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
-    """Body or disc, both where the vertebra is tilted, and the arch behind it."""
-    t, s, y = cut.t, cut.size, cut.spine_y
-    if t < -0.55:
+    """Body or disc, or parts of both where the vertebra is tilted, and the arch behind them."""
+    if cut.t < -0.55:
         return
-    vertebra, height = cut.subject.vertebra(t), cut.subject.z(t + 0.5) - cut.subject.z(t - 0.5)
-    slope = np.tan(np.radians(vertebra.tilt)) / height  # t per mm towards the front
-    a = (24.3 - cut.person.taper / 2 * (t - 2)) * s * vertebra.width
-    b = (18.5 - 0.25 * t) * s
-    arch = t - slope * (b + 15 * s) - vertebra.arch
-    _paint_arch(canvas, cut, arch, y + b + 6 * s, vertebra.processes)
-    _paint_body(canvas, cut, slope, a, b)
-    _paint_osteophytes(canvas, cut, round(t), a, b)
+    vertebra, s, y = cut.subject.vertebra(cut.t), cut.size, cut.spine_y
+    a = (24.3 - cut.person.taper / 2 * (cut.t - 2)) * s * vertebra.width
+    b = _depth_of_body(cut)
+    _paint_arch(canvas, cut, y + b + 6 * s)
+    _paint_body(canvas, cut, a, b)
+    _paint_osteophytes(canvas, cut, a, b)
     canvas.ellipse(0, y + b + 6 * s, 9 * s, 7.5 * s, CORD)
 
 
-def _paint_body(canvas: Canvas, cut: Cut, slope: float, a: float, b: float) -> None:
-    """The body of a vertebra between its endplates, where the cut is not in a disc."""
-    t, y = cut.t + slope * (cut.spine_y - canvas.y), cut.spine_y
-    half = (1 - cut.person.discs) / 2  # of the height of the body
-    edge = np.abs(t - t.round()) / half  # 1 at the border of the disc
-    mm = half / max(abs(slope), 1e-3)  # from the middle of the vertebra to there
-    waist = 0.93 + 0.07 * min(1.0, abs(cut.t - round(cut.t)) / half) ** 2
-    canvas.ellipse(0, y, a, b, DISC)
-    a, b, body = waist * a, waist * b, canvas.cover((1 - edge) * mm)
-    canvas.ellipse(0, y, a, b, cut.tissues.cortical, within=body)
-    canvas.ellipse(0, y, a - 2.5, b - 2.5, cut.tissues.endplate, within=body)
-    inside = canvas.cover((0.88 - edge) * mm)
-    canvas.ellipse(0, y, a - 2.5, b - 2.5, cut.tissues.spongy, within=inside)
+def _depth_of_body(cut: Cut) -> float:
+    """From its middle to the front, mm."""
+    return (18.5 - 0.25 * cut.t) * cut.size
 
 
-def _paint_arch(canvas: Canvas, cut: Cut, t: float, y: float, processes: float) -> None:
-    """The arch that is at t with its processes, and between two of them their facets."""
-    level = round(t)
-    up = t - level
-    s, cortical = cut.size, cut.tissues.cortical
-    canvas.ellipse(0, y, 17 * s, 11 * s, cut.tissues.other_fat)
+def _slope(cut: Cut) -> float:
+    """By how much t grows per mm towards the front: the sacrum, below, is not tilted."""
+    height = cut.subject.z(cut.t + 0.5) - cut.subject.z(cut.t - 0.5)
+    share = min(1.0, (cut.t + 0.55) / 0.45)
+    return share * math.tan(math.radians(cut.subject.vertebra(cut.t).tilt)) / height
+
+
+def _t_of_arch(cut: Cut) -> float:
+    """At what height of its vertebra the arch is cut."""
+    behind = _depth_of_body(cut) + 15 * cut.size
+    return cut.t - _slope(cut) * behind - cut.subject.vertebra(cut.t).arch
+
+
+def _paint_body(canvas: Canvas, cut: Cut, a: float, b: float) -> None:
+    """Body and disc; of a tilted vertebra, each pixel has its own height."""
+    slope, y, tissues = _slope(cut), cut.spine_y, cut.tissues
+    t = cut.t + slope * (y - canvas.y)
+    half_body = (1 - cut.person.discs) / 2
+    edge = np.abs(t - t.round()) / half_body  # 1 at the border of the disc
+    mm = half_body / max(abs(slope), 1e-3)  # along the slice, from edge = 0 to 1
+    body, inside = canvas.cover((1 - edge) * mm), canvas.cover((0.88 - edge) * mm)
+    waist = 0.93 + 0.07 * min(1.0, abs(cut.t - round(cut.t)) / half_body) ** 2
+    canvas.ellipse(0, y, waist * a, waist * b, DISC)
+    canvas.ellipse(0, y, a, b, DISC, within=1 - body)
+    a, b = waist * a, waist * b
+    canvas.ellipse(0, y, a, b, tissues.cortical, within=body)
+    canvas.ellipse(0, y, a - 2.5, b - 2.5, tissues.endplate, within=body)
+    canvas.ellipse(0, y, a - 2.5, b - 2.5, tissues.spongy, within=inside)
+
+
+def _paint_arch(canvas: Canvas, cut: Cut, y: float) -> None:
+    """The arch with its processes around `y`, and between two of them their facets."""
+    t, s, cortical = _t_of_arch(cut), cut.size, cut.tissues.cortical
+    level = max(0, round(t))
+    up, processes = t - level, cut.subject.vertebra(level).processes
     wide = 4 * s * cut.person.process_width
-    if any(abs(each + 0.1) < cut.person.spinous / 2 for each in (up, up - 1)):  # or that above
+    canvas.ellipse(0, y, 17 * s, 11 * s, cut.tissues.other_fat)
+    if abs(up + 0.1) < cut.person.spinous / 2:
         long = (20 if level < 5 else 15) * s * processes
         canvas.ellipse(0, y + 24 * s, wide, long, cortical, within=canvas.in_wall)
     if -0.4 < up < 0.36:
         canvas.ellipse(0, y + 3 * s, 17 * s, 13 * s, cortical)
         canvas.ellipse(0, y, 12.5 * s, 10 * s, cut.tissues.other_fat)
-    if -0.05 < up < 0.36:  # the roots of the arch
+    if PEDICLES[0] < up < PEDICLES[1]:
         canvas.pair(15.5 * s, y - 5 * s, 5 * s, 10 * s, cortical)
     if abs(up - 0.15) < cut.person.transverse / 2:
         reach = profile(level, {0: 40, 1: 41, 2: 48, 3: 42, 4: 36, 5: 24, 6: 30, 8: 32}) * s
@@ -93,23 +113,27 @@ def _paint_arch(canvas: Canvas, cut: Cut, t: float, y: float, processes: float) 
         canvas.stroke(joint * [-1, 1], 0.8, SOFT)
 
 
-def _paint_osteophytes(canvas: Canvas, cut: Cut, level: int, a: float, b: float) -> None:
+def _paint_osteophytes(canvas: Canvas, cut: Cut, a: float, b: float) -> None:
     """Spurs of the endplates, beside and in front of the disc."""
-    length = cut.person.osteophytes
-    if not length or not 0.25 < abs(cut.t - level) < 0.48:
+    length, sides = cut.person.osteophytes, cut.subject.osteophyte_sides
+    if not length:
         return
     for i in range(3):
-        where = cut.subject.osteophyte_sides[(3 * level + i) % len(cut.subject.osteophyte_sides)]
-        angle = np.pi * (1 + where)  # from the left, around the front, to the right
-        x, y = a * np.cos(angle), cut.spine_y + b * np.sin(angle)
-        canvas.ellipse(x, y, 3 + length, 4, cut.tissues.cortical, turn=angle)
+        angle = np.pi * (1 + sides[(3 * round(cut.t) + i) % len(sides)])  # left, front, right
+        x, y = a * np.cos(angle), b * np.sin(angle)
+        t = cut.t - _slope(cut) * y
+        if 0.25 < abs(t - round(t)) < 0.48:
+            canvas.ellipse(
+                x, cut.spine_y + y, 3 + length, 4, cut.tissues.cortical, turn=float(angle)
+            )
 
 
 def paint_screws(canvas: Canvas, cut: Cut) -> None:
     """Through the pedicles of two neighbouring vertebrae."""
-    if not cut.person.screws or round(cut.t) - cut.subject.screw_level not in (0, 1):
+    t = _t_of_arch(cut)
+    if not cut.person.screws or round(t) - cut.subject.screw_level not in (0, 1):
         return
-    if abs(cut.t - round(cut.t) - 0.1) < 0.09:
+    if abs(t - round(t) - 0.1) < 0.09:
         s, y = cut.size, cut.spine_y
         for side in (-1, 1):
             screw = np.array([[side * 10 * s, y - 5 * s], [side * 26 * s, y + 46 * s]])

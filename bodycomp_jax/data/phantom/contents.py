@@ -37,7 +37,7 @@ SPLEEN_TIP = LIVER_TIP._replace(x=0.87)
 STOMACH = Organ(0.42, (-0.5, -0.2), 6.0, (0.26, 0.42), (0.4, 0.6), 2.5, 0.4)
 ANTRUM = Organ((-0.15, 0.3), (-0.9, -0.6), (2.4, 4.8), (0.15, 0.4), (0.12, 0.35), (0.6, 1.6), 0.1)
 HEART = Organ(0.14, -0.45, 9.3, 0.46, 0.62, 2.3, 0.4)
-DOMES = Organ(-0.48, -0.2, 4.2, 0.55, 1.23, 4.0), Organ(0.5, -0.2, 4.2, 0.55, 1.23, 3.6)
+DOMES = Organ(-0.42, -0.2, 4.2, 0.61, 1.23, 4.0), Organ(0.44, -0.2, 4.2, 0.61, 1.23, 3.6)
 PERICARDIUM = Organ(0.0, -0.8, 5.0, 0.4, 0.9, 5.0)
 # in a share of it and mm
 PANCREAS = Organ(0.1, -0.05, 4.2, 0.3, 11, 0.6, -0.3)
@@ -51,16 +51,21 @@ BLADDER = Organ(0, -0.3, -4.0, 38, 30, 1.3)
 
 
 class Spread(NamedTuple):
-    """Standard deviations: of x and y, of the half axes (a factor), of t."""
+    """How organs differ from their `Organ`.
+
+    Attributes:
+      place, size, t: standard deviations of x and y, of the half axes (a factor), of t.
+      moved: share of the diaphragm's shift.
+    """
 
     place: float
     size: float
     t: float
-    breath: float  # share in how far the diaphragm moves
+    moved: float
 
 
-BELOW_DIAPHRAGM, ABOVE_DIAPHRAGM = Spread(0.04, 0.08, 0.18, 0.7), Spread(0.02, 0.0, 0.15, 1.0)
-OF_KIDNEYS, OF_THE_PELVIS = Spread(0.07, 0.13, 0.3, 0.4), Spread(0.04, 0.08, 0.18, 0.0)
+BELOW_DIAPHRAGM, ABOVE_DIAPHRAGM = Spread(0.04, 0.08, 0.18, 0.5), Spread(0.02, 0.0, 0.15, 1.0)
+OF_KIDNEYS, OF_THE_PELVIS = Spread(0.07, 0.13, 0.3, 0.3), Spread(0.04, 0.08, 0.18, 0.0)
 
 
 class Abdomen(NamedTuple):
@@ -109,7 +114,7 @@ def draw_abdomen(
         return _draw_organ(rng, person, cavity, organ, tissue, unit, spread)
 
     def draw_lobe(lobe: Organ, tissue: Tissue) -> list[Ellipsoid]:
-        """One that half the subjects have, or whose organ lies elsewhere in the others."""
+        """A part that is drawn in half the subjects."""
         return [draw(lobe, tissue, (w, d))] if rng.random() >= 0.5 else []
 
     liver = [draw(lobe, tissues.liver, (w, d)) for lobe in (LIVER_RIGHT, LIVER_LEFT)]
@@ -120,10 +125,9 @@ def draw_abdomen(
     spleen = [draw(SPLEEN, tissues.spleen, (w, d)), *draw_lobe(SPLEEN_TIP, tissues.spleen)]
     meal, gas = Tissue(rng.uniform(-30, 60)), rng.uniform(-0.6, 0.3)
     mottled = rng.uniform(0, 250) * (rng.random() < 0.5)
-    stomach = [
-        part._replace(gas=gas, mottled=mottled)
-        for part in (draw(STOMACH, meal, (w, d)), *draw_lobe(ANTRUM, meal))
-    ]
+    stomach = [draw(STOMACH, meal, (w, d)), *draw_lobe(ANTRUM, meal)]
+    surface = stomach[0].y + gas * stomach[0].b
+    stomach = [part._replace(gas=(surface - part.y) / part.b, mottled=mottled) for part in stomach]
     h = _draw(rng, (1.4, 1.9), person.landmarks)
     kidneys = [
         draw(kidney._replace(h=h), tissues.renal_cortex, spread=OF_KIDNEYS) for kidney in KIDNEYS
@@ -201,7 +205,7 @@ def _draw_organ(
     x, y = rng.normal((x, y), spread.place)
     factors = rng.normal(1, spread.size, 3) if spread.size else np.ones(3)
     a, b, h = (a * unit[0], b * unit[1], h) * factors
-    t += spread.breath * person.breath + person.landmarks * rng.normal(0, spread.t)
+    t += spread.moved * person.diaphragm + person.landmarks * rng.normal(0, spread.t)
     return Ellipsoid(*_place(cavity, x, y), t, a, b, h, tissue, organ.turn, organ.slant)
 
 

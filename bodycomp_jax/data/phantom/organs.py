@@ -7,7 +7,6 @@ from bodycomp_jax.data.phantom.curves import Ellipsoid, profile
 from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.tissue import FLUID, LUNG, SKIN, SOFT, Tissue
 
-CHEST = 4.4  # t where it begins, at the usual height of the diaphragm
 PYRAMIDS = np.arange(7) * 2 * np.pi / 7  # of the medulla, radians around the sinus
 
 
@@ -21,9 +20,14 @@ def paint_layers(canvas: Canvas, cut: Cut) -> None:
     canvas.bands(cut.bands, cut.tissues.muscle)
     canvas.bands([(cut.diaphragm, cut.cavity)], cut.tissues.unlabelled_muscle)
     canvas.fill(canvas.in_cavity, cut.tissues.visceral_fat)
-    behind = canvas.cover(canvas.y - (cut.spine_y + 32 * cut.size))  # between the muscles there
+    canvas.fill(canvas.in_cavity * _behind_the_spine(canvas, cut), cut.tissues.other_fat)
+
+
+def _behind_the_spine(canvas: Canvas, cut: Cut) -> np.ndarray:
+    """Where the muscles of the back lie within the outline of the cavity: 0..1 in each pixel."""
+    behind = canvas.cover(canvas.y - (cut.spine_y + 32 * cut.size))
     beside = canvas.cover(60 * cut.size - np.abs(canvas.x))
-    canvas.fill(canvas.in_cavity * behind * beside, cut.tissues.other_fat)
+    return behind * beside
 
 
 def paint_bowel(canvas: Canvas, cut: Cut) -> None:
@@ -148,12 +152,12 @@ def _paint_calcification(canvas: Canvas, cut: Cut, x: float, y: float, r: float)
 
 def paint_chest(canvas: Canvas, cut: Cut) -> None:
     """Lungs outside the domes of the diaphragm, and the heart between them."""
-    if cut.t < CHEST + cut.person.breath:
-        return
     chest = cut.subject.chest
+    if cut.t < min(dome.t for dome in chest.domes):
+        return
     mediastinum = Ellipsoid(2, cut.spine_y - 35, cut.t, 24 * cut.size, 48, 1.0, SOFT)
     outside = [canvas.outside(e) for e in (*chest.domes, chest.pericardium, mediastinum)]
-    lungs = canvas.in_cavity * np.prod(outside, axis=0)
+    lungs = canvas.in_cavity * np.prod(outside, axis=0) * (1 - _behind_the_spine(canvas, cut))
     canvas.fill(lungs, LUNG)
     for vessel in chest.vessels:
         if abs(cut.t - vessel.t) < vessel.h:

@@ -24,7 +24,6 @@ HEIGHTS = np.interp(
     [-7, 0, 1, 2, 3, 4, 5, 6, 7, 8, 11],
     [1, 0.9, 1, 0.99, 0.96, 0.91, 0.83, 0.77, 0.72, 0.68, 0.62],
 )
-UNEVEN = 0.02, 0.1, 0.08, 2.0  # of the attributes of a `Vertebra`
 TILTS = {-1: 26.0, 0: 18.0, 1: 9.0, 2: 1.0, 3: -5.0, 4: -8.0, 6: -8.0, 8: -4.0}  # degrees
 TEXTURES = 5  # independent noises within the tissues
 
@@ -43,6 +42,9 @@ class Vertebra(NamedTuple):
     processes: float
     arch: float
     tilt: float
+
+
+UNEVEN = Vertebra(width=0.02, processes=0.1, arch=0.08, tilt=2.0)  # standard deviations
 
 
 class Subject:
@@ -98,15 +100,14 @@ class Subject:
         self._heights = heights + rng.uniform(145, 155) - heights[COUNTS == 0]
         self.top = self.z(len(LEVELS) - 1) + rng.uniform(0, 12)
         self._curve = rng.uniform(0, 2 * np.pi)
-        self._vertebrae = self._draw_vertebrae(rng).T
+        self._vertebrae = self._draw_vertebrae(rng)
 
     def _draw_vertebrae(self, rng: np.random.Generator) -> np.ndarray:
-        """`[COUNTS, 4]`, as in `Vertebra`."""
-        person = self.person
+        """Each attribute of a `Vertebra` at `COUNTS`."""
+        person, ones = self.person, np.ones(len(COUNTS))
         tilts = person.lean + person.lordosis * np.interp(COUNTS, list(TILTS), list(TILTS.values()))
-        ones = np.ones(len(COUNTS))
-        usual = np.stack([ones, person.processes * ones, person.arches * ones, tilts], 1)
-        return usual + person.uneven * rng.normal(0, UNEVEN, usual.shape)
+        usual = np.stack([ones, person.processes * ones, person.arches * ones, tilts])
+        return usual + person.uneven * rng.normal(0, np.array(UNEVEN)[:, None], usual.shape)
 
     def _draw_bends(self, rng: np.random.Generator) -> None:
         frequencies = 2 * np.pi / rng.uniform(90, 320, (2, 6, 2))

@@ -8,6 +8,8 @@ from phantoms import mm2, paint, plain_subject
 from bodycomp_jax.data.phantom import bones
 from bodycomp_jax.data.phantom.tissue import DISC, METAL
 
+STRAIGHT = {'lordosis': 0.0, 'lean': 0.0, 'uneven': 0.0, 'arches': 0.0}
+
 
 def bone(subject, t, *painters):
     """The canvas with these bones alone, its cut, and where they are bright."""
@@ -36,7 +38,7 @@ def test_bone_has_no_label():
 
 
 def test_vertebrae_have_processes_beside_and_behind_the_middle_of_their_height():
-    subject = plain_subject(bend=0.0)
+    subject = plain_subject(bend=0.0, **STRAIGHT)
     for up, wide in ((0.15, True), (0.5, False)):
         canvas, cut, bright = bone(subject, 2 + up, bones.paint_vertebra)
         assert (np.abs(canvas.x[bright]).max() > 38 * cut.size) == wide
@@ -56,19 +58,54 @@ def test_a_tilted_vertebra_ends_lower_in_front():
 
 
 def test_processes_are_as_high_as_the_person_has_them():
-    def bright(up, **given):
-        subject = plain_subject(bend=0.0, uneven=0.0, lordosis=0.0, lean=0.0, arches=0.0, **given)
+    def seen(up, **given):
+        subject = plain_subject(bend=0.0, **STRAIGHT, **given)
         canvas, cut, bright = bone(subject, 2 + up, bones.paint_vertebra)
         beside = np.abs(canvas.x[bright]).max() > 30 * cut.size
         behind = canvas.y[bright].max() > cut.spine_y + 45 * cut.size
         return bool(beside), bool(behind)
 
     low, high = {'transverse': 0.2, 'spinous': 0.4}, {'transverse': 0.45, 'spinous': 0.8}
-    assert bright(0.0, **low) == (False, True)
-    assert bright(0.0, **high) == (True, True)
-    assert bright(-0.45, **low) == (False, False)
-    assert bright(-0.45, **high) == (False, True)  # over the disc below
-    assert bright(0.55, **high) == (False, True)  # of the vertebra above
+    assert seen(0.0, **low) == (False, True)
+    assert seen(0.0, **high) == (True, True)
+    assert seen(-0.45, **low) == (False, False)
+    assert seen(-0.45, **high) == (False, True)  # over the disc below
+    assert seen(0.45, **high) == (False, False)
+
+
+def test_discs_are_as_high_as_the_person_has_them():
+    def shares(discs):
+        subject = plain_subject(discs=discs, spongy_hu=200.0, **STRAIGHT)
+        return np.mean([middle_of_body(subject, 2 + up) < 100 for up in np.arange(0, 1, 0.02)])
+
+    assert shares(0.18) == pytest.approx(0.18, abs=0.03)
+    assert shares(0.3) == pytest.approx(0.3, abs=0.03)
+
+
+def test_nothing_without_a_label_lies_between_a_body_and_what_is_beside_it():
+    canvas, cut = paint(plain_subject(bend=0.0, **STRAIGHT), 2.0, [bones.paint_vertebra], side=840)
+    y, x = canvas.y - cut.spine_y, np.abs(canvas.x)
+    disc = (np.abs(canvas.hu - DISC.hu) < 1) & (np.abs(y) < 5) & (x > 15 * cut.size)
+    assert not disc.any()
+
+
+def test_processes_are_as_thick_and_as_long_as_their_vertebra_has_them():
+    def area(**given):
+        canvas, cut, bright = bone(plain_subject(**STRAIGHT | given), 2.15, bones.paint_vertebra)
+        return mm2(canvas, bright & (np.abs(canvas.x) > 26 * cut.size))
+
+    thin, thick = area(process_width=0.5), area(process_width=1.0)
+    assert thin < 0.7 * thick
+    assert area(processes=0.8) < 0.8 * area(processes=1.2)
+    uneven = [area(uneven=1.5, seed=seed) for seed in range(4)]
+    assert np.std(uneven) > 0.03 * np.mean(uneven)
+
+
+def test_nothing_but_facets_is_below_the_arch_of_l5():
+    subject = plain_subject(bend=0.0, lordosis=1.4, lean=6.0, arches=0.15, uneven=0.0)
+    canvas, cut, bright = bone(subject, -0.5, bones.paint_vertebra)
+    behind = canvas.y > cut.spine_y + 18 * cut.size
+    assert 0 < np.abs(canvas.x[bright & behind]).max() < 32 * cut.size
 
 
 def test_arches_are_where_the_person_has_them():
@@ -165,11 +202,18 @@ def test_osteophytes_are_beside_and_in_front_of_discs():
 
 
 def test_screws_are_metal_in_two_neighbouring_vertebrae():
-    subject = plain_subject(screws=1.0)
+    subject = plain_subject(screws=1.0, **STRAIGHT)
     metal = [
         level
         for level in range(9)
         if (paint(subject, level + 0.1, [bones.paint_screws])[0].hu == METAL.hu).any()
     ]
     assert metal == [subject.screw_level, subject.screw_level + 1]
+    tilted = plain_subject(screws=1.0, lean=6.0, lordosis=1.4, uneven=0.0)
+    for t in np.arange(subject.screw_level - 0.5, subject.screw_level + 1.5, 0.05):
+        screws, cut = paint(tilted, t, [bones.paint_screws], side=280)
+        if (screws.hu == METAL.hu).any():
+            beside = (screws.hu == METAL.hu) & (np.abs(screws.y - cut.spine_y - 20) < 8)
+            pedicles = paint(tilted, t, [bones.paint_vertebra], side=280)[0].hu > 150
+            assert pedicles[beside].mean() > 0.7
     assert (paint(plain_subject(), subject.screw_level + 0.1, [bones.paint_screws])[0].hu < 0).all()

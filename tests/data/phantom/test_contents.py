@@ -53,6 +53,15 @@ def test_the_stomach_reaches_the_front_in_half_the_subjects(subjects):
     assert 0.2 < np.mean(in_front) < 0.8
 
 
+def test_organs_move_with_the_diaphragm_and_the_bladder_stays():
+    low, high = (plain_subject(diaphragm=t) for t in (-0.6, 0.4))
+    for share, name in ((0.5, 'liver'), (0.3, 'kidneys')):
+        (a, *_), (b, *_) = getattr(low.abdomen, name), getattr(high.abdomen, name)
+        assert b.t - a.t == pytest.approx(share)
+    assert low.abdomen.bladder == high.abdomen.bladder
+    assert high.chest.domes[0].t - low.chest.domes[0].t == pytest.approx(1)
+
+
 def test_the_liver_reaches_the_back_in_half_the_subjects(subjects):
     behind = [
         any(lobe.y > 0.1 * s.outlines.at(3.5).cavity[BACK] for lobe in s.abdomen.liver[2:])

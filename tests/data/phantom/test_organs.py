@@ -159,6 +159,33 @@ def test_lungs_are_in_the_chest_and_their_fat_counts_as_visceral():
     assert (abdomen.hu[abdomen.in_cavity >= 1] > -200).all()
 
 
+def test_lungs_reach_to_t12_beside_the_diaphragm_and_deeper_with_a_deep_breath():
+    def lung(t, diaphragm):
+        canvas, _ = paint(plain_subject(diaphragm=diaphragm), t, [organs.paint_chest], side=280)
+        return mm2(canvas, (canvas.hu < -700) & (canvas.in_cavity >= 1) & (canvas.hu > -950))
+
+    heights = np.arange(3.4, 8.1, 0.1)
+    deep, usual = ([lung(t, diaphragm) for t in heights] for diaphragm in (-0.6, 0.0))
+    assert deep[0] == usual[0] == 0
+    assert 0 < usual[18] < deep[18]  # t = 5.2, above the middle of T12
+    assert usual[-1] > 20000
+    assert np.diff(usual).max() < 2500  # smooth along the body
+
+
+def test_a_stomach_of_two_parts_has_one_level_of_fluid():
+    parts = [s.abdomen.stomach for s in (plain_subject(seed) for seed in range(24))]
+    surfaces = [[part.y + part.gas * part.b for part in both] for both in parts if len(both) == 2]
+    assert surfaces and all(a == pytest.approx(b) for a, b in surfaces)
+
+
+def test_the_part_of_the_stomach_in_front_is_painted():
+    subject = next(s for s in map(plain_subject, range(24)) if len(s.abdomen.stomach) == 2)
+    part = subject.abdomen.stomach[1]
+    canvas, _ = paint(subject, part.t, [organs.paint_layers, organs.paint_organs], side=280)
+    near = np.hypot(canvas.x - part.x, canvas.y - part.y) < 3
+    assert not canvas.labels[near & (canvas.in_peritoneum >= 1)].any()
+
+
 def test_the_domes_of_the_diaphragm_rise_into_the_chest():
     subject = plain_subject()
     air = [
