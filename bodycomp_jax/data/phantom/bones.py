@@ -54,9 +54,9 @@ def _depth_of_body(cut: Cut) -> float:
 
 
 def _slope(cut: Cut) -> float:
-    """By how much t grows per mm towards the front: the sacrum, below, is not tilted."""
+    """By how much t grows per mm towards the front; 0 from the sacrum down."""
     height = cut.subject.z(cut.t + 0.5) - cut.subject.z(cut.t - 0.5)
-    share = min(1.0, (cut.t + 0.55) / 0.45)
+    share = min(1.0, max(0.0, (cut.t + 0.55) / 0.45))
     return share * math.tan(math.radians(cut.subject.vertebra(cut.t).tilt)) / height
 
 

@@ -64,7 +64,7 @@ def paint_psoas(canvas: Canvas, cut: Cut) -> None:
     """From T12 down it grows; below L5 it leaves the spine and joins the iliacus."""
     t, s = cut.t - cut.subject.psoas_shift, cut.size
     thick = profile(t, {-5: 0.8, -1: 1.0, 1: 0.95, 2: 0.76, 3: 0.55, 4: 0.34, 5: 0.0})
-    thick *= min(1.8, cut.person.muscle * cut.person.psoas)
+    thick *= min(1.8, cut.person.muscle * cut.person.psoas)  # leaves room for the vessels
     x = profile(t, {-5: 82, -3: 80, -1: 62, 0: 49, 1: 43, 2: 38, 4: 30, 5: 27})
     x *= s * cut.person.psoas_apart
     forward = profile(t, {-5: 120, -3: 84, -1: 30, 0: 10, 1: 2, 5: 0}) * s

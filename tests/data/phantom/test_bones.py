@@ -82,7 +82,7 @@ def test_discs_are_as_high_as_the_person_has_them():
     assert shares(0.3) == pytest.approx(0.3, abs=0.03)
 
 
-def test_nothing_without_a_label_lies_between_a_body_and_what_is_beside_it():
+def test_no_disc_shows_around_the_middle_of_a_body():
     canvas, cut = paint(plain_subject(bend=0.0, **STRAIGHT), 2.0, [bones.paint_vertebra], side=840)
     y, x = canvas.y - cut.spine_y, np.abs(canvas.x)
     disc = (np.abs(canvas.hu - DISC.hu) < 1) & (np.abs(y) < 5) & (x > 15 * cut.size)
@@ -216,4 +216,6 @@ def test_screws_are_metal_in_two_neighbouring_vertebrae():
             beside = (screws.hu == METAL.hu) & (np.abs(screws.y - cut.spine_y - 20) < 8)
             pedicles = paint(tilted, t, [bones.paint_vertebra], side=280)[0].hu > 150
             assert pedicles[beside].mean() > 0.7
+    for t in np.arange(-5, -0.5, 0.1):
+        assert (paint(tilted, t, [bones.paint_screws])[0].hu < 0).all()
     assert (paint(plain_subject(), subject.screw_level + 0.1, [bones.paint_screws])[0].hu < 0).all()
