@@ -9,7 +9,12 @@ from bodycomp_jax.data.phantom.curves import ANGLES, profile
 from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.tissue import CORD, DISC, FLUID, METAL, SOFT
 
-PEDICLES = -0.05, 0.36  # t, in relation to the middle of the arch
+# Where the parts of an arch are along the spine: t, in relation to the middle of its pedicles'
+# body.
+LAMINA, PEDICLES, FACETS = (-0.68, 0.02), (-0.08, 0.3), (0.17, 0.58)
+LOWEST, HIGHEST = -0.9, FACETS[1]  # of all of them
+ARCH_WIDTHS = {0: 1.2, 1: 1.1, 2: 1.0, 4: 0.85, 8: 0.75}  # by level, times that at L3
+TRANSVERSE = {0: 40, 1: 41, 2: 48, 3: 42, 4: 36, 5: 24, 6: 30, 8: 32}  # reach by level, mm
 LEVEL_OF_LAST_RIB = 5
 RIB_FALLS = {5: 1.7, 6: 3.2, 7: 4.4, 8: 5.1, 9: 5.6, 10: 6.0, 11: 6.5}  # rib 12 starts at T12
 RIB_ENDS = {6: 0.55}  # where the eleventh stops on the way to the front; the twelfth differs
@@ -42,7 +47,7 @@ def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
     vertebra, s, y = cut.subject.vertebra(cut.t), cut.size, cut.spine_y
     a = (24.3 - cut.person.taper / 2 * (cut.t - 2)) * s * vertebra.width
     b = _depth_of_body(cut)
-    _paint_arch(canvas, cut, y + b + 6 * s)
+    _paint_arches(canvas, cut, y + b + 6 * s)
     _paint_body(canvas, cut, a, b)
     _paint_osteophytes(canvas, cut, a, b)
     canvas.ellipse(0, y + b + 6 * s, 9 * s, 7.5 * s, CORD)
@@ -50,7 +55,7 @@ def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
 
 def _depth_of_body(cut: Cut) -> float:
     """From its middle to the front, mm."""
-    return (18.5 - 0.25 * cut.t) * cut.size
+    return (18.5 - 0.25 * cut.t) * cut.size * cut.person.bodies
 
 
 def _slope(cut: Cut) -> float:
@@ -74,41 +79,66 @@ def _paint_body(canvas: Canvas, cut: Cut, a: float, b: float) -> None:
     edge = np.abs(t - t.round()) / half_body  # 1 at the border of the disc
     mm = half_body / max(abs(slope), 1e-3)  # along the slice, from edge = 0 to 1
     body, inside = canvas.cover((1 - edge) * mm), canvas.cover((0.88 - edge) * mm)
-    waist = 0.93 + 0.07 * min(1.0, abs(cut.t - round(cut.t)) / half_body) ** 2
-    canvas.ellipse(0, y, waist * a, waist * b, DISC)
+    flare = min(1.0, abs(cut.t - round(cut.t)) / half_body) ** 2
+    waist = (0.87 + 0.13 * flare) * a, (0.93 + 0.07 * flare) * b
+    canvas.ellipse(0, y, *waist, DISC)
     canvas.ellipse(0, y, a, b, DISC, within=1 - body)
-    a, b = waist * a, waist * b
+    a, b = waist
     canvas.ellipse(0, y, a, b, tissues.cortical, within=body)
     canvas.ellipse(0, y, a - 2.5, b - 2.5, tissues.endplate, within=body)
     canvas.ellipse(0, y, a - 2.5, b - 2.5, tissues.spongy, within=inside)
 
 
-def _paint_arch(canvas: Canvas, cut: Cut, y: float) -> None:
-    """The arch with its processes around `y`, and between two of them their facets."""
-    t, s, cortical = _t_of_arch(cut), cut.size, cut.tissues.cortical
-    level = max(0, round(t))
-    up, processes = t - level, cut.subject.vertebra(level).processes
-    wide = 4 * s * cut.person.process_width
-    canvas.ellipse(0, y, 17 * s, 11 * s, cut.tissues.other_fat)
-    if abs(up + 0.1) < cut.person.spinous / 2:
-        long = (20 if level < 5 else 15) * s * processes
-        canvas.ellipse(0, y + 24 * s, wide, long, cortical, within=canvas.in_wall)
-    if -0.4 < up < 0.36:
-        canvas.ellipse(0, y + 3 * s, 17 * s, 13 * s, cortical)
-        canvas.ellipse(0, y, 12.5 * s, 10 * s, cut.tissues.other_fat)
+def _paint_arches(canvas: Canvas, cut: Cut, y: float) -> None:
+    """What is cut of the arches around `y`: that of the vertebra above hangs down to it."""
+    t = _t_of_arch(cut)
+    canvas.ellipse(0, y, 15 * cut.size, 10 * cut.size, cut.tissues.other_fat)
+    for level in range(max(0, math.ceil(t - HIGHEST)), math.floor(t - LOWEST) + 1):
+        up, wide = t - level, cut.size * profile(level, ARCH_WIDTHS)
+        _paint_facets(canvas, cut, y, up, wide)
+        _paint_lamina(canvas, cut, y, level, up, wide)
+        _paint_pedicles(canvas, cut, y, level, up)
+
+
+def _paint_lamina(
+    canvas: Canvas, cut: Cut, y: float, level: int, up: float, wide: float
+) -> None:
+    """Both halves of the lamina fall backwards to the spinous process."""
+    s, cortical = cut.size, cut.tissues.cortical
+    joint = y + (17 + 18 * max(0.0, -up - 0.15)) * s
+    if LAMINA[0] < up < LAMINA[1]:
+        x, begin = (15 - 5 * up) * wide, y + (2.5 - 20 * up) * s
+        halves = np.array([[-x, begin], [0, joint], [x, begin]])
+        canvas.stroke(halves, (2.8 if up > -0.35 else 3.5) * s, cortical)
+    if abs(up + 0.45) < cut.person.spinous / 2:
+        long = (15 if level < 5 else 11) * s * cut.subject.vertebra(level).processes
+        long *= 1.0 if up > LAMINA[0] else 0.6  # the tip hangs lower than the rest
+        tip = y + (44 if level < 5 else 36) * s
+        across = 4 * s * cut.person.process_width
+        canvas.ellipse(0, tip - long, across, long, cortical, within=canvas.in_wall)
+
+
+def _paint_pedicles(canvas: Canvas, cut: Cut, y: float, level: int, up: float) -> None:
+    """From the body to the lamina, and the transverse processes beside them."""
+    s, cortical = cut.size, cut.tissues.cortical
     if PEDICLES[0] < up < PEDICLES[1]:
         canvas.pair(15.5 * s, y - 5 * s, 5 * s, 10 * s, cortical)
-    if abs(up - 0.15) < cut.person.transverse / 2:
-        reach = profile(level, {0: 40, 1: 41, 2: 48, 3: 42, 4: 36, 5: 24, 6: 30, 8: 32}) * s
-        length = reach * processes * np.cos(0.6 * np.pi * (up - 0.15))
-        root, rise = 17 * s, (6 if level < 5 else 16) * s
+    if abs(up - 0.12) < cut.person.transverse / 2:
+        length = profile(level, TRANSVERSE) * s * cut.subject.vertebra(level).processes
+        length *= np.cos(0.6 * np.pi * (up - 0.12))
+        rise = (11 if level < 5 else 16) * s
         for side in (-1, 1):
-            process = np.array([[side * root, y + 2 * s], [side * length, y + rise]])
-            canvas.stroke(process, wide, cortical)
-    if abs(up) > 0.3:
-        canvas.pair(21 * s, y + 7 * s, 6 * s, 8.5 * s, cortical, turn=0.5)
-        canvas.pair(15 * s, y + 12 * s, 5 * s, 8 * s, cortical, turn=0.5)
-        joint = np.array([[14 * s, y + 5 * s], [21 * s, y + 14 * s]])
+            process = np.array([[side * 17 * s, y + 2 * s], [side * length, y + rise]])
+            canvas.stroke(process, 4 * s * cut.person.process_width, cortical)
+
+
+def _paint_facets(canvas: Canvas, cut: Cut, y: float, up: float, wide: float) -> None:
+    """The joints with the vertebra above."""
+    s, cortical = cut.size, cut.tissues.cortical
+    if FACETS[0] < up < FACETS[1]:
+        canvas.pair(20 * wide, y + 9 * s, 5.5 * s, 7.5 * s, cortical, turn=0.5)
+        canvas.pair(14.5 * wide, y + 13 * s, 4.5 * s, 7 * s, cortical, turn=0.5)
+        joint = np.array([[14 * wide, y + 6 * s], [20 * wide, y + 15 * s]])
         canvas.stroke(joint, 0.8, SOFT)
         canvas.stroke(joint * [-1, 1], 0.8, SOFT)
 
@@ -160,13 +190,15 @@ def _paint_rib(canvas: Canvas, cut: Cut, v: np.ndarray) -> None:
     angle = np.pi / 2 - 0.75 - v.clip(0) * 1.95  # from beside the muscles of the back
     middle = np.minimum((cut.wall + cut.diaphragm) / 2, cut.diaphragm + 5)
     mirrored = (2 * np.pi - angle) % (2 * np.pi) - np.pi
-    root = np.array([22 * cut.size, cut.spine_y + 16 * cut.size])
-    inwards, size = (v / -0.15).clip(0)[:, None], cut.size
+    size, spine = cut.size, np.array([0, cut.spine_y])
+    root, process = spine + size * np.array([[22, 16], [31, 36]])
+    to_process, to_root = (v / -0.1).clip(0, 1)[:, None], ((v + 0.1) / -0.05).clip(0)[:, None]
     for side, where in ((1, angle), (-1, mirrored)):
         path = np.interp(where, ANGLES, middle)[:, None] * np.stack(
             [np.cos(angle), np.sin(angle)], 1
         )
-        path = (path + inwards * (root - path)) * [side, 1]
+        path += to_process * (process - path) + to_root * (root - process)
+        path *= [side, 1]
         bone = v < RIB_BONE
         if bone.sum() > 1:
             canvas.stroke(path[bone], RIB_RADIUS * size, cut.tissues.cortical)

@@ -66,10 +66,8 @@ class Canvas:
         angle, radius = self.angle.ravel()[ring], self.radius.ravel()[ring]
         hu, labels = self.hu.ravel()[ring], self.labels.ravel()[ring]
         for outer, inner in bands:
-            depth = np.minimum(
-                outer.astype(np.float32)[angle] - radius, radius - inner.astype(np.float32)[angle]
-            )
-            share = self.cover(depth)
+            share = self.cover(outer.astype(np.float32)[angle] - radius)
+            share -= self.cover(inner.astype(np.float32)[angle] - radius)
             hu += share * (float(tissue.hu) - hu)
             labels[share >= 0.5] = tissue.label
         self.hu.ravel()[ring], self.labels.ravel()[ring] = hu, labels

@@ -33,8 +33,8 @@ class Cut:
         self.skin, self.wall, self.cavity, self.diaphragm, self.bands = subject.outlines.at(t)
         self.peritoneum = self.cavity - self.person.properitoneal
         self.width, self.depth = float(self.cavity[RIGHT]), float(self.cavity[BACK])
-        thick = 0.6 + 0.4 * self.person.back_muscle
-        self.spine_y = float(self.wall[BACK]) - profile(t, BEHIND) * self.size * thick
+        behind = profile(t, BEHIND) * self.size * self.person.depth_of_back
+        self.spine_y = float(self.wall[BACK]) - behind
         lordosis = 7 * profile(t, {-2: 0, 1: 1, 3: 1, 6: 0})
         sin = np.sin(np.linspace(-np.pi, np.pi, len(self.skin)))
         self.couch_y = float((self.skin * sin).max()) + lordosis  # below the middle of the body

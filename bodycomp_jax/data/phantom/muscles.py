@@ -17,7 +17,7 @@ def paint_back(canvas: Canvas, cut: Cut) -> None:
     _paint_erector_spinae(canvas, cut)
     _paint_multifidus(canvas, cut)
     t, s, seam = cut.t - cut.subject.back_shift, cut.size, cut.person.seams
-    thick = profile(t, {0.3: 0, 1: 1, 2.5: 0.8, 4.0: 0.4, 4.6: 0}) * s
+    thick = profile(t, {0.3: 0, 1: 1, 2: 0.85, 3: 0.55, 4.0: 0.3, 4.6: 0}) * s
     thick *= cut.person.muscle * cut.person.quadratus
     x = profile(t, {0.6: 80, 1: 74, 3: 58, 5: 42}) * s
     _paint_muscle(canvas, cut, x, 19 * s, 23 * thick, 8 * thick, 0.5 * seam, turn=0.4)
@@ -27,18 +27,28 @@ def _paint_erector_spinae(canvas: Canvas, cut: Cut) -> None:
     """Longissimus and iliocostalis reach the fascia behind them, unless they are wasted."""
     t, y, s, wall = cut.t - cut.subject.back_shift, cut.spine_y, cut.size, canvas.in_wall
     muscle, fat, seam = cut.tissues.muscle, cut.tissues.other_fat, cut.person.seams
-    thick = profile(t, {-3.5: 0.0, -2: 0.45, -1: 0.75, 1: 1.0, 3: 0.95, 5: 0.72, 8: 0.6}) * s
-    thin = thick * min(1.1, cut.person.back_muscle)
-    wide = profile(t, {-2: 0.7, 0: 0.9, 2: 1.0, 5: 0.95, 8: 0.8})
-    x, a, b = 40 * s * wide, 19 * thin * wide, 30 * thin
-    around = a + 19 * thick * wide + seam, 32 * thick + seam
+    deep = profile(t, {-3.5: 0, -2: 14, -1: 22, 1: 27, 3: 25, 4: 22, 5: 18, 6.5: 13, 8: 12}) * s
+    wide = profile(t, {-3.5: 0, -2: 6, 0: 15, 1: 18, 3: 18, 4: 18, 6.5: 17, 8: 15}) * s
+    x = profile(t, {-2: 28, 0: 36, 2: 40, 3: 39, 4: 41, 5: 44, 6.5: 45, 8: 42}) * s
+    behind = profile(t, {-1: 0, 1: 4, 3: 5, 6.5: 8}) * s
+    turned = profile(t, {4: 1, 6: 0})
+    thin = min(1.1, cut.person.back_muscle)
+    a, b = wide * thin, deep * thin
+    around = a + wide + seam, 1.07 * deep + seam
     canvas.ellipse(0, y + 62 * s, 24 * s, 34 * s, fat, square=True, within=wall)
-    canvas.pair(x, y + 45 * s, *around, fat, turn=-0.12, square=True, within=wall)
-    for side, behind, deep, turn in ((1, 41, b + 3, -0.2), (-1, 46, b + 4, -0.05)):
+    canvas.pair(x, y + 45 * s + behind, *around, fat, turn=-0.12 * turned, square=True, within=wall)
+    for side, back, more, turn in ((1, 41, 3, -0.2), (-1, 46, 4, -0.05)):
         middle = x + side * (a - 2.5)
         width = a + 2 - seam / 2
         canvas.pair(
-            middle, y + behind * s, width, deep, muscle, turn=turn, square=True, within=wall
+            middle,
+            y + back * s + behind,
+            width,
+            b + more,
+            muscle,
+            turn=turn * turned,
+            square=True,
+            within=wall,
         )
 
 

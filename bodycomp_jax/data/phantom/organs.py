@@ -82,7 +82,7 @@ def _paint_kidney(canvas: Canvas, cut: Cut, kidney: Ellipsoid) -> None:
     sinus = kidney._replace(
         x=kidney.x * 0.82, y=kidney.y - 5, a=kidney.a * (share + 0.2), b=kidney.b * share, h=1.0
     )
-    canvas.ellipsoid(sinus, tissues.visceral_fat, within=inside)
+    canvas.ellipsoid(sinus, tissues.renal_sinus, within=inside)
     canvas.ellipsoid(sinus, tissues.urine, shrink=0.45 * sinus.b, within=inside)
 
 

@@ -48,6 +48,9 @@ LAYERS = {  # from the outside in
         {0.6: 0, 0.85: 3, 1.4: 4.5, 2.1: 4, 2.4: 2, 2.55: 0}, {-3: 0.8, 0: 1, 4: 0.8, 9: 0.5}
     ),
 }
+# mm of muscle between the back of the trunk and the ribs in front of it: none below the ribs.
+BEHIND_RIBS: dict[float, float] = {3.4: 0, 5: 23, 8: 23}
+RIBS_BEND = 0.12  # backwards, mm for each mm to the side
 DIAPHRAGM = Layer({0: 2, 0.8: 3, 2.2: 4, np.pi: 6}, {2.2: 0, 3.2: 0.7, 4.5: 1, 9: 0.8})
 
 
@@ -84,9 +87,21 @@ class Outlines:
             thick = thickness * profile(t, layer.along)
             bands.append((inner, inner - thick))
             inner = inner - thick - self._planes * (thick / 3).clip(0, 1)
-        diaphragm = inner - FASCIA_MM / 2
+        diaphragm = np.minimum(inner - FASCIA_MM / 2, self._ribs_behind(t, wall))
+        bands.append(self._behind_ribs(inner, diaphragm))
         cavity = diaphragm - self._diaphragm * profile(t, DIAPHRAGM.along)
         return Outline(self._skin(t, wall), wall, cavity, diaphragm, bands)
+
+    def _ribs_behind(self, t: float, wall: np.ndarray) -> np.ndarray:
+        """The ribs in front of the muscles of the back: across the body, bent backwards."""
+        y = wall[BACK] - profile(t, BEHIND_RIBS) * self._size * self._person.depth_of_back
+        towards = np.sin(ANGLES) - RIBS_BEND * np.abs(np.cos(ANGLES))
+        return np.where(towards > 0, y / towards.clip(1e-3), np.inf)
+
+    def _behind_ribs(self, inner: np.ndarray, ribs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What lies between the wall and the ribs, beside the muscles along the spine."""
+        muscle = min(1.0, self._person.back_muscle) * (inner - ribs - FASCIA_MM / 2)
+        return inner, inner - muscle.clip(0)
 
     def _wall(self, t: float) -> np.ndarray:
         """The outside of the muscles: a superellipse, two columns at the back, a furrow between."""

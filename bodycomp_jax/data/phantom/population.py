@@ -58,7 +58,7 @@ class Person:
     psoas_apart: float = drawn('distance of the psoas from the midline, times the usual', 0.92, 1.1)
     back: float = drawn('thickness of the muscles along the spine besides', 0.85, 1.18, log=True)
     multifidus: float = drawn('thickness of the multifidus besides', 0.75, 1.3, log=True)
-    quadratus: float = drawn('thickness of the quadratus lumborum besides', 0.6, 1.15, log=True)
+    quadratus: float = drawn('thickness of the quadratus lumborum besides', 0.5, 1.15, log=True)
     planes: float = drawn('fat between the layers of the wall, mm', 0.1, 4.0, log=True)
     diastasis: float = drawn('width of the linea alba, mm', 2, 45, log=True)
     fascia_hu: float = drawn('HU of the fascia inside and outside the wall', -50, 45)
@@ -86,6 +86,8 @@ class Person:
     muscle_hu: float = drawn('HU of muscle', 12, 75)
     liver_hu: float = drawn('HU of the liver without contrast agent', 5, 75)
     renal_hu: float = drawn('HU of the kidneys without contrast agent', 12, 42)
+    medulla: float = drawn('how much less their medulla has, HU', 0, 20)
+    sinus_fat: float = drawn('share of fat in the renal sinus', 0.0, 1.0)
     enhancement: float = drawn('contrast agent in the vessels', 0.05, 1.0, 0.6)
     phase: float = drawn('from arterial (0) to delayed (1)', 0.0, 1.0)
     spongy_hu: float = drawn('HU of spongy bone', 60, 290)
@@ -99,12 +101,13 @@ class Person:
     discs: float = drawn('share of the discs in the height of the spine', 0.18, 0.3)
     lordosis: float = drawn('tilts of the vertebrae, times the usual', 0.2, 1.4)
     lean: float = drawn('tilt of all vertebrae, degrees', -6, 6)
+    bodies: float = drawn('depth of the vertebral bodies, times the usual', 0.92, 1.15)
     taper: float = drawn('how much narrower each vertebra is than the one below, mm', 0.8, 2.6)
     processes: float = drawn('length of the processes of vertebrae, times the usual', 0.8, 1.2)
-    process_width: float = drawn('thickness of these processes, times the usual', 0.5, 1.05)
+    process_width: float = drawn('thickness of these processes, times the usual', 0.4, 1.0)
     transverse: float = drawn('extent of the transverse processes along the spine, t', 0.2, 0.45)
     spinous: float = drawn('extent of the spinous processes along the spine, t', 0.4, 0.8)
-    arches: float = drawn('how much higher than usual the arches of vertebrae are, t', -0.2, 0.15)
+    arches: float = drawn('how much higher than usual the arches of vertebrae are, t', -0.15, 0.15)
     uneven: float = drawn('how much vertebrae differ from each other, times the usual', 0.0, 1.5)
     ribs: float = drawn('height of the ribs, t', -0.2, 0.2)
     rib_fall: float = drawn('how far the ribs fall, times the usual', 0.93, 1.07)
@@ -123,6 +126,11 @@ class Person:
     def back_muscle(self) -> float:
         """Thickness of the muscles along the spine."""
         return self.muscle * self.back
+
+    @property
+    def depth_of_back(self) -> float:
+        """From the spine to the fascia behind the muscles along it, times the usual."""
+        return 0.6 + 0.4 * self.back_muscle
 
     @classmethod
     def draw(cls, rng: np.random.Generator, width: float = 1.0, **given: float) -> Self:

@@ -43,6 +43,7 @@ class Tissues(NamedTuple):
     spleen: Tissue
     renal_cortex: Tissue
     renal_medulla: Tissue
+    renal_sinus: Tissue
     urine: Tissue
     spongy: Tissue
     cortical: Tissue
@@ -54,11 +55,11 @@ class Tissues(NamedTuple):
         """Contrast agent fills the arteries, then the cortex of the kidneys, veins, and urine."""
         agent, late = person.enhancement, person.phase
         early = 1 - late
-        visceral_hu = person.fat_hu + 65 * person.soaked
+        visceral_fat = Tissue(person.fat_hu + 65 * person.soaked, VISCERAL_LABEL)
         return cls(
             muscle=Tissue(person.muscle_hu, MUSCLE_LABEL),
             subcutaneous_fat=Tissue(person.fat_hu + 20 * person.oedema, SUBCUTANEOUS_LABEL),
-            visceral_fat=Tissue(visceral_hu, VISCERAL_LABEL),
+            visceral_fat=visceral_fat,
             aponeurosis=Tissue(person.fascia_hu, MUSCLE_LABEL),
             fascia=Tissue(person.fascia_hu),
             other_fat=Tissue(person.fat_hu + 10),
@@ -69,10 +70,17 @@ class Tissues(NamedTuple):
             liver=Tissue(person.liver_hu + 60 * agent * late),
             spleen=Tissue(48 + 80 * agent),
             renal_cortex=Tissue(person.renal_hu + 170 * agent),
-            renal_medulla=Tissue(person.renal_hu - 2 + 150 * agent * late),
+            renal_medulla=Tissue(person.renal_hu - person.medulla + 150 * agent * late),
+            renal_sinus=_mixed_with_fat(Tissue(10), visceral_fat, person.sinus_fat),
             urine=Tissue(8 + (600 * agent if late > 0.8 else 0)),
             spongy=Tissue(person.spongy_hu),
             cortical=Tissue(person.cortical_hu + 0.5 * person.spongy_hu),
             endplate=Tissue(0.6 * person.cortical_hu + 0.5 * person.spongy_hu),
             cartilage=Tissue(person.cartilage_hu),
         )
+
+
+def _mixed_with_fat(tissue: Tissue, fat: Tissue, share: float) -> Tissue:
+    """A tissue with a share of fat in it; it has the label of what there is more of."""
+    label = fat.label if share >= 0.5 else tissue.label
+    return Tissue(tissue.hu + share * (fat.hu - tissue.hu), label)

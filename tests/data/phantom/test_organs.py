@@ -53,8 +53,9 @@ def test_organs_are_brighter_with_contrast_agent():
     np.testing.assert_array_equal(plain.hu == GAS.hu, enhanced.hu == GAS.hu)
 
 
-def test_fat_of_the_renal_sinus_is_visceral():
-    subject = plain_subject()
+@pytest.mark.parametrize(('share', 'label'), [(0.9, VISCERAL_LABEL), (0.1, 0)])
+def test_fat_of_the_renal_sinus_is_visceral_where_it_prevails(share, label):
+    subject = plain_subject(sinus_fat=share, renal_capsule=0.0)
     right = subject.abdomen.kidneys[0]
     canvas, _ = paint(subject, right.t, [organs.paint_layers, organs.paint_organs], side=420)
     scale = 0.9
@@ -63,7 +64,10 @@ def test_fat_of_the_renal_sinus_is_visceral():
         < 1
     )
     assert (canvas.labels[near] == 0).any()
-    assert (canvas.labels[near] == VISCERAL_LABEL).any()
+    assert (canvas.labels[near] == VISCERAL_LABEL).any() == (label == VISCERAL_LABEL)
+    sinus = Tissues.of(subject.person).renal_sinus
+    assert sinus.label == label
+    assert canvas.hu[near].min() == pytest.approx(sinus.hu, abs=1) or not share > 0.5
 
 
 def test_a_kidney_lies_in_as_much_fat_as_the_person_has():

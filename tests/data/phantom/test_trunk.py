@@ -20,7 +20,7 @@ from bodycomp_jax.data.phantom.variety import plain_person
 SIDE = 64
 SLICE_SIDE = 256
 SPACING = 4.0
-SEEDS = 1, 2  # of trunks whose single slices are far apart
+SEEDS = 3, 5  # of trunks whose single slices are far apart
 LABELS = [MUSCLE_LABEL, SUBCUTANEOUS_LABEL, VISCERAL_LABEL]
 
 
