@@ -25,6 +25,9 @@ RIB_RADIUS, RIB_SHELL, CARTILAGE_RADIUS = 3.2, 1.0, 3.8  # mm; cortical bone aro
 
 def paint_sacrum(canvas: Canvas, cut: Cut) -> None:
     t, s, y = cut.t, cut.size, cut.spine_y
+    ala = profile(t, {-1.5: 0, -1.2: 1, -0.45: 1, -0.2: 0.5, 0: 0}) * s
+    for shell, tissue in ((0, cut.tissues.cortical), (2.5, cut.tissues.spongy)):  # behind the disc
+        canvas.pair(33 * s, y + 19 * s, 23 * ala - shell, 12 * ala - shell, tissue, turn=-0.2)
     if t > -0.55:
         return
     a = profile(t, {-4.5: 8, -3.5: 20, -2: 38, -1: 50}) * s
@@ -100,9 +103,7 @@ def _paint_arches(canvas: Canvas, cut: Cut, y: float) -> None:
         _paint_pedicles(canvas, cut, y, level, up)
 
 
-def _paint_lamina(
-    canvas: Canvas, cut: Cut, y: float, level: int, up: float, wide: float
-) -> None:
+def _paint_lamina(canvas: Canvas, cut: Cut, y: float, level: int, up: float, wide: float) -> None:
     """Both halves of the lamina fall backwards to the spinous process."""
     s, cortical = cut.size, cut.tissues.cortical
     joint = y + (17 + 18 * max(0.0, -up - 0.15)) * s

@@ -86,7 +86,8 @@ def _wing(cut: Cut) -> np.ndarray | None:
     if below < 0 or t < -4:
         return None
     flare = profile(t, {-4: 0.66, -2: 0.78, 0: 0.92})
-    behind = np.array([40 * s, cut.spine_y + 22 * s])
+    behind = np.array([profile(t, {-2.5: 40, -1: 50}), profile(t, {-2.5: 22, -1: 40})]) * s
+    behind[1] += cut.spine_y
     bend = np.array([(flare - 0.07) * w, 0.6 * cut.depth])
     front = np.array([flare * w, -0.3 * cut.depth])
     half = 0.5 * min(1.0, below / 1.3) ** 0.5

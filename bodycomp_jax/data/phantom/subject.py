@@ -18,11 +18,12 @@ from bodycomp_jax.data.phantom.tissue import Tissues
 LEVELS = ('L5', 'L4', 'L3', 'L2', 'L1', 'T12', 'T11', 'T10', 'T9')  # t = 0, 1, ...
 COUNTS = np.arange(-7, 12)  # the t whose heights are drawn
 # From a vertebra to the one above it, times the height of L5 with its disc: discs and bodies are
-# lower towards the head. Below t = 0 is the sacrum.
+# lower towards the head. Those of the sacrum lean back, so that the hips are at t = -4.35, 110 mm
+# below L5.
 HEIGHTS = np.interp(
     COUNTS,
-    [-7, 0, 1, 2, 3, 4, 5, 6, 7, 8, 11],
-    [1, 0.9, 1, 0.99, 0.96, 0.91, 0.83, 0.77, 0.72, 0.68, 0.62],
+    [-7, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 11],
+    [0.6, 0.6, 0.9, 1, 0.99, 0.96, 0.91, 0.83, 0.77, 0.72, 0.68, 0.62],
 )
 TILTS = {-1: 26.0, 0: 18.0, 1: 9.0, 2: 1.0, 3: -5.0, 4: -8.0, 6: -8.0, 8: -4.0}  # degrees
 TEXTURES = 5  # independent noises within the tissues
