@@ -9,10 +9,12 @@ from bodycomp_jax.data.phantom.curves import ANGLES, profile
 from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.tissue import CORD, DISC, FLUID, METAL, SOFT
 
+SACRUM, LAST_DISC = -1, -0.55  # t of the first sacral vertebra, and of the border of the disc above
 # Where the parts of an arch are along the spine: t, in relation to the middle of its pedicles'
 # body.
 LAMINA, PEDICLES, FACETS = (-0.68, 0.02), (-0.08, 0.3), (0.17, 0.58)
 LOWEST, HIGHEST = -0.9, FACETS[1]  # of all of them
+LAMINA_RISES = {0: 0.15, 1: 0.1, 2: 0}  # by level: those of the lowest are short
 ARCH_WIDTHS = {0: 1.2, 1: 1.1, 2: 1.0, 4: 0.85, 8: 0.75}  # by level, times that at L3
 TRANSVERSE = {0: 40, 1: 41, 2: 48, 3: 42, 4: 36, 5: 24, 6: 30, 8: 32}  # reach by level, mm
 LEVEL_OF_LAST_RIB = 5
@@ -24,28 +26,42 @@ RIB_RADIUS, RIB_SHELL, CARTILAGE_RADIUS = 3.2, 1.0, 3.8  # mm; cortical bone aro
 
 
 def paint_sacrum(canvas: Canvas, cut: Cut) -> None:
+    """It leans back: its alae and its canal begin beside and behind L5."""
     t, s, y = cut.t, cut.size, cut.spine_y
-    ala = profile(t, {-1.5: 0, -1.2: 1, -0.45: 1, -0.2: 0.5, 0: 0}) * s
-    for shell, tissue in ((0, cut.tissues.cortical), (2.5, cut.tissues.spongy)):  # behind the disc
-        canvas.pair(33 * s, y + 19 * s, 23 * ala - shell, 12 * ala - shell, tissue, turn=-0.2)
-    if t > -0.55:
-        return
-    a = profile(t, {-4.5: 8, -3.5: 20, -2: 38, -1: 50}) * s
+    lower = t - 0.25 * cut.person.lordosis
+    _paint_alae(canvas, cut, y + 19 * s, profile(lower, {-1.7: 0, -1.4: 1, -0.6: 1, -0.15: 0}))
     b = profile(t, {-4.5: 6, -3.5: 8, -2: 13, -1: 19}) * s
-    canvas.pair(0.55 * a, y + 8 * s, 0.5 * a, 0.95 * b, cut.tissues.cortical, turn=0.3)
-    canvas.ellipse(0, y, 0.62 * a, b, cut.tissues.cortical)
-    canvas.pair(0.55 * a, y + 8 * s, 0.5 * a - 2.5, 0.95 * b - 2.5, cut.tissues.spongy, turn=0.3)
-    canvas.ellipse(0, y, 0.62 * a - 2.5, b - 2.5, cut.tissues.spongy)
-    canal = profile(t, {-4: 0, -3: 0.4, -1: 1}) * s
-    canvas.ellipse(0, y + b + 9 * s, 17 * canal, 10 * canal, cut.tissues.cortical)
-    canvas.ellipse(0, y + b + 7 * s, 11 * canal, 6 * canal, FLUID)
+    if t <= LAST_DISC:
+        _paint_sacral_bodies(canvas, cut, b)
+    canal = profile(lower, {-4: 0, -3: 0.4, -1: 1, -0.5: 1, -0.4: 0}) * s
+    halves = np.array([[-17, 4], [0, 17], [17, 4]]) * canal + [0, y + b]
+    if canal:
+        canvas.stroke(halves, 3 * canal, cut.tissues.cortical)
+        canvas.stroke(halves[1] + np.array([[0, 0], [0, 8]]) * canal, 2 * s, cut.tissues.cortical)
+        canvas.ellipse(0, y + b + 7 * s, 11 * canal, 6 * canal, FLUID)
+
+
+def _paint_alae(canvas: Canvas, cut: Cut, y: float, ala: float) -> None:
+    s = cut.size
+    for shell, tissue in ((0, cut.tissues.cortical), (2.5, cut.tissues.spongy)):
+        canvas.pair(33 * s, y, 23 * ala * s - shell, 12 * ala * s - shell, tissue, turn=-0.2)
+
+
+def _paint_sacral_bodies(canvas: Canvas, cut: Cut, b: float) -> None:
+    """The bodies, b mm from their middle to the canal, and the foramina between them."""
+    t, s, y = cut.t, cut.size, cut.spine_y
+    a = profile(t, {-4.5: 8, -3.5: 20, -2: 38, -1: 50}) * s
+    for shell, tissue in ((0, cut.tissues.cortical), (2.5, cut.tissues.spongy)):
+        canvas.pair(0.55 * a, y + 8 * s, 0.5 * a - shell, 0.95 * b - shell, tissue, turn=0.3)
+        canvas.ellipse(0, y, 0.62 * a - shell, b - shell, tissue)
     if abs((t + 0.5) % 1 - 0.5) > 0.25:
-        canvas.pair(20 * s * a / (50 * s), y + 5 * s, 4.5 * canal, 5 * canal, cut.tissues.other_fat)
+        narrow = profile(t, {-4: 0, -3: 0.4, -1: 1}) * s
+        canvas.pair(0.4 * a, y + 5 * s, 4.5 * narrow, 5 * narrow, cut.tissues.other_fat)
 
 
 def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
     """Body or disc, or parts of both where the vertebra is tilted, and the arch behind them."""
-    if cut.t < -0.55:
+    if cut.t < LAST_DISC:
         return
     vertebra, s, y = cut.subject.vertebra(cut.t), cut.size, cut.spine_y
     a = (24.3 - cut.person.taper / 2 * (cut.t - 2)) * s * vertebra.width
@@ -64,13 +80,13 @@ def _depth_of_body(cut: Cut) -> float:
 def _slope(cut: Cut) -> float:
     """By how much t grows per mm towards the front; 0 from the sacrum down."""
     height = cut.subject.z(cut.t + 0.5) - cut.subject.z(cut.t - 0.5)
-    share = min(1.0, max(0.0, (cut.t + 0.55) / 0.45))
+    share = min(1.0, max(0.0, (cut.t - LAST_DISC) / 0.45))
     return share * math.tan(math.radians(cut.subject.vertebra(cut.t).tilt)) / height
 
 
-def _t_of_arch(cut: Cut) -> float:
-    """At what height of its vertebra the arch is cut."""
-    behind = _depth_of_body(cut) + 15 * cut.size
+def _t_of_arch(cut: Cut, behind: float) -> float:
+    """At what height of its vertebra the arch is cut, `behind` mm behind the body."""
+    behind = _depth_of_body(cut) + behind * cut.size
     return cut.t - _slope(cut) * behind - cut.subject.vertebra(cut.t).arch
 
 
@@ -93,14 +109,17 @@ def _paint_body(canvas: Canvas, cut: Cut, a: float, b: float) -> None:
 
 
 def _paint_arches(canvas: Canvas, cut: Cut, y: float) -> None:
-    """What is cut of the arches around `y`: that of the vertebra above hangs down to it."""
-    t = _t_of_arch(cut)
+    """The arches that are cut: that of a vertebra hangs down behind the next."""
+    pedicles, lamina = _t_of_arch(cut, 8), _t_of_arch(cut, 28)
     canvas.ellipse(0, y, 15 * cut.size, 10 * cut.size, cut.tissues.other_fat)
-    for level in range(max(0, math.ceil(t - HIGHEST)), math.floor(t - LOWEST) + 1):
-        up, wide = t - level, cut.size * profile(level, ARCH_WIDTHS)
-        _paint_facets(canvas, cut, y, up, wide)
-        _paint_lamina(canvas, cut, y, level, up, wide)
-        _paint_pedicles(canvas, cut, y, level, up)
+    lowest, highest = min(pedicles, lamina) - HIGHEST, max(pedicles, lamina) - LOWEST
+    for level in range(max(SACRUM, math.ceil(lowest)), math.floor(highest) + 1):
+        wide = cut.size * profile(level, ARCH_WIDTHS)
+        _paint_facets(canvas, cut, y, lamina - level, wide)
+        if level > SACRUM:
+            up = lamina - level - profile(level, LAMINA_RISES)
+            _paint_lamina(canvas, cut, y, level, up, wide)
+            _paint_pedicles(canvas, cut, y, level, pedicles - level)
 
 
 def _paint_lamina(canvas: Canvas, cut: Cut, y: float, level: int, up: float, wide: float) -> None:
@@ -161,7 +180,7 @@ def _paint_osteophytes(canvas: Canvas, cut: Cut, a: float, b: float) -> None:
 
 def paint_screws(canvas: Canvas, cut: Cut) -> None:
     """Through the pedicles of two neighbouring vertebrae."""
-    t = _t_of_arch(cut)
+    t = _t_of_arch(cut, 8)
     if not cut.person.screws or round(t) - cut.subject.screw_level not in (0, 1):
         return
     if abs(t - round(t) - 0.1) < 0.09:
