@@ -29,12 +29,12 @@ from bodycomp_jax.runtime.json_files import read_json_object
 MAX_BYTES = 12_000_000  # of all shipped networks
 
 
-def ship(run_dir: str, networks: pathlib.Path = shipped.NETWORKS) -> str:
+def ship(path: str, networks: pathlib.Path = shipped.NETWORKS) -> str:
     """Writes the final model of a run as the shipped network of its kind, in place of another.
 
     Args:
-      run_dir: the folder of a run on synthetic slices alone, from random weights or from those of
-        the shipped network; it is finished.
+      path: the folder of a finished run on synthetic slices alone, from random weights or from
+        those of the shipped network; or one of the checkpoints of such a run, finished or not.
       networks: the folder of the shipped networks.
 
     Returns:
@@ -43,7 +43,8 @@ def ship(run_dir: str, networks: pathlib.Path = shipped.NETWORKS) -> str:
     Raises InputError for another run, for weights that are not finite, and for networks that are
     too large together.
     """
-    config, variables = _final_model(run_dir)
+    run_dir, model, stopped = _run_of(path)
+    config, variables = _read(model)
     args = read_json_object(os.path.join(run_dir, 'args.json'))
     target = networks / config.network.kind
     account: dict[str, Any] = {
@@ -51,11 +52,12 @@ def ship(run_dir: str, networks: pathlib.Path = shipped.NETWORKS) -> str:
         'command': _command(config),
         'device': args.get('device_kind'),
         'versions': args.get('versions'),
+        **stopped,
     }
     if config.load_weights is not None:
         account['started_from'] = _account_of_start(target, args.get('started_from'))
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables)):
-        raise InputError(f'{run_dir}: non-finite weights; train it again')
+        raise InputError(f'{model}: non-finite weights; train it again')
     networks.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='.new_', dir=networks) as temporary:
         new = os.path.join(temporary, 'new')
@@ -68,19 +70,28 @@ def ship(run_dir: str, networks: pathlib.Path = shipped.NETWORKS) -> str:
     return str(target)
 
 
-def _final_model(run_dir: str) -> tuple[TrainerConfig, Any]:
-    """The config and the variables of a run on synthetic slices alone."""
-    model = os.path.join(run_dir, folder.FINAL_MODEL)
+def _run_of(path: str) -> tuple[str, str, dict[str, int]]:
+    """The folder of a run, the network in it, and of a checkpoint for the account: its step."""
+    run_dir, step = os.path.dirname(os.path.dirname(os.path.abspath(path))), os.path.basename(path)
+    if step.isdecimal() and os.path.isfile(os.path.join(run_dir, 'args.json')):
+        return run_dir, path, {'stopped_after_step': int(step)}
+    return path, os.path.join(path, folder.FINAL_MODEL), {}
+
+
+def _read(model: str) -> tuple[TrainerConfig, Any]:
+    """The config and the variables of a network that has seen synthetic slices alone."""
     try:
         config = from_json(store.read(model, 'config')['config'])
         shapes = variable_shapes(config.network)
         variables = store.read(model, arrays={'variables': shapes})['variables']
     except folder.CorruptCheckpointError as error:
-        raise InputError(f'{model}: {error}; give the folder of a finished run') from error
+        raise InputError(
+            f'{model}: {error}; give the folder of a finished run, or one of its checkpoints'
+        ) from error
     starts_shipped = config.load_weights is None or names_shipped(config.load_weights)
     if not config.synthetic or not starts_shipped:
         raise InputError(
-            f'{run_dir}: trained with {as_flag("synthetic", config.synthetic)} and '
+            f'{model}: trained with {as_flag("synthetic", config.synthetic)} and '
             f'{as_flag("load_weights", config.load_weights)}; only networks that have seen '
             'synthetic slices alone are shipped'
         )

@@ -14,7 +14,8 @@ class ShippingConfig:
 
     run_dir: str = option(
         None,
-        'folder of the run, trained with --synthetic, without --load_weights or from synthetic',
+        'folder of the run, trained with --synthetic, without --load_weights or from synthetic; or '
+        'one of its checkpoints',
         group='Input and output',
         positional=True,
         path=True,

@@ -14,7 +14,6 @@ SACRUM, LAST_DISC = -1, -0.55  # t of the first sacral vertebra, and of the bord
 # body.
 LAMINA, PEDICLES, FACETS = (-0.68, 0.02), (-0.08, 0.3), (0.17, 0.58)
 LOWEST, HIGHEST = -0.9, FACETS[1]  # of all of them
-LAMINA_RISES = {0: 0.15, 1: 0.1, 2: 0}  # by level: those of the lowest are short
 ARCH_WIDTHS = {0: 1.2, 1: 1.1, 2: 1.0, 4: 0.85, 8: 0.75}  # by level, times that at L3
 TRANSVERSE = {0: 40, 1: 41, 2: 48, 3: 42, 4: 36, 5: 24, 6: 30, 8: 32}  # reach by level, mm
 LEVEL_OF_LAST_RIB = 5
@@ -84,9 +83,9 @@ def _slope(cut: Cut) -> float:
     return share * math.tan(math.radians(cut.subject.vertebra(cut.t).tilt)) / height
 
 
-def _t_of_arch(cut: Cut, behind: float) -> float:
-    """At what height of its vertebra the arch is cut, `behind` mm behind the body."""
-    behind = _depth_of_body(cut) + behind * cut.size
+def _t_of_arch(cut: Cut) -> float:
+    """At what height of its vertebra the arch is cut."""
+    behind = _depth_of_body(cut) + 15 * cut.size
     return cut.t - _slope(cut) * behind - cut.subject.vertebra(cut.t).arch
 
 
@@ -110,16 +109,14 @@ def _paint_body(canvas: Canvas, cut: Cut, a: float, b: float) -> None:
 
 def _paint_arches(canvas: Canvas, cut: Cut, y: float) -> None:
     """The arches that are cut: that of a vertebra hangs down behind the next."""
-    pedicles, lamina = _t_of_arch(cut, 8), _t_of_arch(cut, 28)
+    t = _t_of_arch(cut)
     canvas.ellipse(0, y, 15 * cut.size, 10 * cut.size, cut.tissues.other_fat)
-    lowest, highest = min(pedicles, lamina) - HIGHEST, max(pedicles, lamina) - LOWEST
-    for level in range(max(SACRUM, math.ceil(lowest)), math.floor(highest) + 1):
-        wide = cut.size * profile(level, ARCH_WIDTHS)
-        _paint_facets(canvas, cut, y, lamina - level, wide)
+    for level in range(max(SACRUM, math.ceil(t - HIGHEST)), math.floor(t - LOWEST) + 1):
+        up, wide = t - level, cut.size * profile(level, ARCH_WIDTHS)
+        _paint_facets(canvas, cut, y, up, wide)
         if level > SACRUM:
-            up = lamina - level - profile(level, LAMINA_RISES)
             _paint_lamina(canvas, cut, y, level, up, wide)
-            _paint_pedicles(canvas, cut, y, level, pedicles - level)
+            _paint_pedicles(canvas, cut, y, level, up)
 
 
 def _paint_lamina(canvas: Canvas, cut: Cut, y: float, level: int, up: float, wide: float) -> None:
@@ -180,7 +177,7 @@ def _paint_osteophytes(canvas: Canvas, cut: Cut, a: float, b: float) -> None:
 
 def paint_screws(canvas: Canvas, cut: Cut) -> None:
     """Through the pedicles of two neighbouring vertebrae."""
-    t = _t_of_arch(cut, 8)
+    t = _t_of_arch(cut)
     if not cut.person.screws or round(t) - cut.subject.screw_level not in (0, 1):
         return
     if abs(t - round(t) - 0.1) < 0.09:
