@@ -57,7 +57,7 @@ def ship(path: str, networks: pathlib.Path = shipped.NETWORKS) -> str:
     if config.load_weights is not None:
         account['started_from'] = _account_of_start(target, args.get('started_from'))
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(variables)):
-        raise InputError(f'{model}: non-finite weights; train it again')
+        raise InputError(f'{path}: non-finite weights; train it again')
     networks.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='.new_', dir=networks) as temporary:
         new = os.path.join(temporary, 'new')

@@ -114,6 +114,20 @@ def test_a_run_from_the_shipped_network_replaces_it_with_the_accounts_of_both(
         ship(str(write_run(tmp_path / 'older', config)), networks)
 
 
+def test_a_checkpoint_of_a_run_is_shipped_with_its_step(networks, tmp_path):
+    run_dir = write_run(tmp_path / 'run')
+    checkpoint = run_dir / 'checkpoints' / '400'
+    checkpoint.parent.mkdir()
+    (run_dir / 'final_model').rename(checkpoint)
+    ship(str(checkpoint), networks)
+    account = store.read(str(networks / 'segmentation'), 'account')['account']
+    assert (account['stopped_after_step'], account['seed']) == (400, CONFIG.seed)
+    np.testing.assert_array_equal(
+        load_network('synthetic/segmentation').variables['params']['final_conv']['bias'],
+        drawn_variables(CONFIG.network)['params']['final_conv']['bias'],
+    )
+
+
 def test_no_file_of_a_shipped_network_names_a_folder(shipped_run, networks):
     files = [path.read_bytes() for path in networks.rglob('*') if path.is_file()]
     assert len(files) > 5

@@ -9,13 +9,17 @@ from bodycomp_jax.data.phantom.curves import ANGLES, profile
 from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.tissue import CORD, DISC, FLUID, METAL, SOFT
 
-SACRUM, LAST_DISC = -1, -0.55  # t of the first sacral vertebra, and of the border of the disc above
-# Where the parts of an arch are along the spine: t, in relation to the middle of its pedicles'
-# body.
+SACRUM, T12 = -1, 5  # levels: t of the middle of a vertebral body
+LAST_DISC = -0.55  # t of its lower border
+# The parts of an arch along the spine, t from the middle of the body: from where to where they
+# are, or the middle of what each person has another extent of.
 LAMINA, PEDICLES, FACETS = (-0.68, 0.02), (-0.08, 0.3), (0.17, 0.58)
-LOWEST, HIGHEST = -0.9, FACETS[1]  # of all of them
+SPINOUS, TRANSVERSE = -0.45, 0.12
+LOWEST, HIGHEST = -0.85, 0.58
 ARCH_WIDTHS = {0: 1.2, 1: 1.1, 2: 1.0, 4: 0.85, 8: 0.75}  # by level, times that at L3
-TRANSVERSE = {0: 40, 1: 41, 2: 48, 3: 42, 4: 36, 5: 24, 6: 30, 8: 32}  # reach by level, mm
+REACH = {0: 40, 1: 41, 2: 46, 3: 42, 4: 35, 5: 26, 6: 29, 8: 32}  # of transverse processes, mm
+# mm: half the length of a spinous process, and where it ends behind the middle of the canal
+HALF_SPINOUS, HALF_SPINOUS_OF_CHEST = (15, 44), (11, 36)
 LEVEL_OF_LAST_RIB = 5
 RIB_FALLS = {5: 1.7, 6: 3.2, 7: 4.4, 8: 5.1, 9: 5.6, 10: 6.0, 11: 6.5}  # rib 12 starts at T12
 RIB_ENDS = {6: 0.55}  # where the eleventh stops on the way to the front; the twelfth differs
@@ -25,50 +29,44 @@ RIB_RADIUS, RIB_SHELL, CARTILAGE_RADIUS = 3.2, 1.0, 3.8  # mm; cortical bone aro
 
 
 def paint_sacrum(canvas: Canvas, cut: Cut) -> None:
-    """It leans back: its alae and its canal begin beside and behind L5."""
+    """Its alae and its canal begin behind L5, as it leans back."""
     t, s, y = cut.t, cut.size, cut.spine_y
-    lower = t - 0.25 * cut.person.lordosis
-    _paint_alae(canvas, cut, y + 19 * s, profile(lower, {-1.7: 0, -1.4: 1, -0.6: 1, -0.15: 0}))
-    b = profile(t, {-4.5: 6, -3.5: 8, -2: 13, -1: 19}) * s
+    leaning = t - 0.25 * cut.person.lordosis  # at what t what lies behind the bodies is cut
+    ala = profile(leaning, {-1.7: 0, -1.4: 1, -0.6: 1, -0.15: 0}) * s
+    a = profile(t, {-5: 0, -4.5: 8, -3.5: 20, -2: 38, -1: 50}) * s
+    b = profile(t, {-5: 0, -4.5: 6, -3.5: 8, -2: 13, -1: 19}) * s * cut.person.bodies
+    parts = [(33 * s, 19 * s, 23 * ala, 12 * ala, -0.2)]
     if t <= LAST_DISC:
-        _paint_sacral_bodies(canvas, cut, b)
-    canal = profile(lower, {-4: 0, -3: 0.4, -1: 1, -0.5: 1, -0.4: 0}) * s
-    halves = np.array([[-17, 4], [0, 17], [17, 4]]) * canal + [0, y + b]
+        parts += [(0.55 * a, 8 * s, 0.5 * a, 0.95 * b, 0.3), (0, 0, 0.62 * a, b, 0)]
+    for shell, tissue in ((0, cut.tissues.cortical), (2.5, cut.tissues.spongy)):
+        for x, behind, wide, deep, turn in parts:
+            canvas.pair(x, y + behind, wide - shell, deep - shell, tissue, turn=turn)
+    canal = profile(leaning, {-4: 0, -3: 0.4, -1: 1, -0.5: 1, -0.4: 0}) * s
     if canal:
+        halves = np.array([[-17, 4], [0, 17], [17, 4]]) * canal + [0, y + b]
+        crest = np.array([[0, 17], [0, 25]]) * canal + [0, y + b]
         canvas.stroke(halves, 3 * canal, cut.tissues.cortical)
-        canvas.stroke(halves[1] + np.array([[0, 0], [0, 8]]) * canal, 2 * s, cut.tissues.cortical)
+        canvas.stroke(crest, 2 * canal, cut.tissues.cortical)
         canvas.ellipse(0, y + b + 7 * s, 11 * canal, 6 * canal, FLUID)
-
-
-def _paint_alae(canvas: Canvas, cut: Cut, y: float, ala: float) -> None:
-    s = cut.size
-    for shell, tissue in ((0, cut.tissues.cortical), (2.5, cut.tissues.spongy)):
-        canvas.pair(33 * s, y, 23 * ala * s - shell, 12 * ala * s - shell, tissue, turn=-0.2)
-
-
-def _paint_sacral_bodies(canvas: Canvas, cut: Cut, b: float) -> None:
-    """The bodies, b mm from their middle to the canal, and the foramina between them."""
-    t, s, y = cut.t, cut.size, cut.spine_y
-    a = profile(t, {-4.5: 8, -3.5: 20, -2: 38, -1: 50}) * s
-    for shell, tissue in ((0, cut.tissues.cortical), (2.5, cut.tissues.spongy)):
-        canvas.pair(0.55 * a, y + 8 * s, 0.5 * a - shell, 0.95 * b - shell, tissue, turn=0.3)
-        canvas.ellipse(0, y, 0.62 * a - shell, b - shell, tissue)
-    if abs((t + 0.5) % 1 - 0.5) > 0.25:
-        narrow = profile(t, {-4: 0, -3: 0.4, -1: 1}) * s
-        canvas.pair(0.4 * a, y + 5 * s, 4.5 * narrow, 5 * narrow, cut.tissues.other_fat)
+    if t <= LAST_DISC and abs((t + 0.5) % 1 - 0.5) > 0.25:
+        foramen = profile(t, {-4: 0, -3: 0.4, -1: 1}) * s
+        canvas.pair(0.4 * a, y + 5 * s, 4.5 * foramen, 5 * foramen, cut.tissues.other_fat)
 
 
 def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
-    """Body or disc, or parts of both where the vertebra is tilted, and the arch behind them."""
-    if cut.t < LAST_DISC:
-        return
+    """Body or disc, or parts of both where the vertebra is tilted, and arches behind them."""
     vertebra, s, y = cut.subject.vertebra(cut.t), cut.size, cut.spine_y
     a = (24.3 - cut.person.taper / 2 * (cut.t - 2)) * s * vertebra.width
     b = _depth_of_body(cut)
-    _paint_arches(canvas, cut, y + b + 6 * s)
+    canal = y + b + 6 * s
+    if cut.t < LAST_DISC:
+        _paint_arches(canvas, cut, canal)
+        return
+    canvas.ellipse(0, canal, 15 * s, 10 * s, cut.tissues.other_fat)
+    _paint_arches(canvas, cut, canal)
     _paint_body(canvas, cut, a, b)
     _paint_osteophytes(canvas, cut, a, b)
-    canvas.ellipse(0, y + b + 6 * s, 9 * s, 7.5 * s, CORD)
+    canvas.ellipse(0, canal, 9 * s, 7.5 * s, CORD)
 
 
 def _depth_of_body(cut: Cut) -> float:
@@ -77,21 +75,22 @@ def _depth_of_body(cut: Cut) -> float:
 
 
 def _slope(cut: Cut) -> float:
-    """By how much t grows per mm towards the front; 0 from the sacrum down."""
-    height = cut.subject.z(cut.t + 0.5) - cut.subject.z(cut.t - 0.5)
-    share = min(1.0, max(0.0, (cut.t - LAST_DISC) / 0.45))
-    return share * math.tan(math.radians(cut.subject.vertebra(cut.t).tilt)) / height
+    """By how much t grows per mm towards the front."""
+    t = max(0.0, cut.t)
+    height = cut.subject.z(t + 0.5) - cut.subject.z(t - 0.5)
+    return math.tan(math.radians(cut.subject.vertebra(t).tilt)) / height
 
 
 def _t_of_arch(cut: Cut) -> float:
-    """At what height of its vertebra the arch is cut."""
+    """At what t the arches are cut, which are tilted with their vertebrae."""
     behind = _depth_of_body(cut) + 15 * cut.size
-    return cut.t - _slope(cut) * behind - cut.subject.vertebra(cut.t).arch
+    return cut.t - _slope(cut) * behind - cut.subject.vertebra(max(0.0, cut.t)).arch
 
 
 def _paint_body(canvas: Canvas, cut: Cut, a: float, b: float) -> None:
     """Body and disc; of a tilted vertebra, each pixel has its own height."""
-    slope, y, tissues = _slope(cut), cut.spine_y, cut.tissues
+    y, tissues = cut.spine_y, cut.tissues
+    slope = _slope(cut) * min(1.0, (cut.t - LAST_DISC) / 0.45)  # the last disc ends level
     t = cut.t + slope * (y - canvas.y)
     half_body = (1 - cut.person.discs) / 2
     edge = np.abs(t - t.round()) / half_body  # 1 at the border of the disc
@@ -110,29 +109,37 @@ def _paint_body(canvas: Canvas, cut: Cut, a: float, b: float) -> None:
 def _paint_arches(canvas: Canvas, cut: Cut, y: float) -> None:
     """The arches that are cut: that of a vertebra hangs down behind the next."""
     t = _t_of_arch(cut)
-    canvas.ellipse(0, y, 15 * cut.size, 10 * cut.size, cut.tissues.other_fat)
     for level in range(max(SACRUM, math.ceil(t - HIGHEST)), math.floor(t - LOWEST) + 1):
         up, wide = t - level, cut.size * profile(level, ARCH_WIDTHS)
         _paint_facets(canvas, cut, y, up, wide)
         if level > SACRUM:
-            _paint_lamina(canvas, cut, y, level, up, wide)
+            _paint_lamina(canvas, cut, y, up, wide)
+            _paint_spinous_process(canvas, cut, y, level, up)
             _paint_pedicles(canvas, cut, y, level, up)
 
 
-def _paint_lamina(canvas: Canvas, cut: Cut, y: float, level: int, up: float, wide: float) -> None:
-    """Both halves of the lamina fall backwards to the spinous process."""
-    s, cortical = cut.size, cut.tissues.cortical
-    joint = y + (17 + 18 * max(0.0, -up - 0.15)) * s
+def _paint_lamina(canvas: Canvas, cut: Cut, y: float, up: float, wide: float) -> None:
+    """Its halves meet behind the canal, lower down further back; below, they are the joints'."""
     if LAMINA[0] < up < LAMINA[1]:
+        s = cut.size
         x, begin = (15 - 5 * up) * wide, y + (2.5 - 20 * up) * s
-        halves = np.array([[-x, begin], [0, joint], [x, begin]])
-        canvas.stroke(halves, (2.8 if up > -0.35 else 3.5) * s, cortical)
-    if abs(up + 0.45) < cut.person.spinous / 2:
-        long = (15 if level < 5 else 11) * s * cut.subject.vertebra(level).processes
-        long *= 1.0 if up > LAMINA[0] else 0.6  # the tip hangs lower than the rest
-        tip = y + (44 if level < 5 else 36) * s
+        halves = np.array([[-x, begin], [0, y + _behind_canal(up) * s], [x, begin]])
+        canvas.stroke(halves, np.interp(-up, [0.25, 0.45], [2.8, 3.5]) * s, cut.tissues.cortical)
+
+
+def _behind_canal(up: float) -> float:
+    """Where the halves of a lamina meet, mm behind the middle of the canal."""
+    return 17 + 18 * max(0.0, -up - 0.15)
+
+
+def _paint_spinous_process(canvas: Canvas, cut: Cut, y: float, level: int, up: float) -> None:
+    """It falls backwards: its tip hangs lower than its root."""
+    if abs(up - SPINOUS) < cut.person.spinous / 2:
+        s, half, tip = cut.size, *(HALF_SPINOUS if level < T12 else HALF_SPINOUS_OF_CHEST)
+        half *= cut.subject.vertebra(level).processes * np.interp(-up, [0.6, 0.75], [1, 0.6]) * s
         across = 4 * s * cut.person.process_width
-        canvas.ellipse(0, tip - long, across, long, cortical, within=canvas.in_wall)
+        middle = y + tip * s - half
+        canvas.ellipse(0, middle, across, half, cut.tissues.cortical, within=canvas.in_wall)
 
 
 def _paint_pedicles(canvas: Canvas, cut: Cut, y: float, level: int, up: float) -> None:
@@ -140,10 +147,10 @@ def _paint_pedicles(canvas: Canvas, cut: Cut, y: float, level: int, up: float) -
     s, cortical = cut.size, cut.tissues.cortical
     if PEDICLES[0] < up < PEDICLES[1]:
         canvas.pair(15.5 * s, y - 5 * s, 5 * s, 10 * s, cortical)
-    if abs(up - 0.12) < cut.person.transverse / 2:
-        length = profile(level, TRANSVERSE) * s * cut.subject.vertebra(level).processes
-        length *= np.cos(0.6 * np.pi * (up - 0.12))
-        rise = (11 if level < 5 else 16) * s
+    if abs(up - TRANSVERSE) < cut.person.transverse / 2:
+        length = np.interp(level, list(REACH), list(REACH.values())) * s
+        length *= cut.subject.vertebra(level).processes * np.cos(0.6 * np.pi * (up - TRANSVERSE))
+        rise = (11 if level < T12 else 16) * s
         for side in (-1, 1):
             process = np.array([[side * 17 * s, y + 2 * s], [side * length, y + rise]])
             canvas.stroke(process, 4 * s * cut.person.process_width, cortical)

@@ -47,7 +47,7 @@ KIDNEYS = (
     Organ(0.56, (0.25, 0.45), 3.35, 27, 31, 1, 0.5, -4),
 )
 GALL_BLADDER = Organ(-0.42, -0.5, 3.7, 15, 20, 0.9)
-BLADDER = Organ(0, -0.3, -4.0, 38, 30, 1.3)
+BLADDER = Organ(0, -0.3, -4.0, 38, 30, 2.0)
 
 
 class Spread(NamedTuple):
@@ -77,7 +77,7 @@ class Abdomen(NamedTuple):
     spleen: list[Ellipsoid]
     stomach: list[Ellipsoid]
     kidneys: list[Ellipsoid]
-    sinus: float  # share of a kidney that its fat fills
+    sinus: float  # share of a kidney that its sinus fills
     pyramids: float  # half the width of one of the medulla, share of a kidney
     bladder: Ellipsoid
     cysts: list[Ellipsoid]

@@ -9,20 +9,6 @@ from bodycomp_jax.data.phantom.curves import BACK, RIGHT, profile
 if TYPE_CHECKING:
     from bodycomp_jax.data.phantom.subject import Subject
 
-# mm from the middle of a vertebral body to the fascia behind the muscles of the back
-BEHIND: dict[float, float] = {
-    -5: 14,
-    -4: 22,
-    -2: 38,
-    -1: 52,
-    0: 62,
-    1: 68,
-    2: 70,
-    4: 67,
-    6: 62,
-    8: 60,
-}
-
 
 class Cut:
     """A subject at the height t: outlines, and the lengths that scale with them."""
@@ -33,8 +19,7 @@ class Cut:
         self.skin, self.wall, self.cavity, self.diaphragm, self.bands = subject.outlines.at(t)
         self.peritoneum = self.cavity - self.person.properitoneal
         self.width, self.depth = float(self.cavity[RIGHT]), float(self.cavity[BACK])
-        behind = profile(t, BEHIND) * self.size * self.person.depth_of_back
-        self.spine_y = float(self.wall[BACK]) - behind
+        self.spine_y = subject.outlines.spine_y(t, self.wall)
         lordosis = 7 * profile(t, {-2: 0, 1: 1, 3: 1, 6: 0})
         sin = np.sin(np.linspace(-np.pi, np.pi, len(self.skin)))
         self.couch_y = float((self.skin * sin).max()) + lordosis  # below the middle of the body

@@ -3,6 +3,7 @@
 from bodycomp_jax.data.phantom.canvas import Canvas
 from bodycomp_jax.data.phantom.curves import profile
 from bodycomp_jax.data.phantom.cut import Cut
+from bodycomp_jax.data.phantom.outline import CHEST
 
 
 def paint_crura(canvas: Canvas, cut: Cut) -> None:
@@ -24,32 +25,30 @@ def paint_back(canvas: Canvas, cut: Cut) -> None:
 
 
 def _paint_erector_spinae(canvas: Canvas, cut: Cut) -> None:
-    """Longissimus and iliocostalis reach the fascia behind them, unless they are wasted."""
-    t, y, s, wall = cut.t - cut.subject.back_shift, cut.spine_y, cut.size, canvas.in_wall
-    muscle, fat, seam = cut.tissues.muscle, cut.tissues.other_fat, cut.person.seams
+    """Iliocostalis and longissimus reach the fascia behind them, unless they are wasted.
+
+    In the chest they are flat, and behind the ribs.
+    """
+    t, s, seam = cut.t - cut.subject.back_shift, cut.size, cut.person.seams
+    muscle, fat = cut.tissues.muscle, cut.tissues.other_fat
     deep = profile(t, {-3.5: 0, -2: 14, -1: 22, 1: 27, 3: 25, 4: 22, 5: 18, 6.5: 13, 8: 12}) * s
     wide = profile(t, {-3.5: 0, -2: 6, 0: 15, 1: 18, 3: 18, 4: 18, 6.5: 17, 8: 15}) * s
     x = profile(t, {-2: 28, 0: 36, 2: 40, 3: 39, 4: 41, 5: 44, 6.5: 45, 8: 42}) * s
-    behind = profile(t, {-1: 0, 1: 4, 3: 5, 6.5: 8}) * s
+    y = cut.spine_y + profile(t, {-1: 0, 1: 4, 3: 5, 6.5: 8}) * s
+    chest = profile(cut.t, CHEST)
+    in_front = canvas.inside(cut.cavity - 60 * (1 - chest) * s)  # of the ribs
+    place = {'square': True, 'within': canvas.in_wall * (1 - in_front)}
     turned = profile(t, {4: 1, 6: 0})
     thin = min(1.1, cut.person.back_muscle)
     a, b = wide * thin, deep * thin
-    around = a + wide + seam, 1.07 * deep + seam
-    canvas.ellipse(0, y + 62 * s, 24 * s, 34 * s, fat, square=True, within=wall)
-    canvas.pair(x, y + 45 * s + behind, *around, fat, turn=-0.12 * turned, square=True, within=wall)
-    for side, back, more, turn in ((1, 41, 3, -0.2), (-1, 46, 4, -0.05)):
-        middle = x + side * (a - 2.5)
-        width = a + 2 - seam / 2
-        canvas.pair(
-            middle,
-            y + back * s + behind,
-            width,
-            b + more,
-            muscle,
-            turn=turn * turned,
-            square=True,
-            within=wall,
-        )
+    canvas.ellipse(0, cut.spine_y + 62 * s, 24 * s, 34 * s, fat, **place)
+    canvas.pair(
+        x, y + 45 * s, a + wide + seam, 1.07 * deep + seam, fat, turn=-0.12 * turned, **place
+    )
+    lateral, medial = (1, 41, 3, -0.2), (-1, 46, 4, -0.05)
+    for outwards, behind, deeper, turn in (lateral, medial):
+        middle, width = x + outwards * (a - 2.5), a + 2 - seam / 2
+        canvas.pair(middle, y + behind * s, width, b + deeper, muscle, turn=turn * turned, **place)
 
 
 def _paint_multifidus(canvas: Canvas, cut: Cut) -> None:

@@ -48,9 +48,12 @@ LAYERS = {  # from the outside in
         {0.6: 0, 0.85: 3, 1.4: 4.5, 2.1: 4, 2.4: 2, 2.55: 0}, {-3: 0.8, 0: 1, 4: 0.8, 9: 0.5}
     ),
 }
-# mm of muscle between the back of the trunk and the ribs in front of it: none below the ribs.
-BEHIND_RIBS: dict[float, float] = {3.4: 0, 5: 23, 8: 23}
+# mm from the middle of a vertebral body to the fascia behind the muscles of the back, and to the
+# ribs in front of them
+BEHIND = {-5: 14, -4: 22, -2: 38, -1: 52, 0: 62, 1: 68, 2: 70, 4: 67, 6: 62, 8: 60}
+RIBS = {4: 24, 5: 28, 6.5: 36, 8: 37}
 RIBS_BEND = 0.12  # backwards, mm for each mm to the side
+CHEST = {3.4: 0, 5: 1}  # by t, how far the back of the cavity is that of the chest
 DIAPHRAGM = Layer({0: 2, 0.8: 3, 2.2: 4, np.pi: 6}, {2.2: 0, 3.2: 0.7, 4.5: 1, 9: 0.8})
 
 
@@ -61,7 +64,7 @@ class Outline(NamedTuple):
     wall: np.ndarray
     cavity: np.ndarray
     diaphragm: np.ndarray  # its outside; its inside is the cavity
-    bands: list[tuple[np.ndarray, np.ndarray]]  # outer and inner radii of each muscle of the wall
+    bands: list[tuple[np.ndarray, np.ndarray]]  # outer and inner radii of LAYERS and behind ribs
 
 
 class Outlines:
@@ -87,20 +90,29 @@ class Outlines:
             thick = thickness * profile(t, layer.along)
             bands.append((inner, inner - thick))
             inner = inner - thick - self._planes * (thick / 3).clip(0, 1)
-        diaphragm = np.minimum(inner - FASCIA_MM / 2, self._ribs_behind(t, wall))
-        bands.append(self._behind_ribs(inner, diaphragm))
+        diaphragm = self._in_front_of_ribs(t, wall, inner - FASCIA_MM / 2)
+        bands.append(self._muscle_behind_ribs(inner, diaphragm))
         cavity = diaphragm - self._diaphragm * profile(t, DIAPHRAGM.along)
         return Outline(self._skin(t, wall), wall, cavity, diaphragm, bands)
 
-    def _ribs_behind(self, t: float, wall: np.ndarray) -> np.ndarray:
-        """The ribs in front of the muscles of the back: across the body, bent backwards."""
-        y = wall[BACK] - profile(t, BEHIND_RIBS) * self._size * self._person.depth_of_back
-        towards = np.sin(ANGLES) - RIBS_BEND * np.abs(np.cos(ANGLES))
-        return np.where(towards > 0, y / towards.clip(1e-3), np.inf)
+    def spine_y(self, t: float, wall: np.ndarray) -> float:
+        """The middle of the vertebral bodies, mm behind that of the trunk."""
+        behind = profile(t, BEHIND) * self._size * self._person.depth_of_back
+        return float(wall[BACK]) - behind
 
-    def _behind_ribs(self, inner: np.ndarray, ribs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What lies between the wall and the ribs, beside the muscles along the spine."""
-        muscle = min(1.0, self._person.back_muscle) * (inner - ribs - FASCIA_MM / 2)
+    def _in_front_of_ribs(self, t: float, wall: np.ndarray, inner: np.ndarray) -> np.ndarray:
+        """Within the wall, in the chest also in front of the ribs that cross the back."""
+        # The outlines are radii, so that none may be near the middle of the trunk.
+        y = max(45.0, self.spine_y(t, wall) + profile(t, RIBS) * self._size)
+        towards = np.sin(ANGLES) - RIBS_BEND * np.abs(np.cos(ANGLES))
+        ribs = np.where(towards > 0, y / towards.clip(1e-3), np.inf)
+        return inner - profile(t, CHEST) * (inner - ribs).clip(0)
+
+    def _muscle_behind_ribs(
+        self, inner: np.ndarray, diaphragm: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Beside the muscles along the spine; where it is wasted, fat is in front of it."""
+        muscle = min(1.0, self._person.back_muscle) * (inner - diaphragm - FASCIA_MM)
         return inner, inner - muscle.clip(0)
 
     def _wall(self, t: float) -> np.ndarray:

@@ -61,9 +61,9 @@ def paint_hips(canvas: Canvas, cut: Cut) -> None:
     """The sockets, the heads in them with a layer of cartilage, and the trochanters."""
     w, d, s, t, spongy = cut.width, cut.depth, cut.size, cut.subject.hip, cut.tissues.spongy
     x, y = 0.7 * w, -0.02 * d
-    socket = Ellipsoid(x - 8 * s, y + 2, t, 30 * s, 32 * s, 1.3, cut.tissues.cortical)
-    head = Ellipsoid(x, y, t, 26 * s, 26 * s, 0.8, DISC)
-    trochanter = Ellipsoid(1.0 * w, 0.2 * d, t - 0.5, 15 * s, 20 * s, 0.7, cut.tissues.cortical)
+    socket = Ellipsoid(x - 8 * s, y + 2, t, 30 * s, 32 * s, 2.0, cut.tissues.cortical)
+    head = Ellipsoid(x, y, t, 26 * s, 26 * s, 1.2, DISC)
+    trochanter = Ellipsoid(1.0 * w, 0.2 * d, t - 0.8, 15 * s, 20 * s, 1.1, cut.tissues.cortical)
     for bone, tissue, shrink in (
         (socket, cut.tissues.cortical, 0),
         (socket, spongy, 3),

@@ -16,13 +16,13 @@ from bodycomp_jax.data.phantom.population import Person
 from bodycomp_jax.data.phantom.tissue import Tissues
 
 LEVELS = ('L5', 'L4', 'L3', 'L2', 'L1', 'T12', 'T11', 'T10', 'T9')  # t = 0, 1, ...
-COUNTS = np.arange(-7, 12)  # the t whose heights are drawn
+COUNTS = np.arange(-9, 12)  # the t whose heights are drawn
 # From a vertebra to the one above it, times the height of L5 with its disc: discs and bodies are
 # lower towards the head. Those of the sacrum lean back, so that the hips are at t = -4.35, 110 mm
 # below L5.
 HEIGHTS = np.interp(
     COUNTS,
-    [-7, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 11],
+    [-9, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 11],
     [0.6, 0.6, 0.9, 1, 0.99, 0.96, 0.91, 0.83, 0.77, 0.72, 0.68, 0.62],
 )
 TILTS = {-1: 26.0, 0: 18.0, 1: 9.0, 2: 1.0, 3: -5.0, 4: -8.0, 6: -8.0, 8: -4.0}  # degrees
@@ -98,7 +98,7 @@ class Subject:
     def _draw_spine(self, rng: np.random.Generator) -> None:
         """Draws the heights of the vertebrae, and how each differs from the usual one."""
         heights = np.cumsum(self.person.vertebra * HEIGHTS * rng.normal(1, 0.02, len(COUNTS)))
-        self._heights = heights + rng.uniform(145, 155) - heights[COUNTS == 0]
+        self._heights = heights + rng.uniform(132, 142) - heights[COUNTS == 0]
         self.top = self.z(len(LEVELS) - 1) + rng.uniform(0, 12)
         self._curve = rng.uniform(0, 2 * np.pi)
         self._vertebrae = self._draw_vertebrae(rng)

@@ -71,7 +71,7 @@ class Tissues(NamedTuple):
             spleen=Tissue(48 + 80 * agent),
             renal_cortex=Tissue(person.renal_hu + 170 * agent),
             renal_medulla=Tissue(person.renal_hu - person.medulla + 150 * agent * late),
-            renal_sinus=_mixed_with_fat(Tissue(10), visceral_fat, person.sinus_fat),
+            renal_sinus=_mixed_with_fat(FLUID, visceral_fat, person.sinus_fat),
             urine=Tissue(8 + (600 * agent if late > 0.8 else 0)),
             spongy=Tissue(person.spongy_hu),
             cortical=Tissue(person.cortical_hu + 0.5 * person.spongy_hu),
