@@ -30,7 +30,7 @@ MAX_BYTES = 12_000_000  # of all shipped networks
 
 
 def ship(path: str, networks: pathlib.Path = shipped.NETWORKS) -> str:
-    """Writes the final model of a run as the shipped network of its kind, in place of another.
+    """Writes the network of a run as the shipped one of its kind, in place of another.
 
     Args:
       path: the folder of a finished run on synthetic slices alone, from random weights or from
@@ -43,7 +43,7 @@ def ship(path: str, networks: pathlib.Path = shipped.NETWORKS) -> str:
     Raises InputError for another run, for weights that are not finite, and for networks that are
     too large together.
     """
-    run_dir, model, stopped = _run_of(path)
+    run_dir, model, step = _run_of(path)
     config, variables = _read(model)
     args = read_json_object(os.path.join(run_dir, 'args.json'))
     target = networks / config.network.kind
@@ -52,7 +52,7 @@ def ship(path: str, networks: pathlib.Path = shipped.NETWORKS) -> str:
         'command': _command(config),
         'device': args.get('device_kind'),
         'versions': args.get('versions'),
-        **stopped,
+        **step,
     }
     if config.load_weights is not None:
         account['started_from'] = _account_of_start(target, args.get('started_from'))
@@ -71,10 +71,11 @@ def ship(path: str, networks: pathlib.Path = shipped.NETWORKS) -> str:
 
 
 def _run_of(path: str) -> tuple[str, str, dict[str, int]]:
-    """The folder of a run, the network in it, and of a checkpoint for the account: its step."""
-    run_dir, step = os.path.dirname(os.path.dirname(os.path.abspath(path))), os.path.basename(path)
-    if step.isdecimal() and os.path.isfile(os.path.join(run_dir, 'args.json')):
-        return run_dir, path, {'stopped_after_step': int(step)}
+    """Returns the folder of a run, the network in it, and the step of a checkpoint."""
+    path = os.path.abspath(path)
+    run_dir = os.path.dirname(os.path.dirname(path))
+    if path in folder.list_checkpoints(run_dir):
+        return run_dir, path, {'step': folder.step_of(path)}
     return path, os.path.join(path, folder.FINAL_MODEL), {}
 
 

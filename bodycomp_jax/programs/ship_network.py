@@ -12,7 +12,7 @@ from bodycomp_jax.runtime import flags
 class ShippingConfig:
     """Which network is shipped."""
 
-    run_dir: str = option(
+    path: str = option(
         None,
         'folder of the run, trained with --synthetic, without --load_weights or from synthetic; or '
         'one of its checkpoints',
@@ -24,7 +24,7 @@ class ShippingConfig:
 
 def main(argv: list[str]) -> None:
     (shipping,), _ = flags.parse(argv, __doc__, ShippingConfig)
-    print(f'{ship(shipping.run_dir)}: run the tests, and commit it')
+    print(f'{ship(shipping.path)}: run the tests, and commit it')
 
 
 if __name__ == '__main__':

@@ -119,9 +119,9 @@ def test_a_checkpoint_of_a_run_is_shipped_with_its_step(networks, tmp_path):
     checkpoint = run_dir / 'checkpoints' / '400'
     checkpoint.parent.mkdir()
     (run_dir / 'final_model').rename(checkpoint)
-    ship(str(checkpoint), networks)
+    ship(f'{checkpoint}/', networks)
     account = store.read(str(networks / 'segmentation'), 'account')['account']
-    assert (account['stopped_after_step'], account['seed']) == (400, CONFIG.seed)
+    assert (account['step'], account['seed']) == (400, CONFIG.seed)
     np.testing.assert_array_equal(
         load_network('synthetic/segmentation').variables['params']['final_conv']['bias'],
         drawn_variables(CONFIG.network)['params']['final_conv']['bias'],

@@ -16,7 +16,13 @@ LAST_DISC = -0.55  # t of its lower border
 LAMINA, PEDICLES, FACETS = (-0.68, 0.02), (-0.08, 0.3), (0.17, 0.58)
 SPINOUS, TRANSVERSE = -0.45, 0.12
 LOWEST, HIGHEST = -0.85, 0.58
-ARCH_WIDTHS = {0: 1.2, 1: 1.1, 2: 1.0, 4: 0.85, 8: 0.75}  # by level, times that at L3
+ARCH_WIDTHS: dict[float, float] = {
+    0: 1.2,
+    1: 1.1,
+    2: 1.0,
+    4: 0.85,
+    8: 0.75,
+}  # by level, times that at L3
 REACH = {0: 40, 1: 41, 2: 46, 3: 42, 4: 35, 5: 26, 6: 29, 8: 32}  # of transverse processes, mm
 # mm: half the length of a spinous process, and where it ends behind the middle of the canal
 HALF_SPINOUS, HALF_SPINOUS_OF_CHEST = (15, 44), (11, 36)

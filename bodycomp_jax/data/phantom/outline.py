@@ -50,10 +50,24 @@ LAYERS = {  # from the outside in
 }
 # mm from the middle of a vertebral body to the fascia behind the muscles of the back, and to the
 # ribs in front of them
-BEHIND = {-5: 14, -4: 22, -2: 38, -1: 52, 0: 62, 1: 68, 2: 70, 4: 67, 6: 62, 8: 60}
-RIBS = {4: 24, 5: 28, 6.5: 36, 8: 37}
+BEHIND: dict[float, float] = {
+    -5: 14,
+    -4: 22,
+    -2: 38,
+    -1: 52,
+    0: 62,
+    1: 68,
+    2: 70,
+    4: 67,
+    6: 62,
+    8: 60,
+}
+RIBS: dict[float, float] = {4: 24, 5: 28, 6.5: 36, 8: 37}
 RIBS_BEND = 0.12  # backwards, mm for each mm to the side
-CHEST = {3.4: 0, 5: 1}  # by t, how far the back of the cavity is that of the chest
+CHEST: dict[float, float] = {
+    3.4: 0,
+    5: 1,
+}  # by t, how far the back of the cavity is that of the chest
 DIAPHRAGM = Layer({0: 2, 0.8: 3, 2.2: 4, np.pi: 6}, {2.2: 0, 3.2: 0.7, 4.5: 1, 9: 0.8})
 
 
