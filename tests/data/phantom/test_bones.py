@@ -6,7 +6,7 @@ import scipy.ndimage
 from phantoms import mm2, paint, plain_subject
 
 from bodycomp_jax.data.phantom import bones
-from bodycomp_jax.data.phantom.tissue import DISC, METAL
+from bodycomp_jax.data.phantom.tissue import DISC, METAL, SOFT
 
 STRAIGHT = {'lordosis': 0.0, 'lean': 0.0, 'uneven': 0.0, 'arches': 0.0}
 
@@ -111,6 +111,36 @@ def test_nothing_but_facets_and_a_lamina_is_below_the_pedicles_of_l5():
         assert np.abs(canvas.x[behind]).max(initial=0) < 32 * cut.size
 
 
+def test_a_lamina_opens_to_the_front_and_hangs_down_backwards():
+    subject = plain_subject(bend=0.0, spinous=0.4, **STRAIGHT)
+
+    def edges(up):
+        canvas, cut, bright = bone(subject, 2 + up, bones.paint_vertebra)
+        behind = bright & (canvas.y > cut.spine_y + 24 * cut.size)
+        at = [behind & (np.abs(np.abs(canvas.x) - x * cut.size) < 2) for x in (0, 12)]
+        return [canvas.y[each].min() - cut.spine_y for each in at]
+
+    middle, side = edges(-0.1)
+    assert side < middle - 5
+    assert edges(-0.65)[0] > middle + 5
+
+
+def test_between_the_facets_of_two_vertebrae_is_a_joint():
+    subject = plain_subject(bend=0.0, **STRAIGHT)
+    canvas, cut = paint(subject, 2.3, [bones.paint_vertebra], side=840)
+    joint = (np.abs(canvas.hu - SOFT.hu) < 5) & (np.abs(canvas.x) > 12 * cut.size)
+    assert 5 < mm2(canvas, joint) < 60
+
+
+def test_bodies_are_as_deep_as_the_person_has_them():
+    def depth(bodies):
+        subject = plain_subject(bend=0.0, bodies=bodies, **STRAIGHT)
+        canvas, cut, bright = bone(subject, 2.0, bones.paint_vertebra)
+        return cut.spine_y - canvas.y[bright].min()
+
+    assert depth(1.15) / depth(0.92) == pytest.approx(1.25, rel=0.05)
+
+
 def test_arches_are_where_the_person_has_them():
     reaches = [
         np.abs(canvas.x[bright]).max()
@@ -126,6 +156,9 @@ def test_the_sacrum_replaces_the_vertebrae_below_l5():
     subject = plain_subject()
     canvas, cut, bright = bone(subject, -0.3, bones.paint_sacrum)
     assert canvas.y[bright].min() > cut.spine_y  # its alae and its canal, behind the disc
+    across = np.abs(canvas.x[bright])
+    assert across.max() > 40 * cut.size
+    assert across.min() < 5 * cut.size
     assert bone(subject, -1.0, bones.paint_vertebra)[2].sum() == 0
     areas = [
         mm2(canvas, bright)

@@ -6,7 +6,7 @@ from phantoms import plain_subject
 
 from bodycomp_jax.data.phantom import texture
 from bodycomp_jax.data.phantom.canvas import Canvas
-from bodycomp_jax.data.phantom.curves import Ellipsoid
+from bodycomp_jax.data.phantom.curves import ANGLES, Ellipsoid
 from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.tissue import AIR, GAS, MUSCLE_LABEL, SOFT, Tissue
 
@@ -124,6 +124,14 @@ def test_bands_are_painted_between_their_outlines(canvas):
     assert (canvas.labels[(depth > 1) & (depth < 3)] == MUSCLE_LABEL).mean() > 0.95
     assert (canvas.hu[(depth < -1.1) | (depth > 9.1)] == AIR.hu).all()
     assert canvas.hu[(depth > 4.8) & (depth < 5.2)].max() < -300
+
+
+def test_bands_thinner_than_a_pixel_are_as_much_of_it_as_they_cover(canvas):
+    wall = Cut(plain_subject(bend=0.0), HEIGHT).wall
+    perimeter = np.hypot(*np.diff((wall - 4) * [np.cos(ANGLES), np.sin(ANGLES)])).sum()
+    canvas.bands([(wall - 4, wall - 4.5), (wall - 9, wall - 9)], MUSCLE)
+    assert painted_mm2(canvas, MUSCLE) == pytest.approx(0.5 * perimeter, rel=0.2)
+    assert not canvas.labels.any()
 
 
 def test_textures_are_the_same_noise_by_window_and_by_pixel_and_differ_by_layer(canvas):

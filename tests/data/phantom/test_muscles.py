@@ -103,3 +103,17 @@ def test_crura_are_beside_the_aorta_from_l2_up():
     canvas, crura = crura_at(4.5)
     assert 100 < mm2(canvas, crura) < 600
     assert np.abs(canvas.x[crura]).max() < 35
+
+
+def test_muscles_of_the_back_are_flat_and_behind_the_ribs_in_the_chest():
+    shapes = {}
+    for t in (2.0, 6.5):
+        subject = plain_subject(bend=0.0, seams=0.3)
+        canvas, cut = paint(subject, t, [muscles.paint_back], side=280)
+        back = canvas.labels == MUSCLE_LABEL
+        at_side = back & (np.abs(canvas.x - 45 * cut.size) < 2)
+        shapes[t] = np.ptp(canvas.x[back]), np.ptp(canvas.y[at_side])
+        assert (canvas.in_cavity[back] > 0.5).any() == (t < 3)
+    (wide, deep), (wider, flat) = shapes[2.0], shapes[6.5]
+    assert flat < 0.6 * deep
+    assert wider > 0.95 * wide

@@ -67,7 +67,7 @@ def test_fat_of_the_renal_sinus_is_visceral_where_it_prevails(share, label):
     assert (canvas.labels[near] == VISCERAL_LABEL).any() == (label == VISCERAL_LABEL)
     sinus = Tissues.of(subject.person).renal_sinus
     assert sinus.label == label
-    assert canvas.hu[near].min() == pytest.approx(sinus.hu, abs=1) or not share > 0.5
+    assert (np.abs(canvas.hu[near] - sinus.hu) < 1).any()
 
 
 def test_a_kidney_lies_in_as_much_fat_as_the_person_has():

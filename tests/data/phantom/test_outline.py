@@ -8,7 +8,7 @@ from phantoms import plain_subject
 
 from bodycomp_jax.data import phantom
 from bodycomp_jax.data.phantom.curves import ANGLES, BACK, FROM_FRONT, FRONT, RIGHT
-from bodycomp_jax.data.phantom.outline import LAYERS, SKIN_MM
+from bodycomp_jax.data.phantom.outline import LAYERS, RIBS_BEND, SKIN_MM
 from bodycomp_jax.data.phantom.subject import Subject
 
 L3 = 2.0
@@ -137,3 +137,20 @@ def test_everything_is_smooth_along_the_body():
             )
         ]
         assert max(steps) < 4
+
+
+def test_ribs_cross_the_back_in_front_of_muscle_in_the_chest_alone():
+    for t, crossed in ((2.0, False), (6.5, True)):
+        at = outline(t=t)
+        outer, inner = at.bands[-1]
+        assert ((outer - inner).max() > 5) == crossed
+        assert (at.wall[BACK] - at.diaphragm[BACK] > 15) == crossed
+        x, y = at.diaphragm * np.cos(ANGLES), at.diaphragm * np.sin(ANGLES)
+        beside = np.abs(ANGLES - np.pi / 2) < np.radians(30)
+        bent = np.abs(y - y[BACK] - RIBS_BEND * np.abs(x))[beside]
+        assert (bent.max() < 1) == crossed
+
+
+def test_behind_the_ribs_wasted_muscle_is_fat():
+    strong, wasted = (outline(t=6.5, muscle=muscle).bands[-1] for muscle in (1.2, 0.6))
+    assert np.ptp(np.subtract(*wasted)) < 0.7 * np.ptp(np.subtract(*strong))

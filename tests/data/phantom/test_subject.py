@@ -18,6 +18,21 @@ def test_heights_and_vertebrae_are_each_others_inverse(subjects):
         np.testing.assert_allclose([subject.t(subject.z(x)) for x in t], t, atol=1e-9)
 
 
+@pytest.mark.parametrize('vertebra', [31.0, 44.0])
+def test_a_subject_has_a_t_at_every_height(vertebra):
+    for seed in range(10):
+        subject = plain_subject(seed, vertebra=vertebra)
+        z = np.linspace(0, subject.top, 30)
+        np.testing.assert_allclose([subject.z(subject.t(x)) for x in z], z, atol=1e-9)
+
+
+def test_hips_are_110_mm_below_l5():
+    # 107 mm in a patient
+    for seed in range(5):
+        subject = plain_subject(seed, vertebra=37.5, landmarks=0.0)
+        assert subject.z(0) - subject.z(subject.hip) == pytest.approx(110, abs=8)
+
+
 def test_the_height_of_the_vertebrae_is_that_of_the_person_and_shrinks_upwards():
     for height in (28.0, 39.0):
         subject = plain_subject(vertebra=height)

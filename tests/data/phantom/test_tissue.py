@@ -17,7 +17,9 @@ def tissues_with(**given):
 
 def test_muscle_and_both_fats_have_labels_and_nothing_else():
     labels = {
-        name: tissue.label for name, tissue in tissues_with()._asdict().items() if tissue.label
+        name: tissue.label
+        for name, tissue in tissues_with(sinus_fat=0.0)._asdict().items()
+        if tissue.label
     }
     own = {name: label for label, name in enumerate(ct.TISSUES, start=1)}
     assert labels == {**own, 'aponeurosis': own['muscle']}
@@ -37,6 +39,20 @@ def test_contrast_agent_goes_from_arteries_to_veins_and_urine():
     assert late.renal_cortex.hu - late.renal_medulla.hu < 50
     assert early.urine.hu == venous.urine.hu < 20 < 500 < late.urine.hu
     assert early.liver.hu < late.liver.hu
+
+
+def test_without_contrast_agent_the_medulla_is_darker_than_the_cortex_by_as_much_as_is_drawn():
+    for darker in (0.0, 15.0):
+        tissues = tissues_with(enhancement=0.0, medulla=darker)
+        assert tissues.renal_cortex.hu - tissues.renal_medulla.hu == darker
+
+
+def test_the_renal_sinus_is_what_there_is_more_of():
+    watery, fatty = tissues_with(sinus_fat=0.4), tissues_with(sinus_fat=0.5)
+    fat = fatty.visceral_fat
+    assert (watery.renal_sinus.label, fatty.renal_sinus.label) == (0, fat.label)
+    assert fat.hu < fatty.renal_sinus.hu < watery.renal_sinus.hu < 10
+    assert tissues_with(sinus_fat=1.0).renal_sinus == fat
 
 
 def test_water_makes_fat_brighter():
