@@ -13,9 +13,9 @@ SACRUM, T12 = -1, 5  # levels: t of the middle of a vertebral body
 LAST_DISC = -0.55  # t of its lower border
 # The parts of an arch along the spine, t from the middle of the body: from where to where they
 # are, or the middle of what each person has another extent of.
-LAMINA, PEDICLES, FACETS = (-0.68, 0.02), (-0.08, 0.3), (0.17, 0.58)
-SPINOUS, TRANSVERSE = -0.45, 0.12
-LOWEST, HIGHEST = -0.85, 0.58
+LAMINA, PEDICLES, FACETS = (-0.68, 0.0), (-0.1, 0.27), (0.1, 0.44)
+SPINOUS, TRANSVERSE = -0.45, 0.1
+LOWEST, HIGHEST = -0.85, 0.44
 ARCH_WIDTHS: dict[float, float] = {
     0: 1.2,
     1: 1.1,

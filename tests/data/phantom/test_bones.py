@@ -37,12 +37,12 @@ def test_bone_has_no_label():
         assert bone.any() and not canvas.labels[bone].any()
 
 
-def test_vertebrae_have_processes_beside_and_behind_the_middle_of_their_height():
+def test_vertebrae_have_processes_beside_the_middle_of_their_height_and_behind_below_it():
     subject = plain_subject(bend=0.0, **STRAIGHT)
     for up, wide in ((0.15, True), (0.5, False)):
         canvas, cut, bright = bone(subject, 2 + up, bones.paint_vertebra)
         assert (np.abs(canvas.x[bright]).max() > 38 * cut.size) == wide
-    canvas, cut, bright = bone(subject, 2.0, bones.paint_vertebra)
+    canvas, cut, bright = bone(subject, 1.8, bones.paint_vertebra)
     assert canvas.y[bright].max() > cut.spine_y + 40 * cut.size
 
 
