@@ -164,11 +164,13 @@ def draw_chest(
 
 
 def draw_bowel(rng: np.random.Generator, person: Person, cavity: np.ndarray) -> list[Loop]:
-    """Small loops in front; the colon up one side, across, and down the other."""
+    """Small loops in front; the duodenum; the colon up one side, across, and down the other."""
     loops = []
     for _ in range(int(person.bowel)):
         x, y, t, long = rng.uniform((-0.7, -0.85, -3.5, 1), (0.7, 0.0, 4.5, 2.8))
         loops.append(_draw_loop(rng, person, (*_place(cavity, x, y), t), (8, 19), long=long))
+    for x, y, t in _course_of_duodenum(rng):
+        loops.append(_draw_loop(rng, person, (*_place(cavity, x, y), t), (7, 14)))
     radii = 0.65 * person.colon, 1.2 * person.colon
     for x, y, t in _course_of_colon(rng):
         stool = rng.random() < person.stool
@@ -222,6 +224,15 @@ def _draw_cyst(rng: np.random.Generator, host: Ellipsoid) -> Ellipsoid:
     x, y = (host.x, host.y) + rng.uniform(-1, 1, 2) * (host.a, host.b)
     t = host.t + rng.uniform(-0.8, 0.8) * host.h
     return Ellipsoid(x, y, t, radius, radius * rng.uniform(0.8, 1.2), radius / 33, FLUID)
+
+
+def _course_of_duodenum(rng: np.random.Generator) -> Iterator[tuple[float, float, float]]:
+    """Down beside the head of the pancreas, and across in front of the great vessels at L3."""
+    lowest, behind = rng.uniform((1.5, -0.2), (2.5, 0.0))
+    for t in np.arange(lowest, 4.2, 0.35):
+        yield -rng.uniform(0.3, 0.4), behind + rng.uniform(-0.05, 0.05), t
+    for x in np.linspace(-0.3, 0.25, 6):
+        yield x, behind + rng.uniform(-0.05, 0.05), lowest + rng.uniform(-0.1, 0.1)
 
 
 def _course_of_colon(rng: np.random.Generator) -> Iterator[tuple[float, float, float]]:

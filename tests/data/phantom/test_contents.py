@@ -5,6 +5,9 @@ import pytest
 from phantoms import plain_subject
 
 from bodycomp_jax.data.phantom.curves import BACK, FRONT, RIGHT
+from bodycomp_jax.data.phantom.cut import Cut
+
+COLON = 33  # pieces, the last of the bowel
 
 
 @pytest.fixture(scope='module')
@@ -103,12 +106,23 @@ def test_the_colon_goes_up_across_and_down_and_is_as_wide_as_the_person_has_it()
     assert (np.diff(x[-14:-6]) > 0).all()  # between the columns and the sigmoid
 
 
+def test_the_duodenum_crosses_the_great_vessels_at_l3():
+    for seed in range(5):
+        subject = plain_subject(seed, bowel=50.0)
+        pieces = [lumen for lumen, _ in subject.bowel[50:-COLON]]
+        crossing = [lumen for lumen in pieces if abs(lumen.x) < 20]
+        assert all(1.3 < lumen.t < 2.7 for lumen in crossing)
+        spine_y = Cut(subject, 2.0).spine_y
+        assert all(-75 < lumen.y - spine_y < 0 for lumen in crossing)
+        assert max(lumen.t for lumen in pieces if lumen.x < -20) > 3.5
+
+
 @pytest.mark.parametrize('share', [0.0, 1.0])
 def test_stool_is_mottled_and_fills_its_share_of_the_colon(share):
     bowel = plain_subject(stool=share, bowel=50.0).bowel
     mottled = [lumen.mottled > 0 for lumen, _ in bowel]
-    assert not any(mottled[:50])
-    assert np.mean(mottled[50:]) == share
+    assert not any(mottled[:-COLON])
+    assert np.mean(mottled[-COLON:]) == share
 
 
 @pytest.mark.parametrize('share', [0.1, 0.7])
