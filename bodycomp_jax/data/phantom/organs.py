@@ -5,6 +5,7 @@ import numpy as np
 from bodycomp_jax.data.phantom.canvas import Canvas
 from bodycomp_jax.data.phantom.curves import Ellipsoid, profile
 from bodycomp_jax.data.phantom.cut import Cut
+from bodycomp_jax.data.phantom.outline import CHEST
 from bodycomp_jax.data.phantom.tissue import FLUID, LUNG, SKIN, SOFT, Tissue
 
 PYRAMIDS = np.arange(7) * 2 * np.pi / 7  # of the medulla, radians around the sinus
@@ -24,8 +25,11 @@ def paint_layers(canvas: Canvas, cut: Cut) -> None:
 
 
 def _behind_the_spine(canvas: Canvas, cut: Cut) -> np.ndarray:
-    """Where the muscles of the back lie within the outline of the cavity: 0..1 in each pixel."""
-    behind = canvas.cover(canvas.y - (cut.spine_y + 32 * cut.size))
+    """Where the muscles of the back lie within the outline of the cavity: 0..1 in each pixel.
+
+    Also the fat between them and the psoas; in the chest lungs are there.
+    """
+    behind = canvas.cover(canvas.y - (cut.spine_y + (16 + 16 * profile(cut.t, CHEST)) * cut.size))
     beside = canvas.cover(60 * cut.size - np.abs(canvas.x))
     return behind * beside
 
