@@ -11,22 +11,16 @@ from bodycomp_jax.data.phantom.tissue import CORD, DISC, FLUID, METAL, SOFT
 
 SACRUM, T12 = -1, 5  # levels: t of the middle of a vertebral body
 LAST_DISC = -0.55  # t of its lower border
-# The parts of an arch along the spine, t from the middle of the body: from where to where they
-# are, or the middle of what each person has another extent of.
+# The parts of an arch along the spine, in t from the middle of its vertebral body: from where to
+# where they reach; of processes, whose extent differs between people, the middle; of all, the ends.
 LAMINA, PEDICLES, FACETS = (-0.68, 0.0), (-0.1, 0.27), (0.1, 0.44)
 SPINOUS, TRANSVERSE = -0.45, 0.1
 LOWEST, HIGHEST = -0.85, 0.44
-ARCH_WIDTHS: dict[float, float] = {
-    0: 1.2,
-    1: 1.1,
-    2: 1.0,
-    4: 0.85,
-    8: 0.75,
-}  # by level, times that at L3
+# By level, times that at L3
+ARCH_WIDTHS: dict[float, float] = {0: 1.2, 1: 1.1, 2: 1.0, 4: 0.85, 8: 0.75}
 REACH = {0: 40, 1: 41, 2: 46, 3: 42, 4: 35, 5: 26, 6: 29, 8: 32}  # of transverse processes, mm
 # mm: half the length of a spinous process, and where it ends behind the middle of the canal
 HALF_SPINOUS, HALF_SPINOUS_OF_CHEST = (15, 44), (11, 36)
-LEVEL_OF_LAST_RIB = 5
 RIB_FALLS = {5: 1.7, 6: 3.2, 7: 4.4, 8: 5.1, 9: 5.6, 10: 6.0, 11: 6.5}  # rib 12 starts at T12
 RIB_ENDS = {6: 0.55}  # where the eleventh stops on the way to the front; the twelfth differs
 RIB_BONE = 0.65  # where the cartilage of the others begins on this way
@@ -65,14 +59,14 @@ def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
     a = (24.3 - cut.person.taper / 2 * (cut.t - 2)) * s * vertebra.width
     b = _depth_of_body(cut)
     canal = y + b + 6 * s
-    if cut.t < LAST_DISC:
-        _paint_arches(canvas, cut, canal)
-        return
-    canvas.ellipse(0, canal, 15 * s, 10 * s, cut.tissues.other_fat)
+    above_sacrum = cut.t >= LAST_DISC
+    if above_sacrum:
+        canvas.ellipse(0, canal, 15 * s, 10 * s, cut.tissues.other_fat)
     _paint_arches(canvas, cut, canal)
-    _paint_body(canvas, cut, a, b)
-    _paint_osteophytes(canvas, cut, a, b)
-    canvas.ellipse(0, canal, 9 * s, 7.5 * s, CORD)
+    if above_sacrum:
+        _paint_body(canvas, cut, a, b)
+        _paint_osteophytes(canvas, cut, a, b)
+        canvas.ellipse(0, canal, 9 * s, 7.5 * s, CORD)
 
 
 def _depth_of_body(cut: Cut) -> float:
@@ -125,7 +119,7 @@ def _paint_arches(canvas: Canvas, cut: Cut, y: float) -> None:
 
 
 def _paint_lamina(canvas: Canvas, cut: Cut, y: float, up: float, wide: float) -> None:
-    """Its halves meet behind the canal, lower down further back; below, they are the joints'."""
+    """Its halves meet behind the canal, further back lower down, where they end in the joints."""
     if LAMINA[0] < up < LAMINA[1]:
         s = cut.size
         x, begin = (15 - 5 * up) * wide, y + (2.5 - 20 * up) * s
@@ -206,7 +200,7 @@ def paint_ribs(canvas: Canvas, cut: Cut) -> None:
     v = np.linspace(-0.15, 1, 70)
     course = np.interp(v, [0, 0.3, RIB_BONE, 0.8, 1], [0, 0.5, 0.88, 1, 0.75])
     for level, fall in RIB_FALLS.items():
-        end = cut.person.last_rib if level == LEVEL_OF_LAST_RIB else RIB_ENDS.get(level, 1.0)
+        end = cut.person.last_rib if level == T12 else RIB_ENDS.get(level, 1.0)
         fallen = course if end == 1.0 else v.clip(0) / max(end, 0.05)
         height = level + 0.15 + cut.person.ribs - cut.person.rib_fall * fall * fallen
         met = np.flatnonzero((np.abs(height - cut.t) < RIB_HEIGHT / 2) & (v <= end))

@@ -36,7 +36,7 @@ def _paint_erector_spinae(canvas: Canvas, cut: Cut) -> None:
     x = profile(t, {-2: 28, 0: 36, 2: 40, 3: 39, 4: 41, 5: 44, 6.5: 45, 8: 42}) * s
     y = cut.spine_y + profile(t, {-1: 0, 1: 4, 3: 5, 6.5: 8}) * s
     chest = profile(cut.t, CHEST)
-    in_front = canvas.inside(cut.cavity - 60 * (1 - chest) * s)  # of the ribs
+    in_front = canvas.inside(cut.cavity - 60 * (1 - chest) * s)  # of the ribs; nowhere below them
     place = {'square': True, 'within': canvas.in_wall * (1 - in_front)}
     turned = profile(t, {4: 1, 6: 0})
     thin = min(1.1, cut.person.back_muscle)

@@ -27,7 +27,7 @@ def paint_layers(canvas: Canvas, cut: Cut) -> None:
 def _behind_the_spine(canvas: Canvas, cut: Cut) -> np.ndarray:
     """Where the muscles of the back lie within the outline of the cavity: 0..1 in each pixel.
 
-    Also the fat between them and the psoas; in the chest lungs are there.
+    With the fat between them and the psoas; in the chest, lungs are where that is.
     """
     behind = canvas.cover(canvas.y - (cut.spine_y + (16 + 16 * profile(cut.t, CHEST)) * cut.size))
     beside = canvas.cover(60 * cut.size - np.abs(canvas.x))

@@ -64,10 +64,7 @@ BEHIND: dict[float, float] = {
 }
 RIBS: dict[float, float] = {4: 24, 5: 28, 6.5: 36, 8: 37}
 RIBS_BEND = 0.12  # backwards, mm for each mm to the side
-CHEST: dict[float, float] = {
-    3.4: 0,
-    5: 1,
-}  # by t, how far the back of the cavity is that of the chest
+CHEST: dict[float, float] = {3.4: 0, 5: 1}  # by t: 1 where ribs are behind the cavity
 DIAPHRAGM = Layer({0: 2, 0.8: 3, 2.2: 4, np.pi: 6}, {2.2: 0, 3.2: 0.7, 4.5: 1, 9: 0.8})
 
 
@@ -78,7 +75,7 @@ class Outline(NamedTuple):
     wall: np.ndarray
     cavity: np.ndarray
     diaphragm: np.ndarray  # its outside; its inside is the cavity
-    bands: list[tuple[np.ndarray, np.ndarray]]  # outer and inner radii of LAYERS and behind ribs
+    bands: list[tuple[np.ndarray, np.ndarray]]  # outer and inner radii: LAYERS, behind the ribs
 
 
 class Outlines:
