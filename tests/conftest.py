@@ -11,6 +11,7 @@ if 'PYTEST_XDIST_WORKER' not in os.environ:  # workers inherit the folder
     os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 
 import shutil
+import signal
 import types
 
 import jax
@@ -18,6 +19,9 @@ import pytest
 from helpers import SIDE, tiny_config, train_tiny
 
 from bodycomp_jax.data import phantom
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # in the background of a script
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else its children ignore it, too
 
 jax.config.update('jax_num_cpu_devices', 8)
 jax.config.update('jax_numpy_rank_promotion', 'raise')

@@ -176,16 +176,16 @@ def _means_by_loop(
     rows = jnp.arange(H)[:, None]
 
     def add(step, sums):
-        j = rows + (step - reach)
-        weights = reached(rows + 0.5, j + 1.0) - reached(rows + 0.5, j + 0.0)
+        weighted, weights, before = sums
+        up_to = reached(rows + 0.5, rows + (step - reach) + 1.0)
         pixels = jax.lax.dynamic_slice_in_dim(padded, step, H)
-        return sums[0] + weights * pixels, sums[1] + weights
+        return weighted + (up_to - before) * pixels, weights + (up_to - before), up_to
 
     # A loop, as otherwise XLA on CPU computes a pixel again for each pixel that is made of it.
     # Factors, no divisors: with one slice a device, and only then, XLA multiplies by the reciprocal
     # of a divisor that is one number, and the pixels would depend on the number of devices.
-    start = jnp.zeros(image.shape), jnp.zeros((H, 1))
-    weighted, weights = jax.lax.fori_loop(0, 2 * reach + 1, add, start, unroll=unroll)
+    start = jnp.zeros(image.shape), jnp.zeros((H, 1)), reached(rows + 0.5, rows - reach + 0.0)
+    weighted, weights, _ = jax.lax.fori_loop(0, 2 * reach + 1, add, start, unroll=unroll)
     mean = weighted * (1 / weights)
     # Behind a barrier, as what is unrolled would be computed again for each use, too.
     return jax.lax.optimization_barrier(mean) if unroll else mean
