@@ -9,7 +9,7 @@ from bodycomp_jax.data.phantom.curves import ANGLES, profile
 from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.tissue import CORD, DISC, FLUID, METAL, SOFT
 
-SACRUM, T12 = -1, 5  # levels: t of the middle of a vertebral body
+SACRUM, L5, L1, T12 = -1, 0, 4, 5  # levels: t of the middle of a vertebral body
 LAST_DISC = -0.55  # t of its lower border
 # The parts of an arch along the spine, in t from the middle of its vertebral body: from where to
 # where they reach; of processes, whose extent differs between people, the middle; of all, the ends.
@@ -21,11 +21,21 @@ ARCH_WIDTHS: dict[float, float] = {0: 1.2, 1: 1.1, 2: 1.0, 4: 0.85, 8: 0.75}
 REACH = {0: 40, 1: 41, 2: 46, 3: 42, 4: 35, 5: 26, 6: 29, 8: 32}  # of transverse processes, mm
 # mm: half the length of a spinous process, and where it ends behind the middle of the canal
 HALF_SPINOUS, HALF_SPINOUS_OF_CHEST = (15, 44), (11, 36)
-RIB_FALLS = {5: 1.7, 6: 3.2, 7: 4.4, 8: 5.1, 9: 5.6, 10: 6.0, 11: 6.5}  # rib 12 starts at T12
+RIB_FALLS = {
+    4: 1.0,
+    5: 1.7,
+    6: 3.2,
+    7: 4.4,
+    8: 5.1,
+    9: 5.6,
+    10: 6.0,
+    11: 6.5,
+}  # t; rib 12 starts at T12
 RIB_ENDS = {6: 0.55}  # where the eleventh stops on the way to the front; the twelfth differs
 RIB_BONE = 0.65  # where the cartilage of the others begins on this way
 RIB_HEIGHT = 0.26  # t, from edge to edge
-RIB_RADIUS, RIB_SHELL, CARTILAGE_RADIUS = 3.2, 1.0, 3.8  # mm; cortical bone around spongy bone
+RIB_RADIUS, CARTILAGE_RADIUS = 3.2, 3.8  # mm
+SHELL = 1.0  # mm of cortical bone around spongy bone
 
 
 def paint_sacrum(canvas: Canvas, cut: Cut) -> None:
@@ -55,9 +65,8 @@ def paint_sacrum(canvas: Canvas, cut: Cut) -> None:
 
 def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
     """Body or disc, or parts of both where the vertebra is tilted, and arches behind them."""
-    vertebra, s, y = cut.subject.vertebra(cut.t), cut.size, cut.spine_y
-    a = (24.3 - cut.person.taper / 2 * (cut.t - 2)) * s * vertebra.width
-    b = _depth_of_body(cut)
+    s, y = cut.size, cut.spine_y
+    a, b = cut.half_body, _depth_of_body(cut)
     canal = y + b + 6 * s
     above_sacrum = cut.t >= LAST_DISC
     if above_sacrum:
@@ -102,8 +111,9 @@ def _paint_body(canvas: Canvas, cut: Cut, a: float, b: float) -> None:
     canvas.ellipse(0, y, a, b, DISC, within=1 - body)
     a, b = waist
     canvas.ellipse(0, y, a, b, tissues.cortical, within=body)
-    canvas.ellipse(0, y, a - 2.5, b - 2.5, tissues.endplate, within=body)
-    canvas.ellipse(0, y, a - 2.5, b - 2.5, tissues.spongy, within=inside)
+    canvas.ellipse(0, y, a - SHELL, b - SHELL, tissues.endplate, within=body)
+    uneven = 0.2 * tissues.spongy.hu
+    canvas.ellipse(0, y, a - SHELL, b - SHELL, tissues.spongy, within=inside, uneven=uneven)
 
 
 def _paint_arches(canvas: Canvas, cut: Cut, y: float) -> None:
@@ -124,7 +134,7 @@ def _paint_lamina(canvas: Canvas, cut: Cut, y: float, up: float, wide: float) ->
         s = cut.size
         x, begin = (15 - 5 * up) * wide, y + (2.5 - 20 * up) * s
         halves = np.array([[-x, begin], [0, y + _behind_canal(up) * s], [x, begin]])
-        canvas.stroke(halves, np.interp(-up, [0.25, 0.45], [2.8, 3.5]) * s, cut.tissues.cortical)
+        _stroke_bone(canvas, cut, halves, float(np.interp(-up, [0.25, 0.45], [2.8, 3.5])) * s)
 
 
 def _behind_canal(up: float) -> float:
@@ -139,21 +149,27 @@ def _paint_spinous_process(canvas: Canvas, cut: Cut, y: float, level: int, up: f
         half *= cut.subject.vertebra(level).processes * np.interp(-up, [0.6, 0.75], [1, 0.6]) * s
         across = 4 * s * cut.person.process_width
         middle = y + tip * s - half
-        canvas.ellipse(0, middle, across, half, cut.tissues.cortical, within=canvas.in_wall)
+        for shell, tissue in ((0, cut.tissues.cortical), (SHELL, cut.tissues.spongy)):
+            canvas.ellipse(0, middle, across - shell, half - shell, tissue, within=canvas.in_wall)
 
 
 def _paint_pedicles(canvas: Canvas, cut: Cut, y: float, level: int, up: float) -> None:
     """From the body to the lamina, and the transverse processes beside them."""
-    s, cortical = cut.size, cut.tissues.cortical
+    s, tissues = cut.size, cut.tissues
     if PEDICLES[0] < up < PEDICLES[1]:
-        canvas.pair(15.5 * s, y - 5 * s, 5 * s, 10 * s, cortical)
-    if abs(up - TRANSVERSE) < cut.person.transverse / 2:
+        for shell, tissue in ((0, tissues.cortical), (SHELL, tissues.spongy)):
+            canvas.pair(15.5 * s, y - 5 * s, 5 * s - shell, 10 * s - shell, tissue)
+    joined = cut.person.sacralisation if level == L5 else 0.0
+    if -0.4 * joined < up - TRANSVERSE + cut.person.transverse / 2 < cut.person.transverse:
         length = np.interp(level, list(REACH), list(REACH.values())) * s
         length *= cut.subject.vertebra(level).processes * np.cos(0.6 * np.pi * (up - TRANSVERSE))
+        length *= 1 + 0.2 * joined
         rise = (11 if level < T12 else 16) * s
-        for side in (-1, 1):
-            process = np.array([[side * 17 * s, y + 2 * s], [side * length, y + rise]])
-            canvas.stroke(process, 4 * s * cut.person.process_width, cortical)
+        root, tip = np.array([[17 * s, y + 2 * s], [length, y + rise]])
+        thick = 4 * s * cut.person.process_width * (1 + 1.2 * joined)
+        for side in ([-1, 1], [1, 1]):
+            for end, radius in ((tip, 0.6 * thick), ((root + tip) / 2, thick)):
+                _stroke_bone(canvas, cut, np.array([root, end]) * side, radius)
 
 
 def _paint_facets(canvas: Canvas, cut: Cut, y: float, up: float, wide: float) -> None:
@@ -165,6 +181,13 @@ def _paint_facets(canvas: Canvas, cut: Cut, y: float, up: float, wide: float) ->
         joint = np.array([[14 * wide, y + 6 * s], [20 * wide, y + 15 * s]])
         canvas.stroke(joint, 0.8, SOFT)
         canvas.stroke(joint * [-1, 1], 0.8, SOFT)
+
+
+def _stroke_bone(canvas: Canvas, cut: Cut, path: np.ndarray, radius: float) -> None:
+    """Cortical bone around spongy bone."""
+    canvas.stroke(path, radius, cut.tissues.cortical)
+    if radius > SHELL:
+        canvas.stroke(path, radius - SHELL, cut.tissues.spongy)
 
 
 def _paint_osteophytes(canvas: Canvas, cut: Cut, a: float, b: float) -> None:
@@ -199,8 +222,11 @@ def paint_ribs(canvas: Canvas, cut: Cut) -> None:
     # 0 where a rib reaches the wall, 1 beside the middle of the front.
     v = np.linspace(-0.15, 1, 70)
     course = np.interp(v, [0, 0.3, RIB_BONE, 0.8, 1], [0, 0.5, 0.88, 1, 0.75])
+    ends = {L1: cut.person.lumbar_rib, T12: cut.person.last_rib, **RIB_ENDS}
     for level, fall in RIB_FALLS.items():
-        end = cut.person.last_rib if level == T12 else RIB_ENDS.get(level, 1.0)
+        if level == L1 and not cut.person.lumbar_rib:
+            continue
+        end = ends.get(level, 1.0)
         fallen = course if end == 1.0 else v.clip(0) / max(end, 0.05)
         height = level + 0.15 + cut.person.ribs - cut.person.rib_fall * fall * fallen
         met = np.flatnonzero((np.abs(height - cut.t) < RIB_HEIGHT / 2) & (v <= end))
@@ -225,7 +251,6 @@ def _paint_rib(canvas: Canvas, cut: Cut, v: np.ndarray) -> None:
         path *= [side, 1]
         bone = v < RIB_BONE
         if bone.sum() > 1:
-            canvas.stroke(path[bone], RIB_RADIUS * size, cut.tissues.cortical)
-            canvas.stroke(path[bone], RIB_RADIUS * size - RIB_SHELL, cut.tissues.spongy)
+            _stroke_bone(canvas, cut, path[bone], RIB_RADIUS * size)
         if (~bone).sum() > 1:
             canvas.stroke(path[~bone], CARTILAGE_RADIUS * size, cut.tissues.cartilage)

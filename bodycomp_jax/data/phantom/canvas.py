@@ -83,13 +83,15 @@ class Canvas:
         turn: float = 0.0,
         square: bool = False,
         mottled: float = 0.0,
+        uneven: float = 0.0,
         within: np.ndarray | None = None,
         above: float | None = None,
     ) -> None:
         """An ellipse with half axes a and b, `turn` radians clockwise.
 
         Only inside the coverage `within` and in front of the line y = `above`. Its corners are
-        filled if it is `square`; bubbles of gas make it `mottled` by so many HU.
+        filled if it is `square`; bubbles of gas make it `mottled` by so many HU; it is `uneven`
+        with a standard deviation of so many.
         """
         if min(a, b) < 0.5:
             return
@@ -105,6 +107,8 @@ class Canvas:
         if within is not None:
             share = share * within[window]
         self.fill(share, tissue, window)
+        if uneven:
+            self.hu[window] += share * np.float32(uneven) * self.texture(texture.FINE, window)
         if mottled:
             bubbles = mottled * (self.texture(texture.FINE, window) + 0.4)
             self.hu[window] -= share * bubbles.clip(0, min(1.6 * mottled, tissue.hu - GAS.hu))

@@ -10,6 +10,9 @@ from bodycomp_jax.data.phantom.population import Person
 from bodycomp_jax.data.phantom.tissue import FLUID, SOFT, Tissue, Tissues
 
 CYSTS = 3  # at most, in each kidney and in the liver
+RUN = 8  # loops of small bowel that are one tube
+DUODENUM, COLON = -2, -1  # their runs
+VERTEBRA = 33.0  # mm
 
 Number = float | tuple[float, float]  # uniform between two limits
 
@@ -38,7 +41,7 @@ STOMACH = Organ(0.42, (-0.5, -0.2), 6.0, (0.26, 0.42), (0.4, 0.6), 2.5, 0.4)
 ANTRUM = Organ((-0.15, 0.3), (-0.9, -0.6), (2.4, 4.8), (0.15, 0.4), (0.12, 0.35), (0.6, 1.6), 0.1)
 HEART = Organ(0.14, -0.45, 9.3, 0.46, 0.62, 2.3, 0.4)
 DOMES = Organ(-0.42, -0.2, 4.2, 0.61, 1.23, 4.0), Organ(0.44, -0.2, 4.2, 0.61, 1.23, 3.6)
-PERICARDIUM = Organ(0.0, -0.8, 5.0, 0.4, 0.9, 5.0)
+PERICARDIUM = Organ(0.0, -0.8, 5.0, 0.4, 0.5, 5.0)
 # in a share of it and mm
 PANCREAS = Organ(0.1, -0.05, 4.2, 0.3, 11, 0.6, -0.3)
 # in mm
@@ -46,6 +49,7 @@ KIDNEYS = (
     Organ(-0.56, (0.25, 0.45), 3.1, 27, 31, 1, -0.5, 4),
     Organ(0.56, (0.25, 0.45), 3.35, 27, 31, 1, 0.5, -4),
 )
+SMALL_BOWEL = (-0.7, -0.85, -3.5), (0.7, 0.0, 4.5)  # from and to: shares of the cavity, t
 GALL_BLADDER = Organ(-0.42, -0.5, 3.7, 15, 20, 0.9)
 BLADDER = Organ(0, -0.3, -4.0, 38, 30, 2.0)
 
@@ -93,10 +97,11 @@ class Chest(NamedTuple):
 
 
 class Loop(NamedTuple):
-    """A piece of bowel with its wall."""
+    """A piece of bowel with its wall; loops of one run are one tube."""
 
     lumen: Ellipsoid
     wall: float  # mm
+    run: int
 
 
 def draw_abdomen(
@@ -123,7 +128,7 @@ def draw_abdomen(
     pancreas = draw(PANCREAS, SOFT, (w, 1))
     gall_bladder = draw(GALL_BLADDER, FLUID)
     spleen = [draw(SPLEEN, tissues.spleen, (w, d)), *draw_lobe(SPLEEN_TIP, tissues.spleen)]
-    meal, gas = Tissue(rng.uniform(-30, 60)), rng.uniform(-0.6, 0.3)
+    meal, gas = Tissue(rng.uniform(-30, 60)), rng.uniform(-1.6, 0.3)
     mottled = rng.uniform(0, 250) * (rng.random() < 0.5)
     stomach = [draw(STOMACH, meal, (w, d)), *draw_lobe(ANTRUM, meal)]
     surface = stomach[0].y + gas * stomach[0].b
@@ -164,20 +169,40 @@ def draw_chest(
 
 
 def draw_bowel(rng: np.random.Generator, person: Person, cavity: np.ndarray) -> list[Loop]:
-    """Small loops in front; the duodenum; the colon up one side, across, and down the other."""
+    """Small bowel in front; the duodenum; the colon up one side, across, and down the other."""
     loops = []
-    for _ in range(int(person.bowel)):
-        x, y, t, long = rng.uniform((-0.7, -0.85, -3.5, 1), (0.7, 0.0, 4.5, 2.8))
-        loops.append(_draw_loop(rng, person, (*_place(cavity, x, y), t), (8, 19), long=long))
+    number = int(person.bowel)
+    for first in range(0, number, RUN):
+        loops += _draw_run(rng, person, cavity, first // RUN, min(RUN, number - first))
     for x, y, t in _course_of_duodenum(rng):
-        loops.append(_draw_loop(rng, person, (*_place(cavity, x, y), t), (7, 14)))
+        loops.append(_draw_loop(rng, person, (*_place(cavity, x, y), t), (7, 14), DUODENUM))
     radii = 0.65 * person.colon, 1.2 * person.colon
     for x, y, t in _course_of_colon(rng):
-        stool = rng.random() < person.stool
-        loops.append(
-            _draw_loop(rng, person, (*_place(cavity, x, y), t), radii, large=True, stool=stool)
-        )
+        loops.append(_draw_loop(rng, person, (*_place(cavity, x, y), t), radii, COLON))
     return loops
+
+
+def _draw_run(
+    rng: np.random.Generator, person: Person, cavity: np.ndarray, run: int, loops: int
+) -> Iterator[Loop]:
+    """A winding tube of small bowel, with one content and one level of fluid."""
+    low, high = ((*_place(cavity, *share), VERTEBRA * t) for *share, t in SMALL_BOWEL)
+    middle, towards = rng.uniform(low, high), _unit(rng.normal(size=3))
+    radius, wall = rng.uniform((9, 0.8), (18, 2.5)).tolist()
+    content, gas, _ = _draw_content(rng, person, run)
+    surface = None if gas is None else middle[1] + gas * radius
+    for _ in range(loops):
+        x, y, z = middle.tolist()
+        a, b = (radius * rng.uniform(0.85, 1.15, 2)).tolist()
+        lumen = Ellipsoid(x, y, z / VERTEBRA, a, b, 1.2 * radius / VERTEBRA, content)
+        yield Loop(lumen._replace(gas=surface and (surface - y) / b), wall, run)
+        towards = _unit(towards + 0.6 * rng.normal(size=3))
+        middle = middle + 1.2 * radius * towards
+        towards = np.where((middle < low) | (middle > high), -towards, towards)
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
 
 
 def draw_masses(rng: np.random.Generator, person: Person, cavity: np.ndarray) -> list[Ellipsoid]:
@@ -188,7 +213,7 @@ def draw_masses(rng: np.random.Generator, person: Person, cavity: np.ndarray) ->
         a, b = rng.uniform(4, 38, 2)
         tissue, t = Tissue(rng.uniform(-30, 320)), rng.uniform(-3, 7)
         turn, mottled = rng.uniform(0, np.pi), rng.uniform(0, 150) * (rng.random() < 0.3)
-        h = max(a, b) / 33
+        h = max(a, b) / VERTEBRA
         masses.append(Ellipsoid(x, y, t, a, b, h, tissue, turn, mottled=mottled))
     return masses
 
@@ -223,7 +248,7 @@ def _draw_cyst(rng: np.random.Generator, host: Ellipsoid) -> Ellipsoid:
     radius = rng.uniform(4, 22)
     x, y = (host.x, host.y) + rng.uniform(-1, 1, 2) * (host.a, host.b)
     t = host.t + rng.uniform(-0.8, 0.8) * host.h
-    return Ellipsoid(x, y, t, radius, radius * rng.uniform(0.8, 1.2), radius / 33, FLUID)
+    return Ellipsoid(x, y, t, radius, radius * rng.uniform(0.8, 1.2), radius / VERTEBRA, FLUID)
 
 
 def _course_of_duodenum(rng: np.random.Generator) -> Iterator[tuple[float, float, float]]:
@@ -240,7 +265,8 @@ def _course_of_colon(rng: np.random.Generator) -> Iterator[tuple[float, float, f
     for side, top in ((-1, 2.6), (1, 4.6)):
         column = rng.uniform(0.7, 0.84)
         for t in np.arange(-1.4, top, 0.55):
-            yield side * column, rng.uniform(0.0, 0.3), t + rng.uniform(-0.2, 0.2)
+            within = column * np.interp(t, [-1, 1], [0.75, 1])  # of the wings of the pelvis
+            yield side * within, rng.uniform(0.0, 0.3), t + rng.uniform(-0.2, 0.2)
     sag = rng.uniform(-1.5, 0.5)  # how far the transverse colon hangs down, t
     for x in np.linspace(-0.6, 0.6, 8):
         t = 3.1 + x + sag * (1 - (x / 0.6) ** 2) + rng.uniform(-0.3, 0.3)
@@ -254,25 +280,22 @@ def _draw_loop(
     person: Person,
     middle: tuple[float, float, float],
     radii: tuple[float, float],
-    *,
-    large: bool = False,
-    stool: bool = False,
-    long: float = 1.0,
+    run: int,
 ) -> Loop:
     a, b = rng.uniform(*radii, 2)
-    content, gas, mottled = _draw_content(rng, person, large=large, stool=stool)
+    content, gas, mottled = _draw_content(rng, person, run)
     h, turn = rng.uniform(*radii) / 25, rng.uniform(0, np.pi)
-    lumen = Ellipsoid(*middle, a * long, b, h, content, turn, gas=gas, mottled=mottled)
-    return Loop(lumen, rng.uniform(1.2, 3.5))
+    lumen = Ellipsoid(*middle, a, b, h, content, turn, gas=gas, mottled=mottled)
+    return Loop(lumen, rng.uniform(1.2, 3.5), run)
 
 
 def _draw_content(
-    rng: np.random.Generator, person: Person, *, large: bool, stool: bool
+    rng: np.random.Generator, person: Person, run: int
 ) -> tuple[Tissue, float | None, float]:
     """What fills a loop, the gas above, and the bubbles in it, as in an `Ellipsoid`."""
-    chance = person.gas if large else 0.4 * person.gas
+    chance = person.gas if run == COLON else 0.4 * person.gas
     gas = rng.uniform(-0.7, 0.9) if rng.random() < chance else None
-    if stool:
+    if run == COLON and rng.random() < person.stool:
         tissue = Tissue(person.stool_hu + rng.uniform(-20, 20))
         return tissue, gas, person.stool_gas * rng.uniform(0.5, 1)
     if person.oral_contrast and rng.random() < 0.6:

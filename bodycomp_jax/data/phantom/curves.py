@@ -51,6 +51,12 @@ def around(knots: dict[float, float]) -> np.ndarray:
     return np.convolve(padded, np.hanning(2 * width - 1) / (width - 1), 'valid')
 
 
+def smooth_minimum(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
+    """The smaller of two curves, rounded where they are less than `width` apart."""
+    share = ((b - a) / width / 2 + 0.5).clip(0, 1)  # of a
+    return b + share * (a - b) - width * share * (1 - share)
+
+
 def wave(rng: np.random.Generator, amplitude: float) -> np.ndarray:
     """A smooth periodic function with zero mean, at `ANGLES`."""
     k = np.arange(1, 5)[:, None]

@@ -41,7 +41,7 @@ def _paint_erector_spinae(canvas: Canvas, cut: Cut) -> None:
     turned = profile(t, {4: 1, 6: 0})
     thin = min(1.1, cut.person.back_muscle)
     a, b = wide * thin, deep * thin
-    canvas.ellipse(0, cut.spine_y + 62 * s, 24 * s, 34 * s, fat, **place)
+    canvas.ellipse(0, cut.spine_y + 62 * s, 12 * s, 34 * s, fat, **place)
     canvas.pair(
         x, y + 45 * s, a + wide + seam, 1.07 * deep + seam, fat, turn=-0.12 * turned, **place
     )
@@ -76,6 +76,8 @@ def paint_psoas(canvas: Canvas, cut: Cut) -> None:
     thick *= min(1.8, cut.person.muscle * cut.person.psoas)  # leaves room for the vessels
     x = profile(t, {-5: 82, -3: 80, -1: 62, 0: 49, 1: 43, 2: 38, 4: 30, 5: 27})
     x *= s * cut.person.psoas_apart
+    beside_body = cut.half_body + (18 * thick - 3) * s
+    x -= profile(t, {-1: 0, 1: 1}) * max(0.0, x - beside_body)
     forward = profile(t, {-5: 120, -3: 84, -1: 30, 0: 10, 1: 2, 5: 0}) * s
     turn = profile(t, {-2: 0.0, 0: 0.2, 2: 0.3})
     _paint_muscle(canvas, cut, x, -forward, 18 * thick * s, 25 * thick * s, 1.0, turn)

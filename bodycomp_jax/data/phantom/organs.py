@@ -1,5 +1,7 @@
 """Painting the layers of the body, and the organs, bowel, vessels and lungs inside them."""
 
+import itertools
+
 import numpy as np
 
 from bodycomp_jax.data.phantom.canvas import Canvas
@@ -29,15 +31,20 @@ def _behind_the_spine(canvas: Canvas, cut: Cut) -> np.ndarray:
 
     With the fat between them and the psoas; in the chest, lungs are where that is.
     """
-    behind = canvas.cover(canvas.y - (cut.spine_y + (16 + 16 * profile(cut.t, CHEST)) * cut.size))
-    beside = canvas.cover(60 * cut.size - np.abs(canvas.x))
+    chest = profile(cut.t, CHEST)
+    behind = canvas.cover(canvas.y - (cut.spine_y + (16 + 16 * chest) * cut.size))
+    beside = canvas.cover((60 - 35 * chest) * cut.size - np.abs(canvas.x))
     return behind * beside
 
 
 def paint_bowel(canvas: Canvas, cut: Cut) -> None:
-    for lumen, wall in cut.subject.bowel:
-        if abs(cut.t - lumen.t) < lumen.h:
-            canvas.hollow(lumen, cut.tissues.bowel_wall, wall, within=canvas.in_peritoneum)
+    """The walls of the loops of a run, then their lumens, which form one tube."""
+    for _, run in itertools.groupby(cut.subject.bowel, lambda loop: loop.run):
+        met = [loop for loop in run if abs(cut.t - loop.lumen.t) < loop.lumen.h]
+        for loop in met:
+            canvas.ellipsoid(loop.lumen, cut.tissues.bowel_wall, within=canvas.in_peritoneum)
+        for loop in met:
+            canvas.ellipsoid(loop.lumen, shrink=loop.wall, within=canvas.in_peritoneum)
 
 
 def paint_masses(canvas: Canvas, cut: Cut) -> None:
@@ -113,10 +120,9 @@ def paint_fluid(canvas: Canvas, cut: Cut) -> None:
     if depth and cut.t < 7:
         deeper = 1 + 0.6 * np.sin(np.linspace(-np.pi, np.pi, len(cut.cavity)))
         inner = canvas.inside(cut.cavity - depth * deeper.clip(0.3))
-        behind = canvas.y > cut.spine_y - 20 * cut.size  # the retroperitoneum stays dry
-        beside = np.abs(canvas.x) < 75 * cut.size
-        share = canvas.in_cavity * (1 - inner) * ~(behind & beside)
-        canvas.fill(share, FLUID)
+        middle, half = cut.spine_y + 45 * cut.size, (75 * cut.size, 65 * cut.size)
+        retroperitoneum = Ellipsoid(0, middle, cut.t, *half, 1.0, FLUID)  # which stays dry
+        canvas.fill(canvas.in_cavity * (1 - inner) * canvas.outside(retroperitoneum), FLUID)
 
 
 def paint_vessels(canvas: Canvas, cut: Cut) -> None:
@@ -166,4 +172,5 @@ def paint_chest(canvas: Canvas, cut: Cut) -> None:
     for vessel in chest.vessels:
         if abs(cut.t - vessel.t) < vessel.h:
             canvas.ellipsoid(vessel, within=lungs)
-    canvas.ellipsoid(chest.heart, within=canvas.in_cavity)
+    below = outside[: len(chest.domes)]
+    canvas.ellipsoid(chest.heart, within=canvas.in_cavity * np.prod(below, axis=0))

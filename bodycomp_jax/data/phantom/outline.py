@@ -12,12 +12,14 @@ from bodycomp_jax.data.phantom.curves import (
     around,
     bump,
     profile,
+    smooth_minimum,
     wave,
 )
 from bodycomp_jax.data.phantom.population import Person
 
 SKIN_MM = 2.0
 FASCIA_MM = 1.0
+FAR, ROUNDED = 1e4, 12.0  # mm: behind everything; of corners
 
 
 class Layer(NamedTuple):
@@ -90,7 +92,7 @@ class Outlines:
         self._creases = person.folds * self._draw_creases(rng)
         self._layers = [self._draw_layer(rng, layer) for layer in LAYERS.values()]
         self._diaphragm = self._draw_layer(rng, DIAPHRAGM)
-        self._planes = person.planes * (1 + wave(rng, 0.4)).clip(0)
+        self._planes = person.planes * (1 + wave(rng, 0.5)).clip(0)
         self._navel = rng.uniform(0.6, 1.5)
 
     def at(self, t: float) -> Outline:
@@ -149,8 +151,8 @@ class Outlines:
         normal /= np.hypot(*normal)
         distance = normal @ (x, y) + self._person.corner + 60 * (1 - lumbar)
         towards = np.abs(np.cos(ANGLES)) * normal[0] + np.sin(ANGLES) * normal[1]
-        cut = np.where(np.sin(ANGLES) > 0, distance / towards.clip(1e-3), np.inf)
-        return np.minimum(radii, cut) if side_x > x + 10 else radii
+        cut = np.where(towards > 0, distance / towards.clip(1e-3), FAR)
+        return smooth_minimum(radii, cut, ROUNDED) if side_x > x + 10 else radii
 
     def _skin(self, t: float, wall: np.ndarray) -> np.ndarray:
         """The fat outside the wall; the couch presses it flat below, and folds cut into it."""
@@ -164,8 +166,8 @@ class Outlines:
         skin, sin = wall + fat + SKIN_MM, np.sin(ANGLES)
         lowest, lowest_wall = (float((r * sin).max()) for r in (skin, wall))
         couch = lowest - person.flattened * (lowest - lowest_wall - 4)
-        flat = couch / sin.clip(1e-3)
-        return np.maximum(np.minimum(skin, np.where(sin > 0.1, flat, np.inf)), wall + SKIN_MM + 1)
+        flat = np.where(sin > 0.1, couch / sin.clip(1e-3), FAR)
+        return np.maximum(smooth_minimum(skin, flat, ROUNDED), wall + SKIN_MM + 1)
 
     def _fat_around(self) -> np.ndarray:
         p = self._person

@@ -3,7 +3,7 @@
 import numpy as np
 
 from bodycomp_jax.data.phantom.canvas import Canvas
-from bodycomp_jax.data.phantom.curves import Ellipsoid, profile
+from bodycomp_jax.data.phantom.curves import RIGHT, Ellipsoid, profile
 from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.tissue import DISC, METAL, Tissue
 
@@ -14,8 +14,10 @@ def paint_buttocks(canvas: Canvas, cut: Cut) -> None:
     wing = _wing(cut)
     if wing is not None:
         for side in ([-1, 1], [1, 1]):
-            outside = (wing + 14) * side
-            canvas.stroke(outside, 16 * cut.size, cut.tissues.other_fat, within=canvas.in_cavity)
+            fat, medius = wing + 14, wing[2:] + np.array([8, 6])
+            thick = 9 * cut.size * _below_crest(cut)
+            canvas.stroke(fat * side, 16 * cut.size, cut.tissues.other_fat, within=canvas.in_cavity)
+            canvas.stroke(medius * side, thick, cut.tissues.muscle, within=canvas.in_fat)
     thick = profile(t, {-5: 1.0, -2.5: 1.0, -0.8: 0.5, 0.1: 0})
     canvas.pair(
         0.5 * w,
@@ -50,7 +52,7 @@ def paint_wings(canvas: Canvas, cut: Cut) -> None:
     wing, s = _wing(cut), cut.size
     if wing is None:
         return
-    thick = min(1.0, 0.5 + cut.person.crest - cut.t) * s
+    thick = _below_crest(cut) * s
     for side in ([-1, 1], [1, 1]):
         canvas.stroke((wing[1:] - [9 * s, 5 * s]) * side, 8 * thick, cut.tissues.muscle)
         canvas.stroke(wing * side, 5.5 * thick, cut.tissues.cortical)
@@ -79,17 +81,23 @@ def paint_hips(canvas: Canvas, cut: Cut) -> None:
         canvas.ellipsoid(head, METAL, shrink=3)
 
 
+def _below_crest(cut: Cut) -> float:
+    """How thick the wings and the muscles beside them are: thin at their crest."""
+    return min(1.0, 0.5 + cut.person.crest - cut.t)
+
+
 def _wing(cut: Cut) -> np.ndarray | None:
     """The right wing from back to front, `[9, 2]` mm; None above its crest and at the hip."""
     t, w, s = cut.t, cut.width, cut.size
     below = cut.person.crest - t
     if below < 0 or t < -4:
         return None
-    flare = profile(t, {-4: 0.66, -2: 0.78, 0: 0.92})
+    flare = profile(t, {-4: 0.66, -2: 0.78, 0: 0.92}) * w
+    flare += profile(t, {-3: 0, -1: 1}) * (cut.wall[RIGHT] - w)  # the wall ends at the crest
     behind = np.array([profile(t, {-2.5: 40, -1: 50}), profile(t, {-2.5: 22, -1: 40})]) * s
     behind[1] += cut.spine_y
-    bend = np.array([(flare - 0.07) * w, 0.6 * cut.depth])
-    front = np.array([flare * w, -0.3 * cut.depth])
+    bend = np.array([flare - 0.07 * w, 0.6 * cut.depth])
+    front = np.array([flare, -0.3 * cut.depth])
     half = 0.5 * min(1.0, below / 1.3) ** 0.5
     start = max(0.5 - half, profile(t, {-3.2: 0.5, -2: 0.0}))
     end = min(0.5 + half, profile(t, {-4: 0.75, -2: 1.0}))

@@ -59,10 +59,10 @@ class Person:
     back: float = drawn('thickness of the muscles along the spine besides', 0.85, 1.18, log=True)
     multifidus: float = drawn('thickness of the multifidus besides', 0.75, 1.3, log=True)
     quadratus: float = drawn('thickness of the quadratus lumborum besides', 0.5, 1.15, log=True)
-    planes: float = drawn('fat between the layers of the wall, mm', 0.1, 4.0, log=True)
+    planes: float = drawn('fat between the layers of the wall, mm', 0.1, 2.5, log=True)
     diastasis: float = drawn('width of the linea alba, mm', 2, 45, log=True)
     fascia_hu: float = drawn('HU of the fascia inside and outside the wall', -50, 45)
-    seams: float = drawn('fat between the muscles of the back, mm', 0.3, 4.5, log=True)
+    seams: float = drawn('fat between the muscles of the back, mm', 0.1, 3.5, log=True)
     infiltration: float = drawn('fat within the muscles', 0.0, 1.0, 0.75)
     # Contents of the abdomen
     bowel: float = drawn('loops of small bowel', 40, 240, log=True)
@@ -90,7 +90,7 @@ class Person:
     sinus_fat: float = drawn('share of fat in the renal sinus', 0.0, 1.0)
     enhancement: float = drawn('contrast agent in the vessels', 0.05, 1.0, 0.6)
     phase: float = drawn('from arterial (0) to delayed (1)', 0.0, 1.0)
-    spongy_hu: float = drawn('HU of spongy bone', 60, 290)
+    spongy_hu: float = drawn('HU of spongy bone', 40, 230)
     cortical_hu: float = drawn('HU of cortical bone', 280, 800)
     cartilage_hu: float = drawn('HU of the cartilage of ribs', 70, 170)
     # Bones, and where organs are along them
@@ -114,6 +114,12 @@ class Person:
     last_rib: float = drawn('length of the twelfth rib', 0.0, 0.5)
     crest: float = drawn('height of the iliac crest, t', 0.3, 1.25)
     osteophytes: float = drawn('length of osteophytes, mm', 1, 8, 0.35)
+    lumbar_rib: float = drawn(
+        'length of a rib of L1, as if there were four lumbar vertebrae', 0.05, 0.4, 0.04
+    )
+    sacralisation: float = drawn(
+        'how far the transverse processes of L5 join the sacrum', 0.4, 1.0, 0.06
+    )
     calcification: float = drawn('calcified wall of the aorta', 0.1, 1.0, 0.45)
     # What is not the trunk
     arms: float = drawn('size of arms beside the trunk', 0.8, 1.25, 0.25)

@@ -23,8 +23,8 @@ def paint_within_muscle(canvas: Canvas, cut: Cut) -> None:
     hu[pixels] += 4 * noise
     if share:
         behind = (canvas.y.ravel()[pixels] - cut.spine_y).clip(0, 60) / 60
-        threshold = 3.0 - 2.0 * share - 0.8 * share * behind
-        fat = ((noise - threshold) / 0.8).clip(0, 1)
+        threshold = 3.4 - 1.4 * share - 1.4 * share * behind
+        fat = (0.5 + (noise - threshold) / 1.6).clip(0, 1)
         hu[pixels] += fat * (cut.tissues.other_fat.hu - hu[pixels])
         canvas.labels.ravel()[pixels[fat >= 0.5]] = BACKGROUND
 
@@ -57,7 +57,7 @@ def paint_within_visceral_fat(canvas: Canvas, cut: Cut) -> None:
     hu[pixels] += 25 * person.soaked * (middle + coarse)
     if person.vessels:
         x, y = canvas.x.ravel()[pixels], canvas.y.ravel()[pixels]
-        root = np.exp(-((x / (0.7 * cut.width)) ** 2)) * (y < cut.spine_y)
-        share = texture.ridges(middle, 0.22) * (fine > 1.3 - 1.3 * person.vessels) * root
+        root = np.exp(-((x / (0.6 * cut.width)) ** 2)) * (y < cut.spine_y)
+        share = texture.ridges(middle, 0.22) * (coarse > 1.3 - 1.3 * person.vessels) * root
         hu[pixels] += share * (cut.tissues.venous_blood.hu - hu[pixels])
         canvas.labels.ravel()[pixels[share >= 0.5]] = BACKGROUND

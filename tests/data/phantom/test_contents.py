@@ -98,9 +98,9 @@ def test_there_are_as_many_small_loops_as_the_person_has():
 
 def test_the_colon_goes_up_across_and_down_and_is_as_wide_as_the_person_has_it():
     narrow, wide = (plain_subject(colon=mm).bowel[-30:] for mm in (12.0, 33.0))
-    assert np.mean([lumen.b for lumen, _ in wide]) > 2 * np.mean([lumen.b for lumen, _ in narrow])
-    x = np.array([lumen.x for lumen, _ in wide])
-    t = np.array([lumen.t for lumen, _ in wide])
+    assert np.mean([lumen.b for lumen, *_ in wide]) > 2 * np.mean([lumen.b for lumen, *_ in narrow])
+    x = np.array([lumen.x for lumen, *_ in wide])
+    t = np.array([lumen.t for lumen, *_ in wide])
     assert t.min() < -4 and t.max() > 3.5
     assert x.max() > 60 > -60 > x.min()
     assert (np.diff(x[-14:-6]) > 0).all()  # between the columns and the sigmoid
@@ -109,7 +109,7 @@ def test_the_colon_goes_up_across_and_down_and_is_as_wide_as_the_person_has_it()
 def test_the_duodenum_crosses_the_great_vessels_at_l3():
     for seed in range(5):
         subject = plain_subject(seed, bowel=50.0)
-        pieces = [lumen for lumen, _ in subject.bowel[50:-COLON]]
+        pieces = [lumen for lumen, *_ in subject.bowel[50:-COLON]]
         crossing = [lumen for lumen in pieces if abs(lumen.x) < 20]
         assert all(1.3 < lumen.t < 2.7 for lumen in crossing)
         spine_y = Cut(subject, 2.0).spine_y
@@ -120,7 +120,7 @@ def test_the_duodenum_crosses_the_great_vessels_at_l3():
 @pytest.mark.parametrize('share', [0.0, 1.0])
 def test_stool_is_mottled_and_fills_its_share_of_the_colon(share):
     bowel = plain_subject(stool=share, bowel=50.0).bowel
-    mottled = [lumen.mottled > 0 for lumen, _ in bowel]
+    mottled = [lumen.mottled > 0 for lumen, *_ in bowel]
     assert not any(mottled[:-COLON])
     assert np.mean(mottled[-COLON:]) == share
 
@@ -128,14 +128,14 @@ def test_stool_is_mottled_and_fills_its_share_of_the_colon(share):
 @pytest.mark.parametrize('share', [0.1, 0.7])
 def test_gas_is_in_its_share_of_the_colon_and_less_of_small_bowel(share):
     loops = [plain_subject(seed, gas=share).bowel for seed in range(5)]
-    has_gas = [[lumen.gas is not None for lumen, _ in each] for each in loops]
+    has_gas = [[lumen.gas is not None for lumen, *_ in each] for each in loops]
     assert np.mean([each[-20:] for each in has_gas]) == pytest.approx(share, abs=0.12)
     assert np.mean([each[:40] for each in has_gas]) == pytest.approx(0.4 * share, abs=0.12)
 
 
 def test_oral_contrast_is_in_some_loops():
     without, with_agent = (
-        [lumen.tissue.hu for lumen, _ in plain_subject(oral_contrast=hu).bowel]
+        [lumen.tissue.hu for lumen, *_ in plain_subject(oral_contrast=hu).bowel]
         for hu in (0.0, 500.0)
     )
     assert max(without) < 100

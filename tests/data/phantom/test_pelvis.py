@@ -57,7 +57,7 @@ def test_gluteal_muscles_are_labelled_within_the_wall_and_end_at_l5():
 
 def test_fat_between_wing_and_gluteal_muscles_is_neither_visceral_nor_subcutaneous():
     subject = plain_subject()
-    bare, _ = paint(subject, -1.5, [organs.paint_layers])
-    canvas, _ = paint(subject, -1.5, [organs.paint_layers, pelvis.paint_buttocks])
+    bare, _ = paint(subject, -0.5, [organs.paint_layers])
+    canvas, _ = paint(subject, -0.5, [organs.paint_layers, pelvis.paint_buttocks])
     taken = (bare.labels != 0) & (canvas.labels == 0)
     assert mm2(canvas, taken) > 200

@@ -261,7 +261,7 @@ def test_a_thick_slice_has_the_labels_of_its_middle_and_the_mean_of_its_thirds(s
         scanner = phantom.Scanner(noise=0, thickness=thickness)
         return trunk._scan(subject, scanner, z + up, side)
 
-    subject = plain_subject(4, diaphragm=0.3, lordosis=0.0, lean=0.0, uneven=0.0)
+    subject = plain_subject(6, diaphragm=0.3, lordosis=0.0, lean=0.0, uneven=0.0)
     z = subject.z(4.6)  # a disc, and ribs that fall
     (thick, labels), *thirds = scan(8), scan(1, -8 / 3), scan(1), scan(1, 8 / 3)
     np.testing.assert_array_equal(labels, thirds[1][1])
