@@ -21,16 +21,8 @@ ARCH_WIDTHS: dict[float, float] = {0: 1.2, 1: 1.1, 2: 1.0, 4: 0.85, 8: 0.75}
 REACH = {0: 40, 1: 41, 2: 46, 3: 42, 4: 35, 5: 26, 6: 29, 8: 32}  # of transverse processes, mm
 # mm: half the length of a spinous process, and where it ends behind the middle of the canal
 HALF_SPINOUS, HALF_SPINOUS_OF_CHEST = (15, 44), (11, 36)
-RIB_FALLS = {
-    4: 1.0,
-    5: 1.7,
-    6: 3.2,
-    7: 4.4,
-    8: 5.1,
-    9: 5.6,
-    10: 6.0,
-    11: 6.5,
-}  # t; rib 12 starts at T12
+# t by which a rib falls to its end, by the level of its vertebra: rib 12 starts at T12
+RIB_FALLS = {4: 1.0, 5: 1.7, 6: 3.2, 7: 4.4, 8: 5.1, 9: 5.6, 10: 6.0, 11: 6.5}
 RIB_ENDS = {6: 0.55}  # where the eleventh stops on the way to the front; the twelfth differs
 RIB_BONE = 0.65  # where the cartilage of the others begins on this way
 RIB_HEIGHT = 0.26  # t, from edge to edge
@@ -134,7 +126,7 @@ def _paint_lamina(canvas: Canvas, cut: Cut, y: float, up: float, wide: float) ->
         s = cut.size
         x, begin = (15 - 5 * up) * wide, y + (2.5 - 20 * up) * s
         halves = np.array([[-x, begin], [0, y + _behind_canal(up) * s], [x, begin]])
-        _stroke_bone(canvas, cut, halves, float(np.interp(-up, [0.25, 0.45], [2.8, 3.5])) * s)
+        _stroke_bone(canvas, cut, (halves, np.interp(-up, [0.25, 0.45], [2.8, 3.5]) * s))
 
 
 def _behind_canal(up: float) -> float:
@@ -168,8 +160,8 @@ def _paint_pedicles(canvas: Canvas, cut: Cut, y: float, level: int, up: float) -
         root, tip = np.array([[17 * s, y + 2 * s], [length, y + rise]])
         thick = 4 * s * cut.person.process_width * (1 + 1.2 * joined)
         for side in ([-1, 1], [1, 1]):
-            for end, radius in ((tip, 0.6 * thick), ((root + tip) / 2, thick)):
-                _stroke_bone(canvas, cut, np.array([root, end]) * side, radius)
+            whole, thicker_half = np.array([[root, tip], [root, (root + tip) / 2]]) * side
+            _stroke_bone(canvas, cut, (whole, 0.6 * thick), (thicker_half, thick))
 
 
 def _paint_facets(canvas: Canvas, cut: Cut, y: float, up: float, wide: float) -> None:
@@ -183,11 +175,12 @@ def _paint_facets(canvas: Canvas, cut: Cut, y: float, up: float, wide: float) ->
         canvas.stroke(joint * [-1, 1], 0.8, SOFT)
 
 
-def _stroke_bone(canvas: Canvas, cut: Cut, path: np.ndarray, radius: float) -> None:
-    """Cortical bone around spongy bone."""
-    canvas.stroke(path, radius, cut.tissues.cortical)
-    if radius > SHELL:
-        canvas.stroke(path, radius - SHELL, cut.tissues.spongy)
+def _stroke_bone(canvas: Canvas, cut: Cut, *strokes: tuple[np.ndarray, float]) -> None:
+    """Paths and their radii, mm, that are one bone: cortical around spongy."""
+    for shell, tissue in ((0, cut.tissues.cortical), (SHELL, cut.tissues.spongy)):
+        for path, radius in strokes:
+            if radius > shell:
+                canvas.stroke(path, radius - shell, tissue)
 
 
 def _paint_osteophytes(canvas: Canvas, cut: Cut, a: float, b: float) -> None:
@@ -251,6 +244,6 @@ def _paint_rib(canvas: Canvas, cut: Cut, v: np.ndarray) -> None:
         path *= [side, 1]
         bone = v < RIB_BONE
         if bone.sum() > 1:
-            _stroke_bone(canvas, cut, path[bone], RIB_RADIUS * size)
+            _stroke_bone(canvas, cut, (path[bone], RIB_RADIUS * size))
         if (~bone).sum() > 1:
             canvas.stroke(path[~bone], CARTILAGE_RADIUS * size, cut.tissues.cartilage)

@@ -134,8 +134,7 @@ class Canvas:
         mottled = e.mottled if shrink else 0.0
         self.ellipse(x, e.y, a, b, tissue or e.tissue, turn=e.turn, mottled=mottled, within=within)
         if e.gas is not None and shrink:
-            level = e.y + e.gas * e.b
-            self.ellipse(x, e.y, a, b, GAS, turn=e.turn, within=within, above=level)
+            self.ellipse(x, e.y, a, b, GAS, turn=e.turn, within=within, above=e.gas)
 
     def hollow(self, e: Ellipsoid, wall: Tissue, thickness: float, within: np.ndarray) -> None:
         """An `Ellipsoid` with a wall, such as the stomach."""

@@ -132,7 +132,7 @@ def draw_abdomen(
     mottled = rng.uniform(0, 250) * (rng.random() < 0.5)
     stomach = [draw(STOMACH, meal, (w, d)), *draw_lobe(ANTRUM, meal)]
     surface = stomach[0].y + gas * stomach[0].b
-    stomach = [part._replace(gas=(surface - part.y) / part.b, mottled=mottled) for part in stomach]
+    stomach = [part._replace(gas=surface, mottled=mottled) for part in stomach]
     h = _draw(rng, (1.4, 1.9), person.landmarks)
     kidneys = [
         draw(kidney._replace(h=h), tissues.renal_cortex, spread=OF_KIDNEYS) for kidney in KIDNEYS
@@ -170,7 +170,7 @@ def draw_chest(
 
 def draw_bowel(rng: np.random.Generator, person: Person, cavity: np.ndarray) -> list[Loop]:
     """Small bowel in front; the duodenum; the colon up one side, across, and down the other."""
-    loops = []
+    loops: list[Loop] = []
     number = int(person.bowel)
     for first in range(0, number, RUN):
         loops += _draw_run(rng, person, cavity, first // RUN, min(RUN, number - first))
@@ -195,7 +195,7 @@ def _draw_run(
         x, y, z = middle.tolist()
         a, b = (radius * rng.uniform(0.85, 1.15, 2)).tolist()
         lumen = Ellipsoid(x, y, z / VERTEBRA, a, b, 1.2 * radius / VERTEBRA, content)
-        yield Loop(lumen._replace(gas=surface and (surface - y) / b), wall, run)
+        yield Loop(lumen._replace(gas=surface), wall, run)
         towards = _unit(towards + 0.6 * rng.normal(size=3))
         middle = middle + 1.2 * radius * towards
         towards = np.where((middle < low) | (middle > high), -towards, towards)
@@ -285,14 +285,15 @@ def _draw_loop(
     a, b = rng.uniform(*radii, 2)
     content, gas, mottled = _draw_content(rng, person, run)
     h, turn = rng.uniform(*radii) / 25, rng.uniform(0, np.pi)
-    lumen = Ellipsoid(*middle, a, b, h, content, turn, gas=gas, mottled=mottled)
+    surface = None if gas is None else middle[1] + gas * b
+    lumen = Ellipsoid(*middle, a, b, h, content, turn, gas=surface, mottled=mottled)
     return Loop(lumen, rng.uniform(1.2, 3.5), run)
 
 
 def _draw_content(
     rng: np.random.Generator, person: Person, run: int
 ) -> tuple[Tissue, float | None, float]:
-    """What fills a loop, the gas above, and the bubbles in it, as in an `Ellipsoid`."""
+    """What fills a loop, where gas in it ends (-1: in front, 1: behind), and HU of bubbles."""
     chance = person.gas if run == COLON else 0.4 * person.gas
     gas = rng.uniform(-0.7, 0.9) if rng.random() < chance else None
     if run == COLON and rng.random() < person.stool:

@@ -29,7 +29,7 @@ class Ellipsoid(NamedTuple):
     tissue: Tissue
     turn: float = 0.0
     slant: float = 0.0
-    gas: float | None = None  # where the gas above the fluid ends: -1 is its front, 1 its back
+    gas: float | None = None  # y of the surface of the fluid, which gas is in front of
     mottled: float = 0.0  # HU of the bubbles in it
 
     def scale(self, t: float) -> float:

@@ -228,6 +228,35 @@ def test_the_twelfth_rib_is_as_long_as_the_person_has_it():
     assert lengths[0] < lengths[1]
 
 
+def test_a_rib_of_l1_is_in_those_who_have_one():
+    def beside(share):
+        canvas, cut, bright = bone(plain_subject(lumbar_rib=share), 4.1, bones.paint_ribs)
+        return mm2(canvas, bright & (np.abs(canvas.x) < 60 * cut.size))
+
+    assert beside(0.0) == 0
+    assert beside(0.4) > 40
+
+
+def test_the_transverse_processes_of_l5_join_the_sacrum_in_some():
+    def joining(share):
+        subject = plain_subject(bend=0.0, sacralisation=share, **STRAIGHT)
+        canvas, cut, bright = bone(subject, -0.2, bones.paint_vertebra)
+        return mm2(canvas, bright & (np.abs(canvas.x) > 30 * cut.size))
+
+    assert joining(0.0) == 0
+    assert joining(1.0) > 100
+
+
+def test_arches_and_processes_are_cortical_around_spongy_bone():
+    subject = plain_subject(bend=0.0, cortical_hu=800.0, spongy_hu=200.0, **STRAIGHT)
+    for t, where in ((2.15, (30, 40)), (1.55, (0, 10))):  # transverse and spinous processes
+        canvas, cut = paint(subject, t, [bones.paint_vertebra], side=840)
+        near = (np.abs(canvas.x) > where[0] * cut.size) & (np.abs(canvas.x) < where[1] * cut.size)
+        near &= canvas.y > cut.spine_y + 12 * cut.size
+        spongy, whole = (np.abs(canvas.hu - 200) < 1) & near, (canvas.hu > 150) & near
+        assert 0.2 < spongy.sum() / whole.sum() < 0.8
+
+
 def test_osteophytes_are_beside_and_in_front_of_discs():
     smooth, spurs = (paint(plain_subject(osteophytes=mm), 2.4, side=280)[0] for mm in (0.0, 8.0))
     grown = spurs.hu - smooth.hu > 150

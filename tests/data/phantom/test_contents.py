@@ -1,5 +1,7 @@
 """Organs, bowel and lumps of subjects: where they are and what fills them."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from phantoms import plain_subject
@@ -94,6 +96,23 @@ def test_a_larger_cavity_has_larger_organs():
 def test_there_are_as_many_small_loops_as_the_person_has():
     few, many = (plain_subject(bowel=number) for number in (40.0, 240.0))
     assert len(many.bowel) - len(few.bowel) == 200
+
+
+def test_a_run_of_small_bowel_is_a_tube_with_one_content():
+    for run in (plain_subject(bowel=8.0, gas=share).bowel[:8] for share in (0.1, 0.7)):
+        lumens = [loop.lumen for loop in run]
+        assert (
+            len(
+                {
+                    (lumen.tissue, lumen.gas, loop.wall)
+                    for lumen, loop in zip(lumens, run, strict=True)
+                }
+            )
+            == 1
+        )
+        for one, next_one in pairwise(lumens):
+            apart = np.hypot(one.x - next_one.x, one.y - next_one.y), 33 * abs(one.t - next_one.t)
+            assert np.hypot(*apart) < one.a + next_one.a
 
 
 def test_the_colon_goes_up_across_and_down_and_is_as_wide_as_the_person_has_it():

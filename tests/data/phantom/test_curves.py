@@ -14,6 +14,7 @@ from bodycomp_jax.data.phantom.curves import (
     around,
     bump,
     profile,
+    smooth_minimum,
     wave,
 )
 from bodycomp_jax.data.phantom.tissue import SOFT
@@ -54,6 +55,16 @@ def test_a_curve_around_keeps_to_its_knots_is_smooth_and_alike_on_both_sides():
     assert np.abs(np.diff(around({0: 0.0, 1.0: 0.0, 1.001: 1.0, np.pi: 1.0}))).max() < 0.1
     one_side = np.roll(curve[:-1], -FRONT)[1:]
     np.testing.assert_allclose(one_side, one_side[::-1])
+
+
+def test_a_smooth_minimum_rounds_where_curves_cross():
+    a = np.linspace(-50, 50, 201)
+    found = smooth_minimum(a, -a, 10.0)
+    sharp = np.minimum(a, -a)
+    assert (found <= sharp).all()
+    np.testing.assert_allclose(found[np.abs(a) >= 5], sharp[np.abs(a) >= 5])
+    assert found[100] == -2.5
+    assert np.abs(np.diff(found, 2)).max() < 0.1  # no corner
 
 
 def test_a_wave_is_periodic_has_zero_mean_and_its_amplitude():

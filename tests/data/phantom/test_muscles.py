@@ -5,6 +5,7 @@ import pytest
 from phantoms import mm2, paint, plain_subject
 
 from bodycomp_jax.data.phantom import muscles, organs
+from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.tissue import MUSCLE_LABEL
 
 
@@ -78,6 +79,14 @@ def test_below_l5_psoas_is_as_far_from_the_spine_as_the_person_has_it():
         )
     )
     assert far / near == pytest.approx(1.1 / 0.92, rel=0.03)
+
+
+def test_from_l4_up_psoas_lies_on_the_vertebrae():
+    for t in (1.0, 2.0, 3.0):
+        for muscle in (0.6, 1.5):
+            subject = plain_subject(muscle=muscle, bend=0.0, scoliosis=0.0)
+            canvas, psoas = muscle_of(muscles.paint_psoas, subject, t)
+            assert np.abs(canvas.x[psoas]).min() < Cut(subject, t).half_body
 
 
 def test_fat_lies_between_the_muscles_of_the_back():

@@ -1,5 +1,7 @@
 """Painted organs: layers of the body, kidneys, vessels, fluid, lungs, and what has no label."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from phantoms import mm2, paint, plain_subject, without
@@ -178,7 +180,7 @@ def test_lungs_reach_to_t12_beside_the_diaphragm_and_deeper_with_a_deep_breath()
 
 def test_a_stomach_of_two_parts_has_one_level_of_fluid():
     parts = [s.abdomen.stomach for s in (plain_subject(seed) for seed in range(24))]
-    surfaces = [[part.y + part.gas * part.b for part in both] for both in parts if len(both) == 2]
+    surfaces = [[part.gas for part in both] for both in parts if len(both) == 2]
     assert surfaces and all(a == pytest.approx(b) for a, b in surfaces)
 
 
@@ -199,6 +201,37 @@ def test_the_domes_of_the_diaphragm_rise_into_the_chest():
         )
     ]
     assert air[0] < air[1] < air[2]
+
+
+def test_no_wall_parts_the_loops_of_a_run():
+    subject = plain_subject(2, bowel=8.0, gas=0.0, bend=0.0)
+    subject.bowel = subject.bowel[:8]
+    seen = 0
+    for (one, *_), (next_one, *_) in pairwise(subject.bowel):
+        x, y, t = ((a + b) / 2 for a, b in zip(one[:3], next_one[:3], strict=True))
+        canvas, _ = paint(subject, t, [organs.paint_bowel], side=280)
+        between = (np.hypot(canvas.x - x, canvas.y - y) < 3) & (canvas.in_peritoneum >= 1)
+        np.testing.assert_allclose(canvas.hu[between], one.tissue.hu, atol=0.01)
+        seen += between.sum()
+    assert seen > 50
+
+
+def test_organs_lie_in_ascites():
+    def liver_mm2(depth):
+        canvas, _ = paint(plain_subject(ascites=depth, liver_hu=70.0, enhancement=0.0), 5.0)
+        return mm2(canvas, np.abs(canvas.hu - 70) < 0.5)
+
+    assert liver_mm2(40.0) == pytest.approx(liver_mm2(0.0), rel=0.01)
+    assert liver_mm2(0.0) > 2000
+
+
+def test_the_heart_lies_on_the_diaphragm():
+    subject = plain_subject(bend=0.0, diaphragm=0.3)
+    canvas, _ = paint(subject, subject.chest.heart.t - 1, [organs.paint_chest], side=280)
+    heart = canvas.hu == np.float32(subject.tissues.blood.hu)
+    assert heart.any()
+    for dome in subject.chest.domes:
+        assert (canvas.outside(dome)[heart] == 1).all()
 
 
 def test_bowel_stays_in_the_cavity():

@@ -93,6 +93,12 @@ def test_fat_is_thicker_at_the_hips_where_a_person_has_it_there():
     assert fat(wide)[RIGHT] == pytest.approx(fat(thin)[RIGHT] * 2.0 / 0.9, rel=0.1)
 
 
+def test_the_wall_has_no_step_around_the_body():
+    for seed in range(20):
+        wall = phantom.trunk._draw_subject(seed, phantom.WIDE)[0].outlines.at(L3).wall
+        assert np.abs(np.diff(wall)).max() < 1.5
+
+
 def test_wasted_muscle_is_thin():
     strong, wasted = (outline(muscle=factor) for factor in (1.2, 0.6))
     for layer in LAYERS:
