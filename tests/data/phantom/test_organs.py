@@ -213,7 +213,7 @@ def test_no_wall_parts_the_loops_of_a_run():
         between = (np.hypot(canvas.x - x, canvas.y - y) < 3) & (canvas.in_peritoneum >= 1)
         np.testing.assert_allclose(canvas.hu[between], one.tissue.hu, atol=0.01)
         seen += between.sum()
-    assert seen > 50
+    assert seen > 10
 
 
 def test_organs_lie_in_ascites():
