@@ -58,7 +58,7 @@ def paint_sacrum(canvas: Canvas, cut: Cut) -> None:
 def paint_vertebra(canvas: Canvas, cut: Cut) -> None:
     """Body or disc, or parts of both where the vertebra is tilted, and arches behind them."""
     s, y = cut.size, cut.spine_y
-    a, b = cut.half_body, _depth_of_body(cut)
+    a, b = cut.half_width_of_body, _depth_of_body(cut)
     canal = y + b + 6 * s
     above_sacrum = cut.t >= LAST_DISC
     if above_sacrum:
@@ -93,11 +93,11 @@ def _paint_body(canvas: Canvas, cut: Cut, a: float, b: float) -> None:
     y, tissues = cut.spine_y, cut.tissues
     slope = _slope(cut) * min(1.0, (cut.t - LAST_DISC) / 0.45)  # the last disc ends level
     t = cut.t + slope * (y - canvas.y)
-    half_body = (1 - cut.person.discs) / 2
-    edge = np.abs(t - t.round()) / half_body  # 1 at the border of the disc
-    mm = half_body / max(abs(slope), 1e-3)  # along the slice, from edge = 0 to 1
+    half_height = (1 - cut.person.discs) / 2
+    edge = np.abs(t - t.round()) / half_height  # 1 at the border of the disc
+    mm = half_height / max(abs(slope), 1e-3)  # along the slice, from edge = 0 to 1
     body, inside = canvas.cover((1 - edge) * mm), canvas.cover((0.88 - edge) * mm)
-    flare = min(1.0, abs(cut.t - round(cut.t)) / half_body) ** 2
+    flare = min(1.0, abs(cut.t - round(cut.t)) / half_height) ** 2
     waist = (0.87 + 0.13 * flare) * a, (0.93 + 0.07 * flare) * b
     canvas.ellipse(0, y, *waist, DISC)
     canvas.ellipse(0, y, a, b, DISC, within=1 - body)
@@ -154,9 +154,9 @@ def _paint_pedicles(canvas: Canvas, cut: Cut, y: float, level: int, up: float) -
     joined = cut.person.sacralisation if level == L5 else 0.0
     if -0.4 * joined < up - TRANSVERSE + cut.person.transverse / 2 < cut.person.transverse:
         length = np.interp(level, list(REACH), list(REACH.values())) * s
-        length *= cut.subject.vertebra(level).processes * np.cos(0.6 * np.pi * (up - TRANSVERSE))
-        length *= 1 + 0.2 * joined
-        rise = (11 if level < T12 else 16) * s
+        shorter = np.cos(0.6 * np.pi * (up - TRANSVERSE) * (1 - joined))
+        length *= cut.subject.vertebra(level).processes * shorter * (1 + 0.2 * joined)
+        rise = (11 * (1 - joined) if level < T12 else 16) * s
         root, tip = np.array([[17 * s, y + 2 * s], [length, y + rise]])
         thick = 4 * s * cut.person.process_width * (1 + 1.2 * joined)
         for side in ([-1, 1], [1, 1]):

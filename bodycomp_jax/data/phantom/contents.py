@@ -12,7 +12,7 @@ from bodycomp_jax.data.phantom.tissue import FLUID, SOFT, Tissue, Tissues
 CYSTS = 3  # at most, in each kidney and in the liver
 RUN = 8  # loops of small bowel that are one tube
 DUODENUM, COLON = -2, -1  # their runs
-VERTEBRA = 33.0  # mm
+VERTEBRA = 33.0  # mm from one to the next, on average
 
 Number = float | tuple[float, float]  # uniform between two limits
 
@@ -198,7 +198,8 @@ def _draw_run(
         yield Loop(lumen._replace(gas=surface), wall, run)
         towards = _unit(towards + 0.6 * rng.normal(size=3))
         middle = middle + 1.2 * radius * towards
-        towards = np.where((middle < low) | (middle > high), -towards, towards)
+        back = np.where(middle < low, np.abs(towards), -np.abs(towards))
+        towards = np.where((middle < low) | (middle > high), back, towards)
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
@@ -265,8 +266,8 @@ def _course_of_colon(rng: np.random.Generator) -> Iterator[tuple[float, float, f
     for side, top in ((-1, 2.6), (1, 4.6)):
         column = rng.uniform(0.7, 0.84)
         for t in np.arange(-1.4, top, 0.55):
-            within = column * np.interp(t, [-1, 1], [0.75, 1])  # of the wings of the pelvis
-            yield side * within, rng.uniform(0.0, 0.3), t + rng.uniform(-0.2, 0.2)
+            narrower = np.interp(t, [-1, 1], [0.75, 1])  # between the wings of the pelvis
+            yield side * narrower * column, rng.uniform(0.0, 0.3), t + rng.uniform(-0.2, 0.2)
     sag = rng.uniform(-1.5, 0.5)  # how far the transverse colon hangs down, t
     for x in np.linspace(-0.6, 0.6, 8):
         t = 3.1 + x + sag * (1 - (x / 0.6) ** 2) + rng.uniform(-0.3, 0.3)

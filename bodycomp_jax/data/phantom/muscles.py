@@ -76,8 +76,8 @@ def paint_psoas(canvas: Canvas, cut: Cut) -> None:
     thick *= min(1.8, cut.person.muscle * cut.person.psoas)  # leaves room for the vessels
     x = profile(t, {-5: 82, -3: 80, -1: 62, 0: 49, 1: 43, 2: 38, 4: 30, 5: 27})
     x *= s * cut.person.psoas_apart
-    beside_body = cut.half_body + (18 * thick - 3) * s
-    x -= profile(t, {-1: 0, 1: 1}) * max(0.0, x - beside_body)  # no fat is between them
+    beside_body = cut.half_width_of_body + (18 * thick - 3) * s
+    x -= profile(t, {-1: 0, 1: 1}) * max(0.0, x - beside_body)  # from L4 up no fat is between
     forward = profile(t, {-5: 120, -3: 84, -1: 30, 0: 10, 1: 2, 5: 0}) * s
     turn = profile(t, {-2: 0.0, 0: 0.2, 2: 0.3})
     _paint_muscle(canvas, cut, x, -forward, 18 * thick * s, 25 * thick * s, 1.0, turn)

@@ -121,7 +121,7 @@ def paint_fluid(canvas: Canvas, cut: Cut) -> None:
         deeper = 1 + 0.6 * np.sin(np.linspace(-np.pi, np.pi, len(cut.cavity)))
         inner = canvas.inside(cut.cavity - depth * deeper.clip(0.3))
         middle, half = cut.spine_y + 45 * cut.size, (75 * cut.size, 65 * cut.size)
-        retroperitoneum = Ellipsoid(0, middle, cut.t, *half, 1.0, FLUID)  # which stays dry
+        retroperitoneum = Ellipsoid(0, middle, cut.t, *half, 1.0, FLUID)  # hardly any behind it
         canvas.fill(canvas.in_cavity * (1 - inner) * canvas.outside(retroperitoneum), FLUID)
 
 
@@ -172,5 +172,5 @@ def paint_chest(canvas: Canvas, cut: Cut) -> None:
     for vessel in chest.vessels:
         if abs(cut.t - vessel.t) < vessel.h:
             canvas.ellipsoid(vessel, within=lungs)
-    below = outside[: len(chest.domes)]
-    canvas.ellipsoid(chest.heart, within=canvas.in_cavity * np.prod(below, axis=0))
+    above_domes = np.prod(outside[: len(chest.domes)], axis=0)
+    canvas.ellipsoid(chest.heart, within=canvas.in_cavity * above_domes)

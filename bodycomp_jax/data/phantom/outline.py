@@ -19,7 +19,8 @@ from bodycomp_jax.data.phantom.population import Person
 
 SKIN_MM = 2.0
 FASCIA_MM = 1.0
-FAR, ROUNDED = 1e4, 12.0  # mm: behind everything; of corners
+FAR = 1e4  # mm, outside of everybody
+ROUNDED = 12.0  # mm of two outlines whose corner is round
 
 
 class Layer(NamedTuple):
@@ -118,7 +119,7 @@ class Outlines:
         # The outlines are radii, so that none may be near the middle of the trunk.
         y = max(45.0, self.spine_y(t, wall) + profile(t, RIBS) * self._size)
         towards = np.sin(ANGLES) - RIBS_BEND * np.abs(np.cos(ANGLES))
-        ribs = np.where(towards > 0, y / towards.clip(1e-3), np.inf)
+        ribs = np.where(towards > 0, y / towards.clip(1e-3), FAR)
         return inner - profile(t, CHEST) * (inner - ribs).clip(0)
 
     def _muscle_behind_ribs(
@@ -165,7 +166,7 @@ class Outlines:
         fat = np.maximum(fat - depth, 0.25 * fat)
         skin, sin = wall + fat + SKIN_MM, np.sin(ANGLES)
         lowest, lowest_wall = (float((r * sin).max()) for r in (skin, wall))
-        couch = lowest - person.flattened * (lowest - lowest_wall - 4)
+        couch = lowest - person.flattened * (lowest - lowest_wall - 4) + ROUNDED / 4
         flat = np.where(sin > 0.1, couch / sin.clip(1e-3), FAR)
         return np.maximum(smooth_minimum(skin, flat, ROUNDED), wall + SKIN_MM + 1)
 

@@ -10,14 +10,14 @@ from bodycomp_jax.data.phantom.tissue import DISC, METAL, Tissue
 
 def paint_buttocks(canvas: Canvas, cut: Cut) -> None:
     """Gluteal muscles with fat between them, below the hip joint the muscles of the thigh."""
-    t, w, d, wall = cut.t, cut.width, cut.depth, canvas.in_wall
-    wing = _wing(cut)
+    t, w, d, s, wall = cut.t, cut.width, cut.depth, cut.size, canvas.in_wall
+    wing, under_fat = _wing(cut), canvas.inside((cut.wall + cut.skin) / 2)
     if wing is not None:
         for side in ([-1, 1], [1, 1]):
-            fat, medius = wing + 14, wing[2:] + np.array([8, 6])
-            thick = 9 * cut.size * _below_crest(cut)
-            canvas.stroke(fat * side, 16 * cut.size, cut.tissues.other_fat, within=canvas.in_cavity)
-            canvas.stroke(medius * side, thick, cut.tissues.muscle, within=canvas.in_fat)
+            fat, medius = wing + 14 * s, wing[2:] + s * np.array([8, 6])
+            thick = 9 * s * _thickness_below_crest(cut) * min(1.0, cut.person.muscle)
+            canvas.stroke(fat * side, 16 * s, cut.tissues.other_fat, within=canvas.in_cavity)
+            canvas.stroke(medius * side, thick, cut.tissues.muscle, within=under_fat)
     thick = profile(t, {-5: 1.0, -2.5: 1.0, -0.8: 0.5, 0.1: 0})
     canvas.pair(
         0.5 * w,
@@ -52,7 +52,7 @@ def paint_wings(canvas: Canvas, cut: Cut) -> None:
     wing, s = _wing(cut), cut.size
     if wing is None:
         return
-    thick = _below_crest(cut) * s
+    thick = _thickness_below_crest(cut) * s
     for side in ([-1, 1], [1, 1]):
         canvas.stroke((wing[1:] - [9 * s, 5 * s]) * side, 8 * thick, cut.tissues.muscle)
         canvas.stroke(wing * side, 5.5 * thick, cut.tissues.cortical)
@@ -81,8 +81,8 @@ def paint_hips(canvas: Canvas, cut: Cut) -> None:
         canvas.ellipsoid(head, METAL, shrink=3)
 
 
-def _below_crest(cut: Cut) -> float:
-    """How thick the wings and the muscles beside them are: thin at their crest."""
+def _thickness_below_crest(cut: Cut) -> float:
+    """Of the wings and of the muscles beside them, times the usual: they are thin at the crest."""
     return min(1.0, 0.5 + cut.person.crest - cut.t)
 
 

@@ -55,7 +55,9 @@ class Person:
     muscle: float = drawn('thickness of all muscles', 0.6, 1.5, log=True)
     wall: float = drawn('thickness of the abdominal wall besides', 0.55, 1.9, log=True)
     psoas: float = drawn('thickness of the psoas besides', 0.7, 1.4, log=True)
-    psoas_apart: float = drawn('distance of the psoas from the midline, times the usual', 0.92, 1.1)
+    psoas_apart: float = drawn(
+        'distance of the psoas from the midline below L4, times the usual', 0.92, 1.1
+    )
     back: float = drawn('thickness of the muscles along the spine besides', 0.85, 1.18, log=True)
     multifidus: float = drawn('thickness of the multifidus besides', 0.75, 1.3, log=True)
     quadratus: float = drawn('thickness of the quadratus lumborum besides', 0.5, 1.15, log=True)
@@ -118,7 +120,7 @@ class Person:
         'length of a rib of L1, as if there were four lumbar vertebrae', 0.05, 0.4, 0.04
     )
     sacralisation: float = drawn(
-        'how far the transverse processes of L5 join the sacrum', 0.4, 1.0, 0.06
+        'how far the transverse processes of L5 join the sacrum', 0.7, 1.0, 0.06
     )
     calcification: float = drawn('calcified wall of the aorta', 0.1, 1.0, 0.45)
     # What is not the trunk

@@ -74,12 +74,12 @@ def test_shapes_stay_within_a_coverage(canvas):
 
 
 def test_an_ellipsoid_shrinks_towards_its_ends_and_gas_rises_to_its_front(canvas):
-    middle = Ellipsoid(0, 0, HEIGHT, 40, 40, 1.0, SOFT, gas=0.0)
+    middle = Ellipsoid(0, 10, HEIGHT, 40, 40, 1.0, SOFT, gas=5.0)
     canvas.hollow(middle, MUSCLE, 4, within=np.ones((SIDE, SIDE), np.float32))
-    inside = np.hypot(canvas.x, canvas.y) < 34
-    assert (canvas.hu[inside & (canvas.y < -PIXEL)] == GAS.hu).all()
-    assert (canvas.hu[inside & (canvas.y > PIXEL)] == SOFT.hu).all()
-    ring = (np.hypot(canvas.x, canvas.y) > 37) & (np.hypot(canvas.x, canvas.y) < 39)
+    distance = np.hypot(canvas.x, canvas.y - 10)
+    inside, ring = distance < 34, (distance > 37) & (distance < 39)
+    assert (canvas.hu[inside & (canvas.y < 5 - PIXEL)] == GAS.hu).all()
+    assert (canvas.hu[inside & (canvas.y > 5 + PIXEL)] == SOFT.hu).all()
     assert (canvas.labels[ring] == MUSCLE.label).all()
     assert middle.scale(HEIGHT) == 1
     assert middle.scale(HEIGHT + 0.6) == pytest.approx(0.8)

@@ -99,20 +99,22 @@ def test_there_are_as_many_small_loops_as_the_person_has():
 
 
 def test_a_run_of_small_bowel_is_a_tube_with_one_content():
-    for run in (plain_subject(bowel=8.0, gas=share).bowel[:8] for share in (0.1, 0.7)):
-        lumens = [loop.lumen for loop in run]
-        assert (
-            len(
-                {
-                    (lumen.tissue, lumen.gas, loop.wall)
-                    for lumen, loop in zip(lumens, run, strict=True)
-                }
-            )
-            == 1
-        )
-        for one, next_one in pairwise(lumens):
+    for share in (0.1, 0.7):
+        first, *others = run = plain_subject(bowel=8.0, gas=share).bowel[:8]
+        for loop in others:
+            assert loop.lumen.tissue == first.lumen.tissue and loop.lumen.gas == first.lumen.gas
+        for (one, *_), (next_one, *_) in pairwise(run):
             apart = np.hypot(one.x - next_one.x, one.y - next_one.y), 33 * abs(one.t - next_one.t)
             assert np.hypot(*apart) < one.a + next_one.a
+
+
+def test_runs_of_small_bowel_turn_back_at_the_limits_of_their_place():
+    for seed in range(5):
+        subject = plain_subject(seed, bowel=240.0)
+        lumens = [loop.lumen for loop in subject.bowel[:240]]
+        width = subject.outlines.at(3.5).cavity[RIGHT]
+        assert all(abs(lumen.x) < 0.7 * width + 45 for lumen in lumens)
+        assert all(-3.5 - 45 / 33 < lumen.t < 4.5 + 45 / 33 for lumen in lumens)
 
 
 def test_the_colon_goes_up_across_and_down_and_is_as_wide_as_the_person_has_it():

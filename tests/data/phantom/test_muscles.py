@@ -86,7 +86,7 @@ def test_from_l4_up_psoas_lies_on_the_vertebrae():
         for muscle in (0.6, 1.5):
             subject = plain_subject(muscle=muscle, bend=0.0, scoliosis=0.0)
             canvas, psoas = muscle_of(muscles.paint_psoas, subject, t)
-            assert np.abs(canvas.x[psoas]).min() < Cut(subject, t).half_body
+            assert np.abs(canvas.x[psoas]).min() < Cut(subject, t).half_width_of_body
 
 
 def test_fat_lies_between_the_muscles_of_the_back():

@@ -227,11 +227,11 @@ def test_organs_lie_in_ascites():
 
 def test_the_heart_lies_on_the_diaphragm():
     subject = plain_subject(bend=0.0, diaphragm=0.3)
-    canvas, _ = paint(subject, subject.chest.heart.t - 1, [organs.paint_chest], side=280)
-    heart = canvas.hu == np.float32(subject.tissues.blood.hu)
-    assert heart.any()
+    canvas, _ = paint(subject, subject.chest.heart.t - 1.8, [organs.paint_chest], side=280)
+    heart = np.abs(canvas.hu - subject.tissues.blood.hu) < 0.5
+    assert mm2(canvas, heart) > 500
     for dome in subject.chest.domes:
-        assert (canvas.outside(dome)[heart] == 1).all()
+        assert (canvas.outside(dome)[heart] > 0.9).all()
 
 
 def test_bowel_stays_in_the_cavity():

@@ -5,6 +5,7 @@ import pytest
 from phantoms import mm2, paint, plain_subject
 
 from bodycomp_jax.data.phantom import organs, pelvis
+from bodycomp_jax.data.phantom.curves import RIGHT
 from bodycomp_jax.data.phantom.tissue import METAL, MUSCLE_LABEL
 
 
@@ -53,6 +54,16 @@ def test_gluteal_muscles_are_labelled_within_the_wall_and_end_at_l5():
         assert mm2(canvas, muscle) >= least
         assert muscle.any() == bool(least)
         assert (canvas.in_wall[muscle] >= 0.5).all()
+
+
+def test_the_wall_ends_at_the_wings_and_gluteal_muscle_is_outside_of_them():
+    subject = plain_subject(bend=0.0, scoliosis=0.0)
+    canvas, cut = paint(subject, -0.5, [pelvis.paint_wings], side=280)
+    assert np.abs(canvas.x[canvas.hu > 150]).max() > cut.wall[RIGHT] - 15
+    canvas, _ = paint(subject, -0.5, [pelvis.paint_buttocks], side=280)
+    outside = (canvas.labels == MUSCLE_LABEL) & (canvas.in_wall == 0)
+    assert mm2(canvas, outside) > 100
+    assert (canvas.in_fat[outside] == 1).all()
 
 
 def test_fat_between_wing_and_gluteal_muscles_is_neither_visceral_nor_subcutaneous():

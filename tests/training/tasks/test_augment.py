@@ -245,9 +245,9 @@ def test_means_are_the_same_on_every_platform(transform, shape, limit):
         return jax.vmap(lambda key: transform(key, image, limit, platform=platform))(KEYS)
 
     by_loop, by_products = (jax.jit(transformed, static_argnums=0)(each) for each in ('cpu', 'tpu'))
-    with jax.disable_jit():  # XLA on CPU takes long to compile what is unrolled for a GPU
-        unrolled = transformed('gpu')
-    for values in (unrolled, by_products):
+    with jax.disable_jit():  # XLA on CPU takes long to compile what a GPU unrolls
+        step_by_step = transformed('gpu')
+    for values in (step_by_step, by_products):
         np.testing.assert_allclose(values, by_loop, rtol=0, atol=0.01)
 
 
