@@ -20,10 +20,8 @@ class Cut:
         self.peritoneum = self.cavity - self.person.properitoneal
         self.width, self.depth = float(self.cavity[RIGHT]), float(self.cavity[BACK])
         self.spine_y = subject.outlines.spine_y(t, self.wall)
-        width = subject.vertebra(t).width * self.size
-        self.half_width_of_body = (
-            24.3 - self.person.taper / 2 * (t - 2)
-        ) * width  # of a vertebra, mm
+        wide = self.size * subject.vertebra(t).width
+        self.half_width_of_body = wide * (24.3 - self.person.taper / 2 * (t - 2))  # of a vertebra
         lordosis = 7 * profile(t, {-2: 0, 1: 1, 3: 1, 6: 0})
         sin = np.sin(np.linspace(-np.pi, np.pi, len(self.skin)))
         self.couch_y = float((self.skin * sin).max()) + lordosis  # below the middle of the body
