@@ -7,7 +7,7 @@ import numpy as np
 from bodycomp_jax.data.phantom.canvas import Canvas
 from bodycomp_jax.data.phantom.curves import ANGLES, profile
 from bodycomp_jax.data.phantom.cut import Cut
-from bodycomp_jax.data.phantom.tissue import CORD, DISC, FLUID, METAL, SOFT
+from bodycomp_jax.data.phantom.tissue import CORD, DISC, FLUID, METAL, SOFT, Tissue
 
 SACRUM, L5, L1, T12 = -1, 0, 4, 5  # levels: t of the middle of a vertebral body
 LAST_DISC = -0.55  # t of its lower border
@@ -40,7 +40,7 @@ def paint_sacrum(canvas: Canvas, cut: Cut) -> None:
     parts = [(33 * s, 19 * s, 23 * ala, 12 * ala, -0.2)]
     if t <= LAST_DISC:
         parts += [(0.55 * a, 8 * s, 0.5 * a, 0.95 * b, 0.3), (0, 0, 0.62 * a, b, 0)]
-    for shell, tissue in ((0, cut.tissues.cortical), (2.5, cut.tissues.spongy)):
+    for shell, tissue in _layers(cut, 2.5):
         for x, behind, wide, deep, turn in parts:
             canvas.pair(x, y + behind, wide - shell, deep - shell, tissue, turn=turn)
     canal = profile(leaning, {-4: 0, -3: 0.4, -1: 1, -0.5: 1, -0.4: 0}) * s
@@ -141,15 +141,15 @@ def _paint_spinous_process(canvas: Canvas, cut: Cut, y: float, level: int, up: f
         half *= cut.subject.vertebra(level).processes * np.interp(-up, [0.6, 0.75], [1, 0.6]) * s
         across = 4 * s * cut.person.process_width
         middle = y + tip * s - half
-        for shell, tissue in ((0, cut.tissues.cortical), (SHELL, cut.tissues.spongy)):
+        for shell, tissue in _layers(cut):
             canvas.ellipse(0, middle, across - shell, half - shell, tissue, within=canvas.in_wall)
 
 
 def _paint_pedicles(canvas: Canvas, cut: Cut, y: float, level: int, up: float) -> None:
     """From the body to the lamina, and the transverse processes beside them."""
-    s, tissues = cut.size, cut.tissues
+    s = cut.size
     if PEDICLES[0] < up < PEDICLES[1]:
-        for shell, tissue in ((0, tissues.cortical), (SHELL, tissues.spongy)):
+        for shell, tissue in _layers(cut):
             canvas.pair(15.5 * s, y - 5 * s, 5 * s - shell, 10 * s - shell, tissue)
     joined = cut.person.sacralisation if level == L5 else 0.0
     if -0.4 * joined < up - TRANSVERSE + cut.person.transverse / 2 < cut.person.transverse:
@@ -175,9 +175,14 @@ def _paint_facets(canvas: Canvas, cut: Cut, y: float, up: float, wide: float) ->
         canvas.stroke(joint * [-1, 1], 0.8, SOFT)
 
 
+def _layers(cut: Cut, shell: float = SHELL) -> list[tuple[float, Tissue]]:
+    """Cortical bone, and `shell` mm inside its border spongy bone."""
+    return [(0.0, cut.tissues.cortical), (shell, cut.tissues.spongy)]
+
+
 def _stroke_bone(canvas: Canvas, cut: Cut, *strokes: tuple[np.ndarray, float]) -> None:
     """Paths and their radii, mm, that are one bone: cortical around spongy."""
-    for shell, tissue in ((0, cut.tissues.cortical), (SHELL, cut.tissues.spongy)):
+    for shell, tissue in _layers(cut):
         for path, radius in strokes:
             if radius > shell:
                 canvas.stroke(path, radius - shell, tissue)
