@@ -14,7 +14,7 @@ from bodycomp_jax.data.phantom.variety import plain_person
 FIELD_OF_VIEW = Scanner().field_of_view
 
 
-def plain_subject(seed=0, **given):
+def plain_subject(seed=1, **given):
     """A plain subject, but for the fields of `Person` that are given."""
     rng = np.random.default_rng(seed)
     return Subject(rng, dataclasses.replace(plain_person(rng), **given))

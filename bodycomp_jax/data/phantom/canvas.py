@@ -41,6 +41,7 @@ class Canvas:
         self.x, self.y = cut.bent(self.columns, self.rows)
         self._reach = self.pixel + cut.displacement
         self._textures = cut.textures
+        self._lopsided = cut.person.lopsided
         self.hu = np.full((side, side), AIR.hu, np.float32)
         self.labels = np.full((side, side), AIR.label, np.uint8)
         self.radius = np.hypot(self.x, self.y)
@@ -97,13 +98,11 @@ class Canvas:
             return
         x, y, a, b = float(x), float(y), float(a), float(b)  # NumPy's scalars widen the pixels
         window = self._near(x, y, x, y, max(a, b) * (1.2 if square else 1))
-        dx, dy = self.x[window] - x, self.y[window] - y
-        cos, sin = float(np.cos(turn)), float(np.sin(turn))
-        u, v = ((dx * cos + dy * sin) / a) ** 2, ((dy * cos - dx * sin) / b) ** 2
+        u, v = self._squares(x, y, a, b, turn, window)
         distance = np.sqrt(u + v if not square else np.sqrt(u * u + v * v))
         share = self.cover((1 - distance) * min(a, b))
         if above is not None:
-            share = share * (dy < above - y)
+            share = share * (self.y[window] < above)
         if within is not None:
             share = share * within[window]
         self.fill(share, tissue, window)
@@ -114,10 +113,11 @@ class Canvas:
             self.hu[window] -= share * bubbles.clip(0, min(1.6 * mottled, tissue.hu - GAS.hu))
 
     def pair(self, x: float, y: float, a: float, b: float, tissue: Tissue, **more) -> None:
-        """An ellipse and its mirror image."""
+        """An ellipse and its mirror image, of which one may be larger."""
         turn = more.pop('turn', 0.0)
         for side in (-1, 1):
-            self.ellipse(side * x, y, a, b, tissue, turn=side * turn, **more)
+            size = 1 + side * self._lopsided / 2
+            self.ellipse(side * x, y, size * a, size * b, tissue, turn=side * turn, **more)
 
     def ellipsoid(
         self,
@@ -161,8 +161,9 @@ class Canvas:
     def outside(self, e: Ellipsoid) -> np.ndarray:
         """Where the slice is outside an `Ellipsoid`: 0..1 in each pixel."""
         scale = max(e.scale(self.t), 1e-3)
-        x, y, a, b = float(e.x), float(e.y), float(e.a * scale), float(e.b * scale)
-        distance = np.sqrt(((self.x - x) / a) ** 2 + ((self.y - y) / b) ** 2)
+        a, b = float(e.a * scale), float(e.b * scale)
+        x = e.x + e.slant * (self.t - e.t)
+        distance = np.sqrt(sum(self._squares(float(x), float(e.y), a, b, e.turn, WHOLE)))
         return self.cover((distance - 1) * min(a, b))
 
     def cover(self, depth: np.ndarray) -> np.ndarray:
@@ -183,6 +184,14 @@ class Canvas:
             return texture.tile(scale)[np.ix_(i[where[0]], j[where[1]])]
         side = len(self.rows)
         return texture.tile(scale)[i[where // side], j[where % side]]
+
+    def _squares(
+        self, x: float, y: float, a: float, b: float, turn: float, window: Window
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Those of the distances along two half axes, 1 at their ends, in each pixel."""
+        dx, dy = self.x[window] - x, self.y[window] - y
+        cos, sin = float(np.cos(turn)), float(np.sin(turn))
+        return ((dx * cos + dy * sin) / a) ** 2, ((dy * cos - dx * sin) / b) ** 2
 
     def _near(self, x0: float, y0: float, x1: float, y1: float, reach: float) -> Window:
         """The window `reach` mm around a rectangle."""

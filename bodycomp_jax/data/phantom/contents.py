@@ -10,6 +10,8 @@ from bodycomp_jax.data.phantom.population import Person
 from bodycomp_jax.data.phantom.tissue import FLUID, SOFT, Tissue, Tissues
 
 CYSTS = 3  # at most, in each kidney and in the liver
+PYRAMIDS = 7  # of the medulla of a kidney
+HEPATIC_VESSELS = 150
 RUN = 8  # loops of small bowel that are one tube
 DUODENUM, COLON = -2, -1  # their runs
 VERTEBRA = 33.0  # mm from one to the next, on average
@@ -72,6 +74,13 @@ BELOW_DIAPHRAGM, ABOVE_DIAPHRAGM = Spread(0.04, 0.08, 0.18, 0.5), Spread(0.02, 0
 OF_KIDNEYS, OF_THE_PELVIS = Spread(0.07, 0.13, 0.3, 0.3), Spread(0.04, 0.08, 0.18, 0.0)
 
 
+class Pyramid(NamedTuple):
+    """One of the medulla of a kidney."""
+
+    angle: float  # around the sinus, radians
+    half_width: float  # share of the kidney
+
+
 class Abdomen(NamedTuple):
     """The organs below the diaphragm."""
 
@@ -82,7 +91,8 @@ class Abdomen(NamedTuple):
     stomach: list[Ellipsoid]
     kidneys: list[Ellipsoid]
     sinus: float  # share of a kidney that its sinus fills
-    pyramids: float  # half the width of one of the medulla, share of a kidney
+    pyramids: list[Pyramid]
+    hepatic_vessels: list[Ellipsoid]
     bladder: Ellipsoid
     cysts: list[Ellipsoid]
 
@@ -137,7 +147,7 @@ def draw_abdomen(
     kidneys = [
         draw(kidney._replace(h=h), tissues.renal_cortex, spread=OF_KIDNEYS) for kidney in KIDNEYS
     ]
-    sinus, pyramids = rng.uniform((0.25, 0.15), (0.55, 0.3))
+    sinus = rng.uniform(0.25, 0.55)
     bladder = draw(BLADDER, FLUID, spread=OF_THE_PELVIS)
     cysts = [
         _draw_cyst(rng, host)
@@ -145,7 +155,17 @@ def draw_abdomen(
         for _ in range(rng.integers(0, CYSTS + 1) * (rng.random() < 0.3))
     ]
     return Abdomen(
-        liver, pancreas, gall_bladder, spleen, stomach, kidneys, sinus, pyramids, bladder, cysts
+        liver,
+        pancreas,
+        gall_bladder,
+        spleen,
+        stomach,
+        kidneys,
+        sinus,
+        _draw_pyramids(rng),
+        _draw_hepatic_vessels(rng, tissues.venous_blood, liver[0]),
+        bladder,
+        cysts,
     )
 
 
@@ -204,6 +224,28 @@ def _draw_run(
 
 def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.linalg.norm(vector)
+
+
+def _draw_pyramids(rng: np.random.Generator) -> list[Pyramid]:
+    """Around the sinus, as uneven as their distances."""
+    angles = (np.arange(PYRAMIDS) + rng.uniform(-0.3, 0.3, PYRAMIDS)) * 2 * np.pi / PYRAMIDS
+    half_widths = rng.uniform(0.15, 0.3) * rng.uniform(0.6, 1.2, PYRAMIDS)
+    return [Pyramid(*pyramid) for pyramid in zip(angles, half_widths, strict=True)]
+
+
+def _draw_hepatic_vessels(
+    rng: np.random.Generator, blood: Tissue, lobe: Ellipsoid
+) -> list[Ellipsoid]:
+    """Branches that point away from the middle of a lobe, where they are thickest."""
+    branches = []
+    for _ in range(HEPATIC_VESSELS):
+        angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.85)
+        x, y = (lobe.x, lobe.y) + far * np.array([lobe.a, lobe.b]) * (np.cos(angle), np.sin(angle))
+        long, thick = rng.uniform((6, 1.5), (18, 4.5)) * (1.2 - far)
+        t, turn = lobe.t + rng.uniform(-0.9, 0.9) * lobe.h, angle + rng.normal(0, 0.4)
+        h = rng.uniform(1, 3) * thick / VERTEBRA
+        branches.append(Ellipsoid(x, y, t, long, thick, h, blood, turn))
+    return branches
 
 
 def draw_masses(rng: np.random.Generator, person: Person, cavity: np.ndarray) -> list[Ellipsoid]:

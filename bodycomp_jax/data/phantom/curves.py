@@ -1,7 +1,9 @@
 """Curves around the body and along the spine, and the ellipsoids that organs are made of.
 
 Along the body, `t` counts vertebrae: 0 is the middle of L5, 1 that of L4, 8 that of T9, and the
-sacrum is below -0.5; each subject has its own mm from one to the next. In a slice, lengths are mm
+sacrum is below -0.5; each subject has its own mm from one to the next. Where there are four or six
+lumbar vertebrae, 0 is the last of them and 4 is L1, so that what lies between is where it is in
+others; bones go by `Cut.v`, which counts the vertebrae that there are. In a slice, lengths are mm
 from the middle of the body, x to the right of the picture, y downwards (to the patient's back).
 Everything is smooth along t.
 """

@@ -11,16 +11,20 @@ if TYPE_CHECKING:
 
 
 class Cut:
-    """A subject at the height t: outlines, and the lengths that scale with them."""
+    """A subject at the height t: outlines, and the lengths that scale with them.
+
+    Attributes:
+      v: vertebrae above the last lumbar one; t, where there are five.
+    """
 
     def __init__(self, subject: 'Subject', t: float) -> None:
-        self.subject, self.t, self.size = subject, t, subject.size
+        self.subject, self.t, self.v, self.size = subject, t, subject.v(t), subject.size
         self.person, self.tissues = subject.person, subject.tissues
         self.skin, self.wall, self.cavity, self.diaphragm, self.bands = subject.outlines.at(t)
         self.peritoneum = self.cavity - self.person.properitoneal
         self.width, self.depth = float(self.cavity[RIGHT]), float(self.cavity[BACK])
         self.spine_y = subject.outlines.spine_y(t, self.wall)
-        wide = self.size * subject.vertebra(t).width
+        wide = self.size * subject.vertebra(self.v).width
         self.half_width_of_body = wide * (24.3 - self.person.taper / 2 * (t - 2))  # of a vertebra
         lordosis = 7 * profile(t, {-2: 0, 1: 1, 3: 1, 6: 0})
         sin = np.sin(np.linspace(-np.pi, np.pi, len(self.skin)))

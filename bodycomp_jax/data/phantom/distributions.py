@@ -19,7 +19,7 @@ class Range(NamedTuple):
         chance, share = rng.random(2).tolist()
         if chance >= self.chance:
             return 0.0
-        share = 0.5 + width * (share - 0.5)
+        share = _within(share, width)
         if self.log:
             return self.low * (self.high / self.low) ** share
         return self.low + (self.high - self.low) * share
@@ -35,13 +35,20 @@ class Choice(NamedTuple):
     values: tuple[float, ...]
     chance: float = 1.0
 
-    def draw(self, rng: np.random.Generator) -> float:
-        """A value; takes two numbers from `rng` whatever comes out."""
+    def draw(self, rng: np.random.Generator, width: float = 1.0) -> float:
+        """A value, of the middle `width` of all; takes two numbers from `rng`."""
         chance, share = rng.random(2).tolist()
-        return 0.0 if chance >= self.chance else self.values[int(share * len(self.values))]
+        if chance >= self.chance:
+            return 0.0
+        return self.values[int(_within(share, width) * len(self.values))]
 
     def __str__(self) -> str:
         return _sometimes(self.chance) + ', '.join(f'{value:g}' for value in self.values)
+
+
+def _within(share: float, width: float) -> float:
+    """A share between 0 and 1 that is in the middle `width`."""
+    return 0.5 + width * (share - 0.5)
 
 
 def _sometimes(chance: float) -> str:

@@ -10,8 +10,6 @@ from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.outline import CHEST
 from bodycomp_jax.data.phantom.tissue import FLUID, LUNG, SKIN, SOFT, Tissue
 
-PYRAMIDS = np.arange(7) * 2 * np.pi / 7  # of the medulla, radians around the sinus
-
 
 def paint_layers(canvas: Canvas, cut: Cut) -> None:
     """Skin, subcutaneous fat, the muscular wall, and the fat of abdomen and chest."""
@@ -57,12 +55,10 @@ def paint_organs(canvas: Canvas, cut: Cut) -> None:
     abdomen, tissues, inside = cut.subject.abdomen, cut.tissues, canvas.in_peritoneum
     for kidney in abdomen.kidneys:
         _paint_renal_fat(canvas, cut, kidney)
-    for organ in (
-        abdomen.pancreas,
-        *abdomen.liver,
-        abdomen.gall_bladder,
-        *abdomen.spleen,
-    ):
+    for organ in (abdomen.pancreas, *abdomen.liver):
+        canvas.ellipsoid(organ, within=inside)
+    _paint_hepatic_vessels(canvas, cut)
+    for organ in (abdomen.gall_bladder, *abdomen.spleen):
         canvas.ellipsoid(organ, within=inside)
     for part in abdomen.stomach:
         canvas.hollow(part, tissues.bowel_wall, 4, within=inside)
@@ -71,6 +67,16 @@ def paint_organs(canvas: Canvas, cut: Cut) -> None:
     for cyst in abdomen.cysts:
         canvas.ellipsoid(cyst, within=inside)
     canvas.hollow(abdomen.bladder, SOFT, 3, within=inside)
+
+
+def _paint_hepatic_vessels(canvas: Canvas, cut: Cut) -> None:
+    """In the right lobe."""
+    abdomen = cut.subject.abdomen
+    met = [vessel for vessel in abdomen.hepatic_vessels if abs(cut.t - vessel.t) < vessel.h]
+    if met:
+        in_liver = canvas.in_peritoneum * (1 - canvas.outside(abdomen.liver[0]))
+        for vessel in met:
+            canvas.ellipsoid(vessel, within=in_liver)
 
 
 def _paint_renal_fat(canvas: Canvas, cut: Cut, kidney: Ellipsoid) -> None:
@@ -101,16 +107,17 @@ def _paint_pyramids(canvas: Canvas, cut: Cut, kidney: Ellipsoid) -> None:
     """The medulla, between columns of cortex; from slice to slice others are cut."""
     scale = kidney.scale(cut.t)
     a, b = scale * kidney.a, scale * kidney.b
-    long, wide = 0.27 * min(a, b), cut.subject.abdomen.pyramids * min(a, b)
     middle = kidney.x + kidney.slant * (cut.t - kidney.t), kidney.y
     axes = np.cos(kidney.turn), np.sin(kidney.turn)
-    for angle in PYRAMIDS + cut.t:
+    for pyramid in cut.subject.abdomen.pyramids:
+        angle = pyramid.angle + cut.t
         u, v = 0.57 * a * np.cos(angle), 0.57 * b * np.sin(angle)
         x = middle[0] + u * axes[0] - v * axes[1]
         y = middle[1] + u * axes[1] + v * axes[0]
         turn = kidney.turn + angle
+        half_axes = np.array([0.27, pyramid.half_width]) * min(a, b)
         canvas.ellipse(
-            x, y, long, wide, cut.tissues.renal_medulla, turn=turn, within=canvas.in_cavity
+            x, y, *half_axes, cut.tissues.renal_medulla, turn=turn, within=canvas.in_cavity
         )
 
 

@@ -10,17 +10,26 @@ from typing import Any, Self
 
 import numpy as np
 
-from bodycomp_jax.data.phantom.distributions import Range
+from bodycomp_jax.data.phantom.distributions import Choice, Range
 
 
 def drawn(what: str, low: float, high: float, chance: float = 1.0, *, log: bool = False) -> Any:
-    """A field of `Person`, with its distribution."""
-    return dataclasses.field(metadata={'range': Range(what, low, high, chance, log)})
+    """A field of `Person`, uniform between two limits."""
+    return _field(Range(what, low, high, chance, log))
+
+
+def chosen(what: str, *values: float, chance: float = 1.0) -> Any:
+    """A field of `Person` that is one of some values."""
+    return _field(Choice(what, values, chance))
+
+
+def _field(distribution: Range | Choice) -> Any:
+    return dataclasses.field(metadata={'distribution': distribution})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Person:
-    """What is drawn once per subject. Lengths in mm; t counts vertebrae from L5."""
+    """What is drawn once per subject. Lengths in mm; t counts vertebrae, see `curves`."""
 
     # Size and shape
     vertebra: float = drawn('height of L5 with its disc, mm', 31, 44)
@@ -34,6 +43,7 @@ class Person:
     corner: float = drawn('how far the wall bulges between the side and the back, mm', -5, 18)
     asymmetry: float = drawn('irregularity of the outlines', 0.002, 0.02)
     scoliosis: float = drawn('sideways bend of the spine, mm', -14, 14)
+    lopsided: float = drawn('how much larger muscles are on one side', -0.1, 0.1)
     bend: float = drawn('displacement of all tissues by smooth fields, mm', 1.0, 4.5)
     # Subcutaneous fat
     fat: float = drawn('mean thickness, mm', 3, 48, log=True)
@@ -116,11 +126,10 @@ class Person:
     last_rib: float = drawn('length of the twelfth rib', 0.0, 0.5)
     crest: float = drawn('height of the iliac crest, t', 0.3, 1.25)
     osteophytes: float = drawn('length of osteophytes, mm', 1, 8, 0.35)
-    lumbar_rib: float = drawn(
-        'length of a rib of L1, as if there were four lumbar vertebrae', 0.05, 0.4, 0.04
-    )
+    lumbar: float = chosen('lumbar vertebrae more than five', -1, 1, chance=0.08)
+    lumbar_rib: float = drawn('length of a rib of L1', 0.05, 0.4, 0.04)
     sacralisation: float = drawn(
-        'how far the transverse processes of L5 join the sacrum', 0.7, 1.0, 0.06
+        'how far the transverse processes of the last vertebra join the sacrum', 0.7, 1.0, 0.06
     )
     calcification: float = drawn('calcified wall of the aorta', 0.1, 1.0, 0.45)
     # What is not the trunk
@@ -147,7 +156,7 @@ class Person:
         The parameters that are `given` are not drawn.
         """
         values = {
-            field.name: field.metadata['range'].draw(rng, width)
+            field.name: field.metadata['distribution'].draw(rng, width)
             for field in dataclasses.fields(cls)
         }
         return cls(**{**values, **given})

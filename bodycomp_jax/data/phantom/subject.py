@@ -16,13 +16,14 @@ from bodycomp_jax.data.phantom.population import Person
 from bodycomp_jax.data.phantom.tissue import Tissues
 
 LEVELS = ('L5', 'L4', 'L3', 'L2', 'L1', 'T12', 'T11', 'T10', 'T9')  # t = 0, 1, ...
-COUNTS = np.arange(-9, 12)  # the t whose heights are drawn
+L1, T12 = LEVELS.index('L1'), LEVELS.index('T12')
+COUNTS = np.arange(-9, 13)  # of vertebrae above the last lumbar one, whose heights are drawn
 # From a vertebra to the one above it, times the height of L5 with its disc: discs and bodies are
 # lower towards the head. Those of the sacrum lean back, so that the hips are at t = -4.35, 110 mm
 # below L5.
 HEIGHTS = np.interp(
     COUNTS,
-    [-9, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 11],
+    [-9, -1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 12],
     [0.6, 0.6, 0.9, 1, 0.99, 0.96, 0.91, 0.83, 0.77, 0.72, 0.68, 0.62],
 )
 TILTS = {-1: 30.0, 0: 18.0, 1: 8.0, 2: -1.0, 3: -9.0, 4: -15.0, 6: -15.0, 8: -8.0}  # degrees
@@ -53,6 +54,8 @@ class Subject:
 
     Attributes:
       person: the parameters of the distributions.
+      levels: {level: height of the middle of its body}, counted down from T12. Of four lumbar
+        vertebrae L5 is the first of the sacrum, and of six it has one below it.
       size: of bones and organs, 1 on average.
       bends: [x and y, waves, (frequencies along x and y per mm, their phases)].
     """
@@ -77,15 +80,23 @@ class Subject:
 
     def t(self, z: float) -> float:
         """The `t` of a height in mm."""
-        return float(np.interp(z, self._heights, COUNTS))
+        return float(np.interp(z, self._heights, self._landmarks))
 
     def z(self, t: float) -> float:
         """The height in mm of a `t`."""
-        return float(np.interp(t, COUNTS, self._heights))
+        return float(np.interp(t, self._landmarks, self._heights))
 
-    def vertebra(self, t: float) -> Vertebra:
-        """The vertebra at t, or between the two that are next to it."""
-        return Vertebra(*(float(np.interp(t, COUNTS, each)) for each in self._vertebrae))
+    def v(self, t: float) -> float:
+        """How many vertebrae a `t` is above the last lumbar one."""
+        return float(np.interp(t, self._landmarks, COUNTS))
+
+    def landmark(self, v: float) -> float:
+        """The `t` of a number of vertebrae above the last lumbar one."""
+        return float(np.interp(v, COUNTS, self._landmarks))
+
+    def vertebra(self, v: float) -> Vertebra:
+        """The vertebra at v, or between the two that are next to it."""
+        return Vertebra(*(float(np.interp(v, COUNTS, each)) for each in self._vertebrae))
 
     def sideways(self, t: float) -> float:
         """How far the spine is bent sideways, -1 to 1."""
@@ -99,6 +110,11 @@ class Subject:
         """Draws the heights of the vertebrae, and how each differs from the usual one."""
         heights = np.cumsum(self.person.vertebra * HEIGHTS * rng.normal(1, 0.02, len(COUNTS)))
         self._heights = heights + rng.uniform(132, 142) - heights[COUNTS == 0]
+        more = self.person.lumbar
+        known = {COUNTS[0]: COUNTS[0], 0: 0, L1 + more: L1, COUNTS[-1]: COUNTS[-1] - more}
+        self._landmarks = np.interp(COUNTS, list(known), list(known.values()))
+        of_levels = np.interp(np.arange(len(LEVELS)) + more, COUNTS, self._heights)
+        self.levels = dict(zip(LEVELS, of_levels.tolist(), strict=True))
         self.top = self.z(len(LEVELS) - 1) + rng.uniform(0, 12)
         self._curve = rng.uniform(0, 2 * np.pi)
         self._vertebrae = self._draw_vertebrae(rng)

@@ -11,7 +11,7 @@ from bodycomp_jax.data.phantom.curves import BACK, FRONT, LEFT, RIGHT
 from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.grids import finer
 from bodycomp_jax.data.phantom.scanner import Box, Scanner
-from bodycomp_jax.data.phantom.subject import LEVELS, Subject
+from bodycomp_jax.data.phantom.subject import Subject
 from bodycomp_jax.data.phantom.tissue import BACKGROUND
 from bodycomp_jax.data.phantom.variety import PLAIN, Variety
 
@@ -66,9 +66,9 @@ def draw(seed: int, side: int, spacing: float, variety: Variety = PLAIN) -> Trun
       variety: from which subjects and scanners are drawn.
     """
     subject, scanner, _ = _draw_subject(seed, variety)
-    z, levels = _heights(subject, spacing)
+    z = _heights(subject, spacing)
     hu, labels = zip(*(_scan(subject, scanner, mm, side) for mm in z), strict=True)
-    return Trunk(np.stack(hu), np.stack(labels), z, levels, scanner.field_of_view / side)
+    return Trunk(np.stack(hu), np.stack(labels), z, subject.levels, scanner.field_of_view / side)
 
 
 def draw_slice(seed: int, side: int, variety: Variety = PLAIN) -> tuple[np.ndarray, np.ndarray]:
@@ -91,15 +91,16 @@ def draw_slice_with_offsets(
     """
     subject, scanner, rng = _draw_subject(seed, variety)
     z = rng.uniform(0, subject.top)
-    _, levels = _heights(subject, subject.top)
-    return _scan(subject, scanner, z, side)[0], {level: z - mm for level, mm in levels.items()}
+    offsets = {level: z - mm for level, mm in subject.levels.items()}
+    return _scan(subject, scanner, z, side)[0], offsets
 
 
 def heights(
     seed: int, spacing: float, variety: Variety = PLAIN
 ) -> tuple[np.ndarray, dict[str, float]]:
     """`z` and `levels` of the trunk that `draw` returns, without drawing it."""
-    return _heights(_draw_subject(seed, variety)[0], spacing)
+    subject, _, _ = _draw_subject(seed, variety)
+    return _heights(subject, spacing), subject.levels
 
 
 def _draw_subject(seed: int, variety: Variety) -> tuple[Subject, Scanner, np.random.Generator]:
@@ -109,9 +110,8 @@ def _draw_subject(seed: int, variety: Variety) -> tuple[Subject, Scanner, np.ran
     return subject, _scanner_of(subject, variety), rng
 
 
-def _heights(subject: Subject, spacing: float) -> tuple[np.ndarray, dict[str, float]]:
-    levels = {level: subject.z(t) for t, level in enumerate(LEVELS)}
-    return np.arange(0, subject.top, spacing), levels
+def _heights(subject: Subject, spacing: float) -> np.ndarray:
+    return np.arange(0, subject.top, spacing)
 
 
 def _scanner_of(subject: Subject, variety: Variety) -> Scanner:
@@ -135,11 +135,11 @@ def _scan(subject: Subject, scanner: Scanner, z: float, side: int) -> tuple[np.n
         hu = hu + _partial_volume(subject, scanner, z, hu)
     # Seeded by the height, so that a slice does not depend on which others are drawn.
     rng = np.random.default_rng((subject.noise_seed, round(1000 * z)))
-    hu = acquire(scanner, rng, hu).round().astype(np.int16)
+    hu = finer(acquire(scanner, rng, hu), side).round().astype(np.int16)
     if scanner.padding:
         labels[outside_circle(matrix)] = BACKGROUND
     nearest = ((np.arange(side) + 0.5) * (matrix / side)).astype(np.intp)
-    return hu[nearest[:, None], nearest], labels[nearest[:, None], nearest]
+    return hu, labels[nearest[:, None], nearest]
 
 
 def _paint(subject: Subject, scanner: Scanner, z: float, side: int) -> Canvas:

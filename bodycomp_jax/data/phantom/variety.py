@@ -9,6 +9,7 @@ from bodycomp_jax.data.phantom.population import Person
 from bodycomp_jax.data.phantom.scanner import DrawScanner, any_scanner, plain_scanner
 
 ABSENT = (  # from the plain people
+    'lopsided',
     'scoliosis',
     'breasts',
     'folds',
@@ -19,6 +20,7 @@ ABSENT = (  # from the plain people
     'soaked',
     'ascites',
     'masses',
+    'lumbar',
     'lumbar_rib',
     'sacralisation',
     'arms',

@@ -241,6 +241,14 @@ def test_a_rib_of_l1_is_in_those_who_have_one():
     assert beside(0.4) > 40
 
 
+@pytest.mark.parametrize('more', [-1.0, 0.0, 1.0])
+def test_there_are_four_five_or_six_bodies_between_the_sacrum_and_t12(more):
+    subject = plain_subject(spongy_hu=200.0, lumbar=more, discs=0.3, **STRAIGHT)
+    z = np.arange(subject.z(-0.5), subject.levels['T12'], 1.0)
+    is_bone = [middle_of_body(subject, subject.t(mm)).mean() > 140 for mm in z]
+    assert np.diff(is_bone, prepend=False).sum() == 2 * (5 + more) + 1  # and the one of T12
+
+
 def test_the_transverse_processes_of_l5_join_the_sacrum_in_some():
     def joining(share):
         subject = plain_subject(bend=0.0, sacralisation=share, spongy_hu=200.0)

@@ -57,6 +57,15 @@ def test_a_pair_is_symmetric(canvas):
     assert sums[0] == pytest.approx(sums[1], rel=0.02)
 
 
+def test_one_of_a_pair_is_larger_in_those_who_are_lopsided():
+    canvas = Canvas(SIDE, Cut(plain_subject(bend=0.0, lopsided=0.1), HEIGHT), PIXEL * SIDE)
+    canvas.pair(40, 10, 20, 10, MUSCLE)
+    left, right = (
+        (canvas.hu - AIR.hu)[:, side].sum() for side in (canvas.x[0] < 0, canvas.x[0] > 0)
+    )
+    assert right / left == pytest.approx((1.05 / 0.95) ** 2, rel=0.02)
+
+
 def test_a_stroke_has_the_area_of_a_line_with_round_ends(canvas):
     canvas.stroke(np.array([[-30.0, 0.0], [0.0, 0.0], [0.0, 40.0]]), 6, MUSCLE)
     # The corner is counted twice, but for the quarter outside both.
@@ -86,8 +95,9 @@ def test_an_ellipsoid_shrinks_towards_its_ends_and_gas_rises_to_its_front(canvas
     assert middle.scale(HEIGHT - 1.5) == 0
 
 
-def test_outside_and_inside_of_an_ellipsoid_make_the_whole(canvas):
-    organ = Ellipsoid(5, 5, HEIGHT, 50, 30, 1.0, MUSCLE)
+@pytest.mark.parametrize('turn, slant', [(0.0, 0.0), (0.5, 40.0)])
+def test_outside_and_inside_of_an_ellipsoid_make_the_whole(canvas, turn, slant):
+    organ = Ellipsoid(5, 5, HEIGHT + 0.3, 50, 30, 1.0, MUSCLE, turn, slant)
     canvas.ellipsoid(organ)
     inside = (canvas.hu - AIR.hu) / (MUSCLE.hu - AIR.hu)
     np.testing.assert_allclose(inside + canvas.outside(organ), 1, atol=1e-5)

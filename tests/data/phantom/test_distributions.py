@@ -22,6 +22,13 @@ def test_a_choice_is_each_of_its_values():
     assert all(200 < values.count(x) < 300 for x in (0, -1, -2, -3))
 
 
+@pytest.mark.parametrize('distribution', [Range('', 0, 8), Choice('', tuple(range(9)))])
+def test_values_are_in_the_middle_of_what_is_possible(distribution):
+    rng = np.random.default_rng(0)
+    values = [distribution.draw(rng, width=0.5) for _ in range(200)]
+    assert 2 <= min(values) < 2.5 and 5.5 < max(values) <= 6
+
+
 def test_what_is_drawn_next_does_not_depend_on_what_came_out():
     following = []
     for distribution in (Range('', 1, 2), Range('', 1, 2, 0.0), Choice('', (5.0,), 0.5)):

@@ -98,6 +98,16 @@ def test_pyramids_are_darker_than_the_cortex_between_them():
     assert len(parts) >= 6
 
 
+def test_vessels_of_the_liver_are_inside_it():
+    subject = plain_subject(enhancement=1.0, phase=0.6, liver_hu=40.0)
+    blood = Tissues.of(subject.person).venous_blood
+    lobe = subject.abdomen.liver[0]
+    canvas, _ = paint(subject, lobe.t, [organs.paint_layers, organs.paint_organs], side=420)
+    vessels = (np.abs(canvas.hu - blood.hu) < 1) & (canvas.x < 0)
+    assert 30 < mm2(canvas, vessels) < 3000
+    assert (canvas.outside(lobe)[vessels] < 0.5).all()
+
+
 def test_the_renal_fascia_is_a_line_around_the_kidney():
     painters = [organs.paint_layers, organs.paint_organs]
     with_line, bare = (

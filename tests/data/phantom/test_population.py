@@ -6,17 +6,21 @@ import numpy as np
 import pytest
 from helpers import ROOT
 
+from bodycomp_jax.data.phantom.distributions import Choice
 from bodycomp_jax.data.phantom.population import Person
 
-RANGES = {field.name: field.metadata['range'] for field in dataclasses.fields(Person)}
+DISTRIBUTIONS = {field.name: field.metadata['distribution'] for field in dataclasses.fields(Person)}
 
 
-@pytest.mark.parametrize('name', RANGES)
-def test_a_parameter_is_within_its_range_as_often_as_it_says(people, name):
+@pytest.mark.parametrize('name', DISTRIBUTIONS)
+def test_a_parameter_is_as_its_distribution_says(people, name):
     values = np.array([getattr(person, name) for person in people])
     drawn = values[values != 0]
-    assert len(drawn) / len(values) == pytest.approx(RANGES[name].chance, abs=0.08)
-    assert RANGES[name].low <= drawn.min() < drawn.max() <= RANGES[name].high
+    assert len(drawn) / len(values) == pytest.approx(DISTRIBUTIONS[name].chance, abs=0.08)
+    if isinstance(DISTRIBUTIONS[name], Choice):
+        assert set(drawn) == set(DISTRIBUTIONS[name].values)
+    else:
+        assert DISTRIBUTIONS[name].low <= drawn.min() < drawn.max() <= DISTRIBUTIONS[name].high
 
 
 @pytest.fixture(scope='module')
@@ -32,5 +36,5 @@ def test_what_is_given_is_not_drawn_and_changes_nothing_else(people):
 
 def test_the_docs_hold_the_table():
     lines = (ROOT / 'docs/synthetic.md').read_text().splitlines()
-    for values in RANGES.values():
+    for values in DISTRIBUTIONS.values():
         assert f'| {values.what} | {values} |' in lines

@@ -26,6 +26,18 @@ def test_a_subject_has_a_t_at_every_height(vertebra):
         np.testing.assert_allclose([subject.z(subject.t(x)) for x in z], z, atol=1e-9)
 
 
+@pytest.mark.parametrize('more', [-1.0, 0.0, 1.0])
+def test_lumbar_vertebrae_are_counted_down_from_t12(more):
+    usual, subject = plain_subject(), plain_subject(lumbar=more)
+    assert subject.z(0) == usual.z(0)  # the pelvis stays
+    assert subject.levels['T12'] == pytest.approx(subject.z(5))
+    assert [subject.v(t) for t in (-4, 0, 4, 5, 8)] == [-4, 0, 4 + more, 5 + more, 8 + more]
+    heights = -np.diff(list(subject.levels.values()))
+    assert (heights < -15).all() and len(heights) == 8
+    above_the_last = np.diff([subject.z(subject.landmark(v)) for v in range(6)]).mean()
+    assert (subject.levels['L5'] - subject.z(0)) / above_the_last == pytest.approx(more, abs=0.45)
+
+
 def test_hips_are_110_mm_below_l5():
     # 107 mm in a patient
     for seed in range(5):

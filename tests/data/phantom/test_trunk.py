@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.ndimage
 from phantoms import plain_subject
 
 from bodycomp_jax.data import phantom
@@ -261,7 +262,7 @@ def test_a_thick_slice_has_the_labels_of_its_middle_and_the_mean_of_its_thirds(s
         scanner = phantom.Scanner(noise=0, thickness=thickness)
         return trunk._scan(subject, scanner, z + up, side)
 
-    subject = plain_subject(6, diaphragm=0.3, lordosis=0.0, lean=0.0, uneven=0.0)
+    subject = plain_subject(0, diaphragm=0.3, lordosis=0.0, lean=0.0, uneven=0.0)
     z = subject.z(4.6)  # a disc, and ribs that fall
     (thick, labels), *thirds = scan(8), scan(1, -8 / 3), scan(1), scan(1, 8 / 3)
     np.testing.assert_array_equal(labels, thirds[1][1])
@@ -282,10 +283,13 @@ def test_there_is_neither_image_nor_label_outside_the_circle():
     np.testing.assert_array_equal(plain[1][~outside], padded[1][~outside])
 
 
-def test_a_coarse_matrix_is_repeated():
+def test_a_coarse_matrix_is_made_finer_by_lines_between_its_pixels():
     fine = phantom.draw_slice(1, 128, scanner_with(matrix=64.0))
     coarse = phantom.draw_slice(1, 64)
-    for image, repeated in zip(coarse, fine, strict=True):
-        np.testing.assert_array_equal(image.repeat(2, 0).repeat(2, 1), repeated)
+    between = scipy.ndimage.zoom(
+        coarse[0].astype(float), 2, order=1, grid_mode=True, mode='nearest'
+    )
+    np.testing.assert_allclose(fine[0], between, atol=1.1)  # both are rounded
+    np.testing.assert_array_equal(fine[1], coarse[1].repeat(2, 0).repeat(2, 1))
     finer_than_wanted = phantom.draw_slice(1, 64, scanner_with(matrix=200.0))
     np.testing.assert_array_equal(coarse[0], finer_than_wanted[0])
