@@ -115,9 +115,9 @@ def _paint_pyramids(canvas: Canvas, cut: Cut, kidney: Ellipsoid) -> None:
         x = middle[0] + u * axes[0] - v * axes[1]
         y = middle[1] + u * axes[1] + v * axes[0]
         turn = kidney.turn + angle
-        half_axes = np.array([0.27, pyramid.half_width]) * min(a, b)
+        long, wide = 0.27 * min(a, b), pyramid.half_width * min(a, b)
         canvas.ellipse(
-            x, y, *half_axes, cut.tissues.renal_medulla, turn=turn, within=canvas.in_cavity
+            x, y, long, wide, cut.tissues.renal_medulla, turn=turn, within=canvas.in_cavity
         )
 
 
