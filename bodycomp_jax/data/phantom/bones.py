@@ -32,13 +32,13 @@ SHELL = 1.0  # mm of cortical bone around spongy bone
 
 def paint_sacrum(canvas: Canvas, cut: Cut) -> None:
     """Its alae and its canal begin behind the last vertebra, as it leans back."""
-    t, s, y = cut.v, cut.size, cut.spine_y
-    leaning = t - 0.25 * cut.person.lordosis  # at what t what lies behind the bodies is cut
+    v, s, y = cut.v, cut.size, cut.spine_y
+    leaning = v - 0.25 * cut.person.lordosis  # at what v what lies behind the bodies is cut
     ala = profile(leaning, {-1.7: 0, -1.4: 1, -0.6: 1, -0.15: 0}) * s
-    a = profile(t, {-5: 0, -4.5: 8, -3.5: 20, -2: 38, -1: 50}) * s
-    b = profile(t, {-5: 0, -4.5: 6, -3.5: 8, -2: 13, -1: 19}) * s * cut.person.bodies
+    a = profile(v, {-5: 0, -4.5: 8, -3.5: 20, -2: 38, -1: 50}) * s
+    b = profile(v, {-5: 0, -4.5: 6, -3.5: 8, -2: 13, -1: 19}) * s * cut.person.bodies
     parts = [(33 * s, 19 * s, 23 * ala, 12 * ala, -0.2)]
-    if t <= LAST_DISC:
+    if v <= LAST_DISC:
         parts += [(0.55 * a, 8 * s, 0.5 * a, 0.95 * b, 0.3), (0, 0, 0.62 * a, b, 0)]
     for shell, tissue in _layers(cut, 2.5):
         for x, behind, wide, deep, turn in parts:
@@ -50,8 +50,8 @@ def paint_sacrum(canvas: Canvas, cut: Cut) -> None:
         canvas.stroke(halves, 3 * canal, cut.tissues.cortical)
         canvas.stroke(crest, 2 * canal, cut.tissues.cortical)
         canvas.ellipse(0, y + b + 7 * s, 11 * canal, 6 * canal, FLUID)
-    if t <= LAST_DISC and abs((t + 0.5) % 1 - 0.5) > 0.25:
-        foramen = profile(t, {-4: 0, -3: 0.4, -1: 1}) * s
+    if v <= LAST_DISC and abs((v + 0.5) % 1 - 0.5) > 0.25:
+        foramen = profile(v, {-4: 0, -3: 0.4, -1: 1}) * s
         canvas.pair(0.4 * a, y + 5 * s, 4.5 * foramen, 5 * foramen, cut.tissues.other_fat)
 
 

@@ -226,28 +226,6 @@ def _unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
-def _draw_pyramids(rng: np.random.Generator) -> list[Pyramid]:
-    """Around the sinus, as uneven as their distances."""
-    angles = (np.arange(PYRAMIDS) + rng.uniform(-0.3, 0.3, PYRAMIDS)) * 2 * np.pi / PYRAMIDS
-    half_widths = rng.uniform(0.15, 0.3) * rng.uniform(0.6, 1.2, PYRAMIDS)
-    return [Pyramid(*pyramid) for pyramid in zip(angles, half_widths, strict=True)]
-
-
-def _draw_hepatic_vessels(
-    rng: np.random.Generator, blood: Tissue, lobe: Ellipsoid
-) -> list[Ellipsoid]:
-    """Branches that point away from the middle of a lobe, where they are thickest."""
-    branches = []
-    for _ in range(HEPATIC_VESSELS):
-        angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.85)
-        x, y = (lobe.x, lobe.y) + far * np.array([lobe.a, lobe.b]) * (np.cos(angle), np.sin(angle))
-        long, thick = rng.uniform((6, 1.5), (18, 4.5)) * (1.2 - far)
-        t, turn = lobe.t + rng.uniform(-0.9, 0.9) * lobe.h, angle + rng.normal(0, 0.4)
-        h = rng.uniform(1, 3) * thick / VERTEBRA
-        branches.append(Ellipsoid(x, y, t, long, thick, h, blood, turn))
-    return branches
-
-
 def draw_masses(rng: np.random.Generator, person: Person, cavity: np.ndarray) -> list[Ellipsoid]:
     """Lumps of any density anywhere in the abdomen."""
     masses = []
@@ -292,6 +270,28 @@ def _draw_cyst(rng: np.random.Generator, host: Ellipsoid) -> Ellipsoid:
     x, y = (host.x, host.y) + rng.uniform(-1, 1, 2) * (host.a, host.b)
     t = host.t + rng.uniform(-0.8, 0.8) * host.h
     return Ellipsoid(x, y, t, radius, radius * rng.uniform(0.8, 1.2), radius / VERTEBRA, FLUID)
+
+
+def _draw_pyramids(rng: np.random.Generator) -> list[Pyramid]:
+    """Around the sinus, as uneven as their distances."""
+    angles = (np.arange(PYRAMIDS) + rng.uniform(-0.3, 0.3, PYRAMIDS)) * 2 * np.pi / PYRAMIDS
+    half_widths = rng.uniform(0.15, 0.3) * rng.uniform(0.6, 1.2, PYRAMIDS)
+    return [Pyramid(*pyramid) for pyramid in zip(angles, half_widths, strict=True)]
+
+
+def _draw_hepatic_vessels(
+    rng: np.random.Generator, blood: Tissue, lobe: Ellipsoid
+) -> list[Ellipsoid]:
+    """Branches that point away from the middle of a lobe, where they are thickest."""
+    branches = []
+    for _ in range(HEPATIC_VESSELS):
+        angle, far = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.85)
+        x, y = (lobe.x, lobe.y) + far * np.array([lobe.a, lobe.b]) * (np.cos(angle), np.sin(angle))
+        long, thick = rng.uniform((6, 1.5), (18, 4.5)) * (1.2 - far)
+        t, turn = lobe.t + rng.uniform(-0.9, 0.9) * lobe.h, angle + rng.normal(0, 0.4)
+        h = rng.uniform(1, 3) * thick / VERTEBRA
+        branches.append(Ellipsoid(x, y, t, long, thick, h, blood, turn))
+    return branches
 
 
 def _course_of_duodenum(rng: np.random.Generator) -> Iterator[tuple[float, float, float]]:

@@ -43,7 +43,7 @@ class Person:
     corner: float = drawn('how far the wall bulges between the side and the back, mm', -5, 18)
     asymmetry: float = drawn('irregularity of the outlines', 0.002, 0.02)
     scoliosis: float = drawn('sideways bend of the spine, mm', -14, 14)
-    lopsided: float = drawn('how much larger muscles are on one side', -0.1, 0.1)
+    lopsided: float = drawn('how much larger muscles and joints are on one side', -0.1, 0.1)
     bend: float = drawn('displacement of all tissues by smooth fields, mm', 1.0, 4.5)
     # Subcutaneous fat
     fat: float = drawn('mean thickness, mm', 3, 48, log=True)
