@@ -1,6 +1,7 @@
 """The segmentation network: a 2D U-Net with batch norm (Ronneberger et al. 2015)."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +9,29 @@ from flax import linen as nn
 from jax.typing import DTypeLike
 
 from bodycomp_jax import ct
-from bodycomp_jax.models.layers import cells
-from bodycomp_jax.models.layers.convolution import conv, pointwise
+from bodycomp_jax.models.layers.cells import (
+    Cell,
+    Cells,
+    cells_of_levels,
+    fold,
+    unfold,
+)
+from bodycomp_jax.models.layers.logits import labels_of_cells, logits_of_cells
 from bodycomp_jax.models.layers.norm import BatchNorm
 from bodycomp_jax.models.layers.pooling import max_pool
 from bodycomp_jax.models.layers.resize import from_square, to_square
-from bodycomp_jax.models.layers.upsampling import conv_of_upsampled
+from bodycomp_jax.models.layers.unet_convolution import conv, conv_of_upsampled
+
+
+class Image(NamedTuple):
+    """`[B, H, W, pixels * C]`, in cells."""
+
+    values: jax.Array
+    cell: Cell
+
+    @property
+    def channels(self) -> int:
+        return self.values.shape[-1] // self.cell.pixels
 
 
 class Conv(nn.Module):
@@ -22,36 +40,30 @@ class Conv(nn.Module):
     Attributes:
       channels: of the result.
       platform: for whose speed it is written.
-      cell: pixels along a cell of the result; of x, too, or with a skip half as many.
+      cell: of the result.
     """
 
     channels: int
     platform: str
-    cell: int
+    cell: Cell
 
     @nn.compact
-    def __call__(self, x: jax.Array, skip: jax.Array | None = None) -> jax.Array:
+    def __call__(self, x: Image, skip: Image | None = None) -> Image:
         """Convolves x `[B, H, W, C]`, or with a skip `[B, 2H, 2W, S]` the channels of x upsampled
-        followed by those of the skip; with cells, see `cells`.
+        followed by those of the skip.
         """
-        r = self.cell
-        below = r if skip is None else max(1, r // 2)
-        C = x.shape[-1] // below**2
-        S = 0 if skip is None else skip.shape[-1] // r**2
+        C, S = x.channels, 0 if skip is None else skip.channels
         shape = (3, 3, C + S, self.channels)
         kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape, jnp.float32)
         if skip is None:
-            return conv(x, cells.kernel_between(kernel, r, r), self.platform)
-        of_x, of_skip = kernel[:, :, :C], cells.kernel_between(kernel[:, :, C:], r, r)
-        if r == 1:
-            upsampled = conv_of_upsampled(x, of_x, self.platform)
-        else:
-            upsampled = conv(x, cells.kernel_between(of_x, below, r), self.platform)
-        return upsampled + conv(skip, of_skip, self.platform)
+            return Image(conv(x.values, kernel, self.platform, x.cell, self.cell), self.cell)
+        upsampled = conv_of_upsampled(x.values, kernel[:, :, :C], self.platform, x.cell, self.cell)
+        skipped = conv(skip.values, kernel[:, :, C:], self.platform, skip.cell, self.cell)
+        return Image(upsampled + skipped, self.cell)
 
 
 class ConvBlock(nn.Module):
-    """`num_convs` x [3x3 convolution, batch norm, activation]; `[B, H, W, C]` in and out.
+    """`num_convs` x [3x3 convolution, batch norm, activation].
 
     The first convolution takes the skip, if any, as `Conv` does.
     """
@@ -61,35 +73,50 @@ class ConvBlock(nn.Module):
     activation: Callable
     axis_name: str | None
     platform: str
-    cell: int
+    cell: Cell
 
     @nn.compact
-    def __call__(self, x: jax.Array, skip: jax.Array | None = None, *, train: bool) -> jax.Array:
+    def __call__(self, x: Image, skip: Image | None = None, *, train: bool) -> Image:
         for i in range(self.num_convs):
             convolution = Conv(self.channels, self.platform, self.cell, name=f'conv_{i}')
-            norm = BatchNorm(train, self.activation, self.axis_name, self.cell**2, name=f'norm_{i}')
-            x = norm(convolution(x, skip if i == 0 else None))
+            pixels = self.cell.pixels
+            norm = BatchNorm(train, self.activation, self.axis_name, pixels, name=f'norm_{i}')
+            x = convolution(x, skip if i == 0 else None)
+            x = x._replace(values=norm(x.values))
         return x
 
 
 class FinalConv(nn.Module):
-    """A 1x1 convolution of every pixel of a cell, in float32: `[B, H, W, C]` to images.
+    """A 1x1 convolution, in float32: the logits of each pixel, class by class, in cells.
 
     With bfloat16 logits tie, and a tie is labelled background.
+
+    Attributes:
+      classes: of a pixel.
+      shuffled: pixels that are channels of one pixel of x.
+      platform: for whose speed it is written.
+      in_lanes: whether the pixels are in the order of a TPU.
     """
 
-    channels: int
+    classes: int
+    shuffled: int
     platform: str
-    cell: int
+    in_lanes: bool
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        r = self.cell
-        shape = (1, 1, x.shape[-1] // r**2, self.channels)
+    def __call__(self, x: Image) -> jax.Array:
+        shape = (1, 1, x.channels, self.shuffled * self.classes)
         kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape, jnp.float32)
-        bias = self.param('bias', nn.initializers.zeros, (self.channels,), jnp.float32)
-        logits = pointwise(x.astype(jnp.float32), cells.diagonal_kernel(kernel, r), self.platform)
-        return cells.unfold(logits, r, self.platform) + bias.reshape(1, 1, 1, -1)
+        bias = self.param('bias', nn.initializers.zeros, shape[-1:], jnp.float32)
+        return logits_of_cells(
+            x.values,
+            kernel,
+            bias,
+            classes=self.classes,
+            cell=x.cell,
+            platform=self.platform,
+            in_lanes=self.in_lanes,
+        )
 
 
 class UNet(nn.Module):
@@ -138,7 +165,8 @@ class UNet(nn.Module):
           train: normalise with the statistics of this batch and update the running statistics.
 
         Returns:
-          `[B, H, W, num_classes]` float32 logits.
+          `[B, H, W, num_classes]` float32 logits; in training, `[..., num_classes]` of the same
+          pixels in another order, to which `labels_of` brings the labels.
         """
 
         def block(channels, cell, name):
@@ -152,23 +180,49 @@ class UNet(nn.Module):
                 name=name,
             )
 
-        _, H, W, _ = images.shape
-        x = cells.fold(self._grey(images), self.shuffle)
         down, up = self.compression_channels, self.decompression_channels
-        r = cells.cell_side(down[0], len(up), self.platform)
-        x, skips = cells.fold(x.astype(self.dtype), r), []
+        cells, skips = self._cells, []
+        grey = fold(self._grey(images), self._shuffled).astype(self.dtype)
+        x = Image(fold(grey, cells.down[0]), cells.down[0])
         for i, channels in enumerate(down[:-1]):
-            x = block(channels, r, f'compression_{i}')(x, train=train)
-            skips.append((x, r))
-            x, r = max_pool(x, r), max(1, r // 2)
-        x = block(down[-1], r, 'compression_center')(x, train=train)
+            x = block(channels, cells.down[i], f'compression_{i}')(x, train=train)
+            skips.append(x)
+            x = Image(max_pool(*x), x.cell.halved)
+        x = block(down[-1], cells.down[-1], 'compression_center')(x, train=train)
         for i, channels in enumerate(up):
-            skip, r = skips.pop()
-            x = block(channels, r, f'decompression_{i}')(x, skip, train=train)
-        channels = self.shuffle**2 * self.num_classes
-        logits = FinalConv(channels, self.platform, r, name='final_conv')(x)
-        logits = cells.unfold(logits, self.shuffle, self.platform)
+            x = block(channels, cells.up[i], f'decompression_{i}')(x, skips.pop(), train=train)
+        in_cells = train and not self.side
+        logits = FinalConv(
+            self.num_classes,
+            self._shuffled.pixels,
+            self.platform,
+            in_lanes=in_cells and self.platform == 'tpu',
+            name='final_conv',
+        )(x)
+        if in_cells:
+            return logits
+        logits = logits.reshape(*logits.shape[:3], -1)
+        for cell in (x.cell, self._shuffled):
+            logits = unfold(logits, cell, self.platform)
+        _, H, W, _ = images.shape
         return from_square(logits, (H, W)) if self.side else logits
+
+    def labels_of(self, logits: jax.Array, masks: jax.Array) -> jax.Array:
+        """Labels `[B, H, W]` in the order of the logits of the same pixels."""
+        if logits.shape[:-1] == masks.shape:
+            return masks
+        cells = self._shuffled, self._cells.of_logits
+        return labels_of_cells(masks, cells, self.platform)
+
+    @property
+    def _shuffled(self) -> Cell:
+        return Cell(self.shuffle, self.shuffle)
+
+    @property
+    def _cells(self) -> Cells:
+        return cells_of_levels(
+            self.compression_channels, self.decompression_channels, self.platform
+        )
 
     def _grey(self, images: jax.Array) -> jax.Array:
         """Slices at the size of the network, in grey values."""

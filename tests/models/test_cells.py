@@ -1,24 +1,29 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from bodycomp_jax.models.layers.cell_convolution import convolve_cells
 from bodycomp_jax.models.layers.cells import (
-    cell_side,
+    PIXEL,
+    SQUARE,
+    Cell,
+    cells_of_levels,
     diagonal_kernel,
     fold,
-    kernel_between,
+    fold_labels,
     unfold,
 )
 from bodycomp_jax.models.layers.convolution import convolve, pointwise
 from bodycomp_jax.models.layers.norm import BatchNorm
 from bodycomp_jax.models.layers.pooling import max_pool
 
-SIDES = [2, 4]
+CELLS = [Cell(1, 2), Cell(2, 2), Cell(2, 4), Cell(4, 4)]
 
 
 @pytest.fixture(scope='module')
 def images():
-    return np.random.default_rng(0).normal(size=(2, 8, 12, 3)).astype('f4')
+    return np.random.default_rng(0).normal(size=(2, 8, 16, 3)).astype('f4')
 
 
 @pytest.fixture(scope='module')
@@ -26,67 +31,92 @@ def kernel():
     return np.random.default_rng(1).normal(size=(3, 3, 3, 5)).astype('f4')
 
 
+def sides(cells):
+    return [f'{cell.height}{cell.width}' for cell in cells]
+
+
 @pytest.mark.parametrize(
-    'platform, expected',
+    'channels, platform, down, up',
     [
-        ('cpu', [1, 1, 1, 1, 1, 1, 1]),
-        ('gpu', [2, 2, 2, 2, 1, 1, 1]),
-        ('tpu', [4, 4, 4, 2, 2, 1, 1]),
+        ((16, 32, 64, 128, 256, 512), 'cpu', ['11'] * 6, ['11'] * 5),
+        ((16, 32, 64, 128, 256, 512), 'gpu', ['22'] + ['11'] * 5, ['11'] * 4 + ['22']),
+        ((64, 128), 'gpu', ['11', '11'], ['11']),
+        ((16,), 'gpu', ['11'], []),
+        ((16, 32, 64, 128, 256, 512), 'tpu', ['44', '22', '12'] + ['11'] * 3,
+         ['11', '11', '12', '22', '24']),
+        ((4, 8, 16), 'tpu', ['44', '22', '11'], ['22', '44']),  # as the network divides
+        ((8, 100, 8, 8), 'tpu', ['44', '12', '22', '11'], ['22', '12', '44']),
     ],
-)
-def test_cells_fill_the_channels_of_a_platform_where_they_can(platform, expected):
-    channels = (1, 8, 16, 32, 64, 128, 512)
-    assert [cell_side(n, halvings=5, platform=platform) for n in channels] == expected
-
-
-def test_cells_are_not_larger_than_the_network_divides():
-    assert [cell_side(1, halvings, 'tpu') for halvings in range(4)] == [1, 2, 4, 4]
+)  # fmt: skip
+def test_cells_fill_the_channels_of_a_platform(channels, platform, down, up):
+    cells = cells_of_levels(channels, channels[-2::-1], platform)
+    assert (sides(cells.down), sides(cells.up)) == (down, up)
 
 
 @pytest.mark.parametrize('platform', ['gpu', 'tpu'])
-@pytest.mark.parametrize('r', [1, *SIDES])
-def test_folding_moves_the_pixels_of_a_cell_into_its_channels(images, r, platform):
-    cells = fold(images, r)
+@pytest.mark.parametrize('cell', [PIXEL, *CELLS])
+def test_folding_moves_the_pixels_of_a_cell_into_its_channels(images, cell, platform):
+    cells = fold(images, cell)
     B, H, W, C = images.shape
-    assert cells.shape == (B, H // r, W // r, r * r * C)
+    h, w = cell
+    assert cells.shape == (B, H // h, W // w, h * w * C)
     np.testing.assert_array_equal(
-        np.sort(cells[1, 1, 1]), np.sort(images[1, r : 2 * r, r : 2 * r].ravel())
+        np.sort(cells[1, 1, 1]), np.sort(images[1, h : 2 * h, w : 2 * w].ravel())
     )
-    np.testing.assert_array_equal(unfold(cells, r, platform), images)
+    np.testing.assert_array_equal(unfold(cells, cell, platform), images)
 
 
-@pytest.mark.parametrize('r', SIDES)
-def test_the_first_quarter_is_every_second_pixel(images, r):
-    quarter = fold(images, r)[..., : images.shape[-1] * r * r // 4]
-    np.testing.assert_array_equal(quarter, fold(images[:, ::2, ::2], r // 2))
+@pytest.mark.parametrize('platform', ['gpu', 'tpu'])
+@pytest.mark.parametrize('cell', [PIXEL, *CELLS])
+def test_labels_are_folded_as_images_are(cell, platform):
+    labels = np.random.default_rng(2).integers(0, 256, (2, 8, 16, 2)).astype('u1')
+    np.testing.assert_array_equal(fold_labels(labels, cell, platform), fold(labels, cell))
 
 
-@pytest.mark.parametrize('r', SIDES)
-def test_a_convolution_of_cells_is_that_of_the_image(images, kernel, r):
-    found = unfold(convolve(fold(images, r), kernel_between(kernel, r, r)), r, 'tpu')
-    np.testing.assert_allclose(found, convolve(images, kernel), atol=1e-4)
+@pytest.mark.parametrize('cell', CELLS)
+def test_the_first_part_is_every_second_pixel(images, cell):
+    half = cell.halved
+    part = fold(images, cell)[..., : images.shape[-1] * half.pixels]
+    every_second = images[:, :: cell.height // half.height, :: cell.width // half.width]
+    np.testing.assert_array_equal(part, fold(every_second, half))
 
 
-@pytest.mark.parametrize('r', SIDES)
-def test_a_convolution_to_larger_cells_is_that_of_the_upsampled_image(images, kernel, r):
-    found = unfold(convolve(fold(images, r // 2), kernel_between(kernel, r // 2, r)), r, 'tpu')
-    upsampled = images.repeat(2, axis=1).repeat(2, axis=2)
-    np.testing.assert_allclose(found, convolve(upsampled, kernel), atol=1e-4)
+@pytest.mark.parametrize('upsampling', [1, 2])
+@pytest.mark.parametrize('to', [PIXEL, *CELLS])
+@pytest.mark.parametrize('cell', [PIXEL, *CELLS])
+def test_a_convolution_of_cells_and_its_gradients_are_those_of_the_image(
+    images, kernel, cell, to, upsampling
+):
+    large = images.repeat(upsampling, axis=1).repeat(upsampling, axis=2)
+    weights = np.random.default_rng(3).normal(size=(*large.shape[:3], 5)).astype('f4')
+
+    def of_cells(images, kernel):
+        y = convolve_cells(fold(images, cell), kernel, cell, to, upsampling)
+        return unfold(y, to, 'gpu')
+
+    def of_images(images, kernel):
+        return convolve(images.repeat(upsampling, axis=1).repeat(upsampling, axis=2), kernel)
+
+    results = []
+    for function in (of_cells, of_images):
+        y, pullback = jax.vjp(function, jnp.asarray(images), jnp.asarray(kernel))
+        results.append((y, pullback(weights)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), *results)
 
 
-@pytest.mark.parametrize('r', SIDES)
-def test_the_diagonal_kernel_sees_one_pixel(images, kernel, r):
+@pytest.mark.parametrize('cell', CELLS)
+def test_the_diagonal_kernel_sees_one_pixel(images, kernel, cell):
     pixel = kernel[1:2, 1:2]
-    found = unfold(pointwise(fold(images, r), diagonal_kernel(pixel, r), 'tpu'), r, 'tpu')
+    found = unfold(pointwise(fold(images, cell), diagonal_kernel(pixel, cell), 'tpu'), cell, 'tpu')
     np.testing.assert_allclose(found, pointwise(images, pixel, 'cpu'), atol=1e-5)
 
 
-@pytest.mark.parametrize('r', SIDES)
-def test_pooling_and_its_gradient_are_those_of_the_image(images, r):
+@pytest.mark.parametrize('cell', CELLS)
+def test_pooling_and_its_gradient_are_those_of_the_image(images, cell):
     images = images.round()  # with equal maxima
 
     def of_cells(images):
-        return unfold(max_pool(fold(images, r), r), r // 2, 'tpu')
+        return unfold(max_pool(fold(images, cell), cell), cell.halved, 'tpu')
 
     results = []
     for function in (of_cells, max_pool):
@@ -107,8 +137,8 @@ def test_the_norm_of_cells_is_that_of_the_image(images):
         return norm.apply(variables, x, mutable=['batch_stats'])
 
     y, changed = normed(images, 1)
-    of_cells, changed_by_cells = normed(fold(images, 2), 4)
-    np.testing.assert_allclose(unfold(of_cells, 2, 'tpu'), y, atol=1e-5)
+    of_cells, changed_by_cells = normed(fold(images, SQUARE), 4)
+    np.testing.assert_allclose(unfold(of_cells, SQUARE, 'tpu'), y, atol=1e-5)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), changed, changed_by_cells
     )

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from bodycomp_jax.models.layers.convolution import PRECISION, conv
-from bodycomp_jax.models.layers.upsampling import conv_of_upsampled
+from bodycomp_jax.models.layers.convolution import PRECISION
+from bodycomp_jax.models.layers.unet_convolution import conv, conv_of_upsampled
 
 SHAPES = [(2, 6, 8, 3, 5), (1, 4, 4, 32, 24), (3, 1, 2, 1, 1)]  # B, H, W, C, O
 

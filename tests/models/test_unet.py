@@ -8,6 +8,7 @@ from helpers import drawn_variables, smooth_images
 
 from bodycomp_jax.config import UNetConfig
 from bodycomp_jax.models.build import build_network, variable_shapes
+from bodycomp_jax.models.layers.cells import Cell, cells_of_levels, fold
 from bodycomp_jax.models.layers.norm import EPSILON
 
 
@@ -85,6 +86,18 @@ def shuffled_back(values):
     return values.reshape(B, H, W, 2, 2, channels // 4).swapaxes(2, 3).reshape(B, 2 * H, 2 * W, -1)
 
 
+def in_cells(values, config, platform):
+    """`[B, H, W, C]` of pixels in the order of the logits of training."""
+    cells = cells_of_levels(config.compression_channels, config.decompression_channels, platform)
+    shuffle = Cell(config.pixel_shuffle, config.pixel_shuffle)
+    folded = fold(fold(values, shuffle), cells.up[-1])
+    B, H, W, _ = folded.shape
+    C = values.shape[-1]
+    if platform == 'tpu':
+        return folded.reshape(B, H, W, -1, C).transpose(3, 1, 2, 0, 4).reshape(-1, H, W * B, C)
+    return folded.reshape(B, H, W, -1, C)
+
+
 @pytest.mark.parametrize(
     ('platform', 'pixel_shuffle'), [('cpu', 1), ('gpu', 1), ('tpu', 1), ('gpu', 2), ('tpu', 2)]
 )
@@ -100,6 +113,7 @@ def test_logits_and_gradients_are_those_of_the_textbook_network(platform, pixel_
     random = np.random.default_rng(0)
     x = random.uniform(0, 255, (2, 8 * pixel_shuffle, 12 * pixel_shuffle, 1)).astype('f4')
     target = random.normal(size=(*x.shape[:3], 4)).astype('f4')
+    target = in_cells(target, config, platform)
 
     def fast(params):
         state = {**variables, 'params': params}
@@ -111,6 +125,7 @@ def test_logits_and_gradients_are_those_of_the_textbook_network(platform, pixel_
             logits = plain_unet(params, x, config)
         else:
             logits = shuffled_back(plain_unet(params, shuffled(x), config))
+        logits = in_cells(logits, config, platform)
         return ((logits - target) ** 2).mean(), logits
 
     with jax.numpy_rank_promotion('allow'):
@@ -119,6 +134,22 @@ def test_logits_and_gradients_are_those_of_the_textbook_network(platform, pixel_
             for function in (fast, plain)
         ]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *results)
+
+
+@pytest.mark.parametrize('pixel_shuffle', [1, 2])
+@pytest.mark.parametrize('platform', ['cpu', 'gpu', 'tpu'])
+def test_labels_are_in_the_order_of_the_logits(platform, pixel_shuffle):
+    config = UNetConfig(
+        compression_channels=(16, 32, 64),
+        decompression_channels=(32, 16),
+        pixel_shuffle=pixel_shuffle,
+    )
+    network = build_network(config, platform=platform)
+    masks = np.random.default_rng(0).integers(0, 256, (2, 16, 24)).astype('u1')
+    logits = in_cells(np.repeat(masks[..., None], 4, axis=-1), config, platform)
+    np.testing.assert_array_equal(network.labels_of(logits, masks), logits[..., 0])
+    images = jnp.zeros((*masks.shape, 4))
+    assert network.labels_of(images, masks) is masks
 
 
 def test_predictions_are_the_same_on_every_platform():
@@ -153,7 +184,7 @@ def test_bfloat16_predictions_and_gradients_are_close_to_float32():
         apply_window_function=False,
     )
     images, variables = smooth_images(32), drawn_variables(config)
-    labels = np.random.default_rng(0).integers(0, 4, (4, 32, 32, 1))
+    labels = np.random.default_rng(0).integers(0, 4, (4, 32, 32, 1, 1))
 
     def gradients_and_logits(dtype):
         def loss(params):

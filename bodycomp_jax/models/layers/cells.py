@@ -1,16 +1,18 @@
-"""Images of which r x r pixels are channels of one cell.
+"""Images of which several neighbouring pixels are channels of one cell.
 
 A network may read slices and write logits in cells (`UNet.shuffle`). Within, networks use them on
 a TPU or GPU: a TPU stores 128 channels where there are fewer, and multiplies as many, so that an
-image of 16 channels takes eight times its size. Cells of 2 x 2 or 4 x 4 pixels fill them. A GPU
+image of 16 channels takes eight times its size. Cells of up to 4 x 4 pixels fill them. A GPU
 convolves 2 x 2 pixels of 16 channels as one of 64 in a third to a half of the time, with four times
 the operations. The layers of cells give the numbers of the layers of images.
 
 The pixels of a cell are in such an order that the first quarter of the channels are those at the
-upper left of each 2 x 2 pixels, which are a cell of half the side themselves.
+upper left of each 2 x 2 pixels, which are a cell of half the side themselves; in a cell of one row,
+the first half are those at the left of each two.
 """
 
-import functools
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,101 +20,139 @@ import numpy as np
 
 from bodycomp_jax.models.layers.convolution import PRECISION
 
-CHANNELS = {'cpu': 1, 'gpu': 64, 'tpu': 128}  # that a cell fills: a TPU stores as many at a time
-LARGEST = {'cpu': 1, 'gpu': 2, 'tpu': 4}  # pixels along a cell
+Values = TypeVar('Values', jax.Array, np.ndarray)
 
 
-def cell_side(channels: int, halvings: int, platform: str) -> int:
-    """The least r at which a cell of an image of so many channels fills those of a platform.
+class Cell(NamedTuple):
+    """Pixels along a cell, powers of two."""
 
-    Not more than a network whose images are halved so many times can take.
+    height: int
+    width: int
+
+    @property
+    def pixels(self) -> int:
+        return self.height * self.width
+
+    @property
+    def halved(self) -> 'Cell':
+        """After pooling."""
+        return Cell(max(1, self.height // 2), max(1, self.width // 2))
+
+
+PIXEL = Cell(1, 1)
+SQUARE = Cell(2, 2)
+NARROW = 64  # channels of an image; if it has fewer, a GPU convolves 2 x 2 pixels as one
+LANES = 128  # channels that a TPU stores and multiplies at a time
+# Cells of a TPU. In those of 2 x 4 pixels the quarters that are pooled would fill a quarter of the
+# lanes; where nothing is pooled they convolve with fewer operations than 4 x 4.
+POOLED = PIXEL, Cell(1, 2), SQUARE, Cell(4, 4)
+UPSAMPLED = PIXEL, Cell(1, 2), SQUARE, Cell(2, 4), Cell(4, 4)
+
+
+class Cells(NamedTuple):
+    """The cells of each level of a U-Net."""
+
+    down: list[Cell]  # the lowest level last
+    up: list[Cell]  # the highest level last
+
+    @property
+    def of_logits(self) -> Cell:
+        return (self.up or self.down)[-1]
+
+
+def cells_of_levels(down: Sequence[int], up: Sequence[int], platform: str) -> Cells:
+    """The cells of the levels of a network.
+
+    Args:
+      down, up: channels of each level, as of `UNet`.
+      platform: 'cpu', 'gpu' or 'tpu'.
     """
-    r = 1
-    while r < min(LARGEST[platform], 2**halvings) and r * r * channels < CHANNELS[platform]:
-        r *= 2
-    return r
+    levels = len(up)
+    if platform == 'tpu':
+        return Cells(
+            [_filling(LANES / n, levels - i, POOLED) for i, n in enumerate(down)],
+            [_filling(LANES / n, i + 1, UPSAMPLED) for i, n in enumerate(up)],
+        )
+    is_square = platform == 'gpu' and levels > 0 and down[0] < NARROW
+    top = SQUARE if is_square else PIXEL
+    return Cells([top] + [PIXEL] * levels, ([PIXEL] * levels + [top])[1:])
 
 
-def fold(images: jax.Array, r: int) -> jax.Array:
-    """`[B, H, W, C]` as cells, `[B, H / r, W / r, r * r * C]`."""
-    if r == 1:
-        return images
+def _filling(pixels, halvings, cells):
+    """The first cell of so many pixels, if images divide by it that are still halved so often."""
+    fitting = [cell for cell in cells if max(cell) <= 2**halvings]
+    return next((cell for cell in fitting if cell.pixels >= pixels), fitting[-1])
+
+
+def fold(images: Values, cell: Cell) -> Values:
+    """`[B, H, W, C]` as cells, `[B, H / height, W / width, pixels * C]`."""
     B, H, W, C = images.shape
-    n = _halvings(r)
-    split = images.reshape(B, H // r, *[2] * n, W // r, *[2] * n, C)
-    rows, columns = range(1 + n, 1, -1), range(2 + 2 * n, 2 + n, -1)
-    places = [axis for place in zip(rows, columns, strict=True) for axis in place]
-    split = split.transpose(0, 1, 2 + n, *places, 3 + 2 * n)
-    return split.reshape(B, H // r, W // r, r * r * C)
+    n, m = _halvings(cell)
+    split = images.reshape(B, H // cell.height, *[2] * n, W // cell.width, *[2] * m, C)
+    bits = [{'rows': 1 + n, 'columns': 2 + n + m}[along] - k for along, k in _bits(cell)]
+    cells = split.transpose(0, 1, 2 + n, *bits, 3 + n + m)
+    return cells.reshape(*cells.shape[:3], cell.pixels * C)
 
 
-def unfold(cells: jax.Array, r: int, platform: str) -> jax.Array:
-    """`[B, H, W, r * r * C]` as an image, `[B, r * H, r * W, C]`, float32.
+def unfold(cells: jax.Array, cell: Cell, platform: str) -> jax.Array:
+    """`[B, H, W, pixels * C]` as an image, `[B, height * H, width * W, C]`, float32.
 
     A TPU moves numbers slowly: there the columns of the pixels are interleaved by a product with
     ones and zeros.
     """
-    if r == 1:
+    if cell == PIXEL:
         return cells
     B, H, W, channels = cells.shape
-    n, C = _halvings(r), channels // (r * r)
-    split = cells.reshape(B, H, W, *[2] * (2 * n), C)
-    rows, columns = range(1 + 2 * n, 2, -2), range(2 + 2 * n, 3, -2)
+    (h, w), C = cell, channels // cell.pixels
+    split = cells.reshape(B, H, W, *[2] * len(_bits(cell)), C)
+    rows, columns = (_axes(cell, along) for along in ('rows', 'columns'))
     if platform != 'tpu':
-        return split.transpose(0, 1, *rows, 2, *columns, 3 + 2 * n).reshape(B, r * H, r * W, C)
-    split = split.transpose(0, 1, *rows, 3 + 2 * n, *columns, 2).reshape(B, H, r, C, r, W)
-    interleaved = np.eye(r * W, dtype=np.float32).reshape(W, r, r * W)
-    rows_of_image = jnp.einsum('bhicjw,wjx->bhicx', split, interleaved, precision=PRECISION)
-    return rows_of_image.swapaxes(3, 4).reshape(B, r * H, r * W, C)
+        return split.transpose(0, 1, *rows, 2, *columns, -1).reshape(B, h * H, w * W, C)
+    split = split.transpose(0, 1, *rows, -1, *columns, 2).reshape(B, H, h, C, w * W)
+    rows_of_image = jnp.einsum('bhicj,xj->bhicx', split, _columns(W, w), precision=PRECISION)
+    return rows_of_image.swapaxes(3, 4).reshape(B, h * H, w * W, C)
 
 
-def kernel_between(kernel: jax.Array, r: int, r_out: int) -> jax.Array:
-    """The kernel `[3, 3, C, O]` of an image as that of its cells, `[3, 3, r * r * C, R * R * O]`.
-
-    Args:
-      kernel: of the image.
-      r: pixels along a cell of the input.
-      r_out: R, those of the output; if it is 2 r, the input is upsampled by nearest neighbour.
-    """
-    if r_out == 1:
-        return kernel
-    C, O = kernel.shape[2:]
-    taps = _taps(r, r_out)[:, :, :, None, :, None]  # [3, 3, r * r, 1, R * R, 1, 3, 3]
-    of_tap = kernel.transpose(2, 3, 0, 1).reshape(1, 1, 1, C, 1, O, 3, 3)
-    # Not a product of matrices: for such small ones XLA finds no kernel on a GPU.
-    spread = (taps * of_tap).sum((6, 7))
-    return spread.reshape(3, 3, r * r * C, r_out * r_out * O)
+def fold_labels(labels: jax.Array, cell: Cell, platform: str) -> jax.Array:
+    """`fold` of labels of up to 255, on a TPU by a product as in `unfold`."""
+    if platform != 'tpu' or cell == PIXEL:
+        return fold(labels, cell)
+    B, H, W, C = labels.shape
+    w = cell.width
+    ones = _columns(W // w, w).astype(jnp.bfloat16)  # exact, as are the labels
+    apart = jnp.einsum('bhxc,xj->bhcj', labels.astype(ones.dtype), ones).astype(labels.dtype)
+    columns = apart.reshape(B, H, C, w, W // w).transpose(0, 1, 4, 3, 2)
+    return fold(columns.reshape(B, H, W, C), cell)
 
 
-def diagonal_kernel(kernel: jax.Array, r: int) -> jax.Array:
+def diagonal_kernel(kernel: jax.Array, cell: Cell) -> jax.Array:
     """The kernel `[1, 1, C, O]` of a pixel as that of each pixel of a cell."""
-    return jnp.kron(jnp.eye(r * r, dtype=kernel.dtype), kernel)
+    return jnp.kron(jnp.eye(cell.pixels, dtype=kernel.dtype), kernel)
 
 
-def _halvings(r: int) -> int:
-    return r.bit_length() - 1
+def pixels_of(cell: Cell) -> np.ndarray:
+    """Row and column of each pixel of a cell, `[2, pixels]`."""
+    return fold(np.indices(cell)[..., None], cell).reshape(2, -1)
 
 
-@functools.cache
-def _taps(r: int, r_out: int) -> np.ndarray:
-    """Whether an input pixel in a cell is under a tap of a kernel at an output pixel.
-
-    Returns:
-      `[3, 3, r * r, R * R, 3, 3]` of the neighbouring cell, the pixels in both, and the tap.
-    """
-    along = np.zeros((3, r, r_out, 3), np.float32)
-    for pixel in range(r_out):
-        for tap in range(3):
-            cell, source = divmod((pixel + tap - 1) * r // r_out, r)
-            along[cell + 1, source, pixel, tap] = 1
-    pixels_in, pixels_out = _pixels(r), _pixels(r_out)
-    rows, columns = (along[:, pixels_in[i]][:, :, pixels_out[i]] for i in (0, 1))
-    return np.einsum('anmd,bnme->abnmde', rows, columns)
+def _halvings(cell: Cell) -> tuple[int, int]:
+    n, m = (length.bit_length() - 1 for length in cell)
+    return n, m
 
 
-def _pixels(r: int) -> np.ndarray:
-    """Row and column of each pixel of a cell, `[2, r * r]`."""
-    if r == 1:
-        return np.zeros((2, 1), int)
-    places = np.array([(i, j) for i in (0, 1) for j in (0, 1)]).T
-    return (places[:, :, None] + 2 * _pixels(r // 2)[:, None]).reshape(2, -1)
+def _bits(cell: Cell) -> list[tuple[str, int]]:
+    """What the number of a pixel in its cell is made of: bits of its row and column."""
+    n, m = _halvings(cell)
+    pairs = [(axis, k) for k in range(max(n, m)) for axis in ('rows', 'columns')]
+    return [(axis, k) for axis, k in pairs if k < {'rows': n, 'columns': m}[axis]]
+
+
+def _axes(cell: Cell, along: str) -> list[int]:
+    """Of `[B, H, W, 2, ..., 2, C]` those of the row or column of a pixel, the highest bit first."""
+    return [3 + i for i, (of, _) in reversed([*enumerate(_bits(cell))]) if of == along]
+
+
+def _columns(W: int, width: int) -> np.ndarray:
+    """1 where column x of an image, the row, is pixel j of cell k, the column j * W + k."""
+    ones = np.eye(width * W, dtype=np.float32).reshape(-1, W, width)
+    return ones.swapaxes(1, 2).reshape(width * W, -1)

@@ -8,13 +8,15 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from bodycomp_jax.models.layers.cells import PIXEL, Cell
 
-def max_pool(x: jax.Array, cell: int = 1) -> jax.Array:
+
+def max_pool(x: jax.Array, cell: Cell = PIXEL) -> jax.Array:
     """2x2 maximum with stride 2: `[B, H, W, C]` to `[B, H/2, W/2, C]`.
 
-    Of cells (see `cells`) with that many pixels along a side, to cells half as large.
+    Of cells to cells that are halved.
     """
-    return _max_pool(x) if cell == 1 else _max_of_quarters(x)
+    return _max_pool(x) if cell == PIXEL else _max_pool_of_cells(x, cell)
 
 
 @jax.custom_vjp
@@ -44,23 +46,44 @@ def _windows(x):
 _max_pool.defvjp(_forward, _backward)
 
 
-@jax.custom_vjp
-def _max_of_quarters(x):
-    """The maximum of the four quarters of the channels."""
-    return functools.reduce(jnp.maximum, jnp.split(x, 4, axis=-1))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _max_pool_of_cells(x, cell):
+    return functools.reduce(jnp.maximum, _places_in(x, cell))
 
 
-def _forward_of_quarters(x):
-    quarters = jnp.split(x, 4, axis=-1)
-    largest = functools.reduce(jnp.maximum, quarters)
-    return largest, _first_equal(quarters, largest)
+def _forward_of_cells(x, cell):
+    places = _places_in(x, cell)
+    largest = functools.reduce(jnp.maximum, places)
+    return largest, _first_equal(places, largest)
 
 
-def _backward_of_quarters(where, dy):
-    return (jnp.concatenate([jnp.where(where == place, dy, 0) for place in range(4)], axis=-1),)
+def _backward_of_cells(cell, where, dy):
+    row, other = ([jnp.where(where == place, dy, 0) for place in pair] for pair in ((0, 1), (2, 3)))
+    rows = [_joined(pair, 2, cell.width) for pair in (row, other)]
+    return (_joined(rows, 1, cell.height),)
 
 
-_max_of_quarters.defvjp(_forward_of_quarters, _backward_of_quarters)
+def _places_in(x, cell):
+    """The pixels at each of the four places of all windows, row by row."""
+    return [place for row in _halves(x, 1, cell.height) for place in _halves(row, 2, cell.width)]
+
+
+def _halves(x, axis, length):
+    """Every second pixel along an axis, and the others; those within a cell are channels."""
+    if length > 1:
+        return jnp.split(x, 2, axis=-1)
+    return [jax.lax.slice_in_dim(x, i, None, 2, axis) for i in (0, 1)]
+
+
+def _joined(halves, axis, length):
+    """The way back of `_halves`."""
+    if length > 1:
+        return jnp.concatenate(halves, axis=-1)
+    pairs = jnp.stack(halves, axis + 1)
+    return pairs.reshape(*halves[0].shape[:axis], -1, *halves[0].shape[axis + 1 :])
+
+
+_max_pool_of_cells.defvjp(_forward_of_cells, _backward_of_cells)
 
 
 def _first_equal(places, largest):

@@ -14,8 +14,8 @@ def segmentation_sums(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Arra
     """The terms of Dice and cross-entropy, summed over all labelled pixels of the batch.
 
     Args:
-      logits: `[B, H, W, C]` float32, class 0 the background.
-      masks: `[B, H, W]` integer labels; `ct.NOT_LABELLED` leaves a pixel out.
+      logits: `[B, ..., C]` float32, class 0 the background; for example `[B, H, W, C]`.
+      masks: `[B, ...]` integer labels; `ct.NOT_LABELLED` leaves a pixel out.
 
     Returns:
       {'intersection', 'probability', 'label': `[C - 1]`, an entry per tissue;
@@ -29,7 +29,9 @@ def segmentation_sums(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Arra
     p = [jnp.where(is_labelled, jnp.exp(each), 0) for each in log_p]
 
     def total(x):  # row by row, then slice by slice: sums of many numbers keep their precision
-        return x.sum(2).sum(1).sum(0)
+        while x.ndim:
+            x = x.sum(-1)
+        return x
 
     def of_tissues(x):
         return jnp.stack([total(x(c)) for c in range(1, C)])

@@ -32,13 +32,14 @@ def segmentation_task(
     """
     network = config.network
     learning_rate_fn = optim.learning_rate_fn(config, steps_per_epoch)
+    model = build_network(
+        network,
+        dtype=compute_dtype(config.precision, devices),
+        axis_name=data_parallel.AXIS,
+        platform=devices[0].platform,
+    )
     return Task(
-        model=build_network(
-            network,
-            dtype=compute_dtype(config.precision, devices),
-            axis_name=data_parallel.AXIS,
-            platform=devices[0].platform,
-        ),
+        model=model,
         augment=augment.augmentation(
             config.augmentation,
             grey=not network.apply_window_function,
@@ -46,7 +47,9 @@ def segmentation_task(
         ),
         optimizer=optim.adam(learning_rate_fn),
         learning_rate_fn=learning_rate_fn,
-        loss_sums=lambda logits, batch: losses.segmentation_sums(logits, batch['mask']),
+        loss_sums=lambda logits, batch: losses.segmentation_sums(
+            logits, model.labels_of(logits, batch['mask'])
+        ),
         loss=LOSSES[config.loss],
         example_metrics=lambda logits, batch: tissue_areas(logits, batch['mask']),
         summarize=functools.partial(summarize_tissues, tissues=network.tissues),
