@@ -50,15 +50,15 @@ def unet_costs(config: UNetConfig, side: int) -> list[ConvolutionCost]:
 def densenet_costs(config: DenseNetConfig, side: int) -> list[ConvolutionCost]:
     """The convolutions in order, for slices of side x side pixels.
 
-    The pooled input of each block counts too, as a convolution without operations.
+    The pooled input of the first block counts too, as a convolution without operations.
     """
     layers, growth = config.nb_layers_per_block, config.growth_rate
     C, side = config.nb_initial_filters, -(-side // 2)
     costs = [ConvolutionCost(side**2 * C, 49, 1)]
     side = (side - 3) // 2 + 1
+    costs.append(ConvolutionCost(side**2 * C, 0, layers))
     for i in range(config.nb_blocks):
         pixels = side**2
-        costs.append(ConvolutionCost(pixels * C, 0, layers))  # the block's input, pooled
         for j in range(layers):
             seen = C + j * growth
             costs.append(ConvolutionCost(pixels * BOTTLENECK * growth, seen, 1))
@@ -67,6 +67,6 @@ def densenet_costs(config: DenseNetConfig, side: int) -> list[ConvolutionCost]:
         if i < config.nb_blocks - 1:
             added = layers * growth
             C = int((C + added) * config.compression_rate)
-            costs.append(ConvolutionCost(pixels * C, added, 1))
             side //= 2
+            costs.append(ConvolutionCost(side**2 * C, added, layers))
     return costs

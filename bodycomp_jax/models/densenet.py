@@ -12,7 +12,7 @@ from bodycomp_jax.models.layers.convolution import PRECISION, pointwise
 from bodycomp_jax.models.layers.narrow import narrow_conv
 from bodycomp_jax.models.layers.norm import BatchNorm
 from bodycomp_jax.models.layers.one_channel import strided_7x7
-from bodycomp_jax.models.layers.pooling import overlapping_max_pool
+from bodycomp_jax.models.layers.pooling import mean_pool, overlapping_max_pool
 
 BOTTLENECK = 4  # channels between the two convolutions of a layer, as a multiple of the growth
 
@@ -119,8 +119,9 @@ class DenseNet(nn.Module):
             x = self._block(x, f'block_{i}', self.activation if last else nn.relu, train)
             if not last:
                 y = self._normed(x, f'transition_{i}_norm', self.activation, train)
+                # Before the convolution, not after it as in the paper: of the means it is the mean.
+                y = mean_pool(y)
                 x = self._conv(int(channels * self.compression), 1, f'transition_{i}_conv')(y)
-                x = x._replace(image=nn.avg_pool(x.image, (2, 2), strides=(2, 2)))
         y = self._normed(x, 'final_norm', self.activation, train)
         y = y.astype(jnp.float32).mean((1, 2))
         return nn.Dense(

@@ -34,7 +34,7 @@ def test_parameter_counts(changes, parameters, statistics):
 
 
 def test_sizes_are_those_of_the_reference():
-    """128 after the first convolution, 63 after pooling; 31, 15 and 7 after the transitions."""
+    """128 after the first convolution, 63 after pooling; 31, 15 and 7 in the transitions."""
     config = DenseNetConfig(nb_layers_per_block=2, growth_rate=2, nb_initial_filters=4)
     network = build_network(config)
     _, seen = jax.eval_shape(
@@ -48,8 +48,9 @@ def test_sizes_are_those_of_the_reference():
     shapes = {name: out['__call__'][0].image.shape for name, out in seen['intermediates'].items()}
     assert shapes['initial_conv'] == (1, 128, 128, 4)
     assert [shapes[f'transition_{i}_conv'] for i in range(3)] == [
-        (1, 63, 63, 4), (1, 31, 31, 4), (1, 15, 15, 4),
+        (1, 31, 31, 4), (1, 15, 15, 4), (1, 7, 7, 4),
     ]  # fmt: skip
+    assert shapes['block_0_layer_1_conv_1'] == (1, 63, 63, 2)
     assert shapes['block_3_layer_1_conv_1'] == (1, 7, 7, 2)
 
 

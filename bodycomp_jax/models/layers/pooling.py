@@ -1,6 +1,7 @@
-"""Max pooling whose backward pass stores one byte per window instead of the image.
+"""Pooling.
 
-The first of equal maxima receives the gradient, as in TensorFlow.
+The backward pass of a maximum stores one byte per window instead of the image. The first of equal
+maxima receives the gradient, as in TensorFlow.
 """
 
 import functools
@@ -94,6 +95,13 @@ def _first_equal(places, largest):
     return where
 
 
+def mean_pool(x: jax.Array) -> jax.Array:
+    """2x2 mean with stride 2, without the last of an odd number of rows or columns."""
+    H, W = (n // 2 * 2 for n in x.shape[1:3])
+    places = [x[:, i:H:2, j:W:2] for i in (0, 1) for j in (0, 1)]
+    return functools.reduce(jnp.add, places) / 4
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def overlapping_max_pool(x: jax.Array, platform: str) -> jax.Array:
     """3x3 maximum with stride 2, no padding: `[B, H, W, C]` to `[B, (H-1)//2, (W-1)//2, C]`.
@@ -109,33 +117,34 @@ def _overlapping_forward(x, platform):
 
 
 def _overlapping_backward(platform, saved, dy):
-    # Otherwise XLA would compute dy again for each of the nine places.
     where, (H, W) = saved
+    window = (1, 1), (1, 1), (0, 0)  # a margin of one window
+    # Stored, as otherwise XLA would compute dy again for each of the nine places: on CPU by a loop.
     if platform == 'cpu':
-        dx = jax.lax.map(lambda image: _to_places(*image), (where, dy))
+        dy = jax.lax.map(lambda image: jnp.pad(image, window), dy)
     else:
-        dx = jax.vmap(_to_places)(where, jax.lax.optimization_barrier(dy))
-    return (dx[:, :H, :W],)
+        dy = jax.lax.optimization_barrier(jnp.pad(dy, ((0, 0), *window)))
+    return (_to_places(jnp.pad(where, ((0, 0), *window)), dy)[:, :H, :W],)
 
 
 def _to_places(where, dy):
-    """What the pixels of an image receive, given the place of each maximum."""
-    h, w, C = dy.shape
+    """What each pixel receives, given the place of each maximum; with a margin of one window."""
+    B, h, w, C = dy.shape
 
-    def part(place, down, right):  # what a place of all windows receives, moved by whole windows
-        received = jnp.where(where == place, dy, 0)
-        return jnp.pad(received, ((down, 1 - down), (right, 1 - right), (0, 0)))
+    def part(place, down, right):  # of what a place of all windows receives
+        inside = slice(None), slice(down, down + h - 1), slice(right, right + w - 1)
+        return jnp.where(where[inside] == place, dy[inside], 0)
 
     # An even row is the first of a window and the last of the one above, an odd row the middle of
-    # one: (row in the window, windows to move by). The same holds for columns.
-    phases = (((0, 0), (2, 1)), ((1, 0),))
-    parts = [
+    # one: (row in the window, its window). The same holds for columns.
+    phases = (((0, 1), (2, 0)), ((1, 1),))
+    rows = [
         [sum(part(3 * i + j, down, right) for i, down in rows for j, right in columns)
          for columns in phases]
         for rows in phases
     ]  # fmt: skip
-    dx = jnp.stack([jnp.stack(row, axis=2) for row in parts], axis=1)
-    return dx.reshape(2 * h + 2, 2 * w + 2, C)
+    dx = jnp.stack([jnp.concatenate(row, axis=-1) for row in rows], axis=2)
+    return dx.reshape(B, 2 * h - 2, 2 * w - 2, C)
 
 
 def _places(x):

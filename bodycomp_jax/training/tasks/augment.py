@@ -150,7 +150,10 @@ def gamma(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
     """The HU within the window bent by an exponent of 1 / (1 + `limit`) to 1 + `limit`."""
     lowest = ct.WINDOW_CENTRE - ct.WINDOW_WIDTH / 2
     fraction = (image - lowest) / ct.WINDOW_WIDTH
-    bent = fraction.clip(0, 1) ** ((1 + limit) ** _plus_minus(key))
+    exponent = (1 + limit) ** _plus_minus(key)
+    bent = jnp.exp(
+        exponent * jnp.log(fraction.clip(0, 1))
+    )  # a power takes four times as long on CPU
     return jnp.where((fraction > 0) & (fraction < 1), lowest + ct.WINDOW_WIDTH * bent, image)
 
 
