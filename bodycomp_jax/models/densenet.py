@@ -119,7 +119,7 @@ class DenseNet(nn.Module):
             x = self._block(x, f'block_{i}', self.activation if last else nn.relu, train)
             if not last:
                 y = self._normed(x, f'transition_{i}_norm', self.activation, train)
-                # Before the convolution, not after it as in the paper: of the means it is the mean.
+                # In the paper after the convolution: the same with four times the operations.
                 y = mean_pool(y)
                 x = self._conv(int(channels * self.compression), 1, f'transition_{i}_conv')(y)
         y = self._normed(x, 'final_norm', self.activation, train)

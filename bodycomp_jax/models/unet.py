@@ -13,9 +13,11 @@ from bodycomp_jax.models.layers.cells import (
     Cell,
     Cells,
     cells_of_levels,
+    diagonal_kernel,
     fold,
     unfold,
 )
+from bodycomp_jax.models.layers.convolution import pointwise
 from bodycomp_jax.models.layers.logits import labels_of_cells, logits_of_cells
 from bodycomp_jax.models.layers.norm import BatchNorm
 from bodycomp_jax.models.layers.pooling import max_pool
@@ -87,36 +89,30 @@ class ConvBlock(nn.Module):
 
 
 class FinalConv(nn.Module):
-    """A 1x1 convolution, in float32: the logits of each pixel, class by class, in cells.
-
-    With bfloat16 logits tie, and a tie is labelled background.
+    """A 1x1 convolution in float32: with bfloat16 logits tie, and a tie is labelled background.
 
     Attributes:
       classes: of a pixel.
       shuffled: pixels that are channels of one pixel of x.
       platform: for whose speed it is written.
-      in_lanes: whether the pixels are in the order of a TPU.
+      in_cells: whether the logits are those of `logits_of_cells`, or an image.
     """
 
     classes: int
     shuffled: int
     platform: str
-    in_lanes: bool
+    in_cells: bool
 
     @nn.compact
     def __call__(self, x: Image) -> jax.Array:
         shape = (1, 1, x.channels, self.shuffled * self.classes)
         kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape, jnp.float32)
         bias = self.param('bias', nn.initializers.zeros, shape[-1:], jnp.float32)
-        return logits_of_cells(
-            x.values,
-            kernel,
-            bias,
-            classes=self.classes,
-            cell=x.cell,
-            platform=self.platform,
-            in_lanes=self.in_lanes,
-        )
+        kernel, bias = diagonal_kernel(kernel, x.cell), jnp.tile(bias, x.cell.pixels)
+        if self.in_cells:
+            return logits_of_cells(x.values, kernel, bias, self.classes, self.platform)
+        logits = pointwise(x.values.astype(jnp.float32), kernel, self.platform)
+        return unfold(logits + bias.reshape(1, 1, 1, -1), x.cell, self.platform)
 
 
 class UNet(nn.Module):
@@ -142,7 +138,7 @@ class UNet(nn.Module):
         and the final 1x1 convolution are float32.
       axis_name: the mapped axis over which batch statistics are computed in training, if any.
       platform: 'cpu', 'gpu' or 'tpu', for whose speed it is written; parameters and results are the
-        same.
+        same, but for the order of the logits of training.
     """
 
     num_classes: int
@@ -165,8 +161,8 @@ class UNet(nn.Module):
           train: normalise with the statistics of this batch and update the running statistics.
 
         Returns:
-          `[B, H, W, num_classes]` float32 logits; in training, `[..., num_classes]` of the same
-          pixels in another order, to which `labels_of` brings the labels.
+          `[B, H, W, num_classes]` float32 logits; in training, unless there is a side, with five
+          axes: those of the same pixels in the order into which `labels_of` brings the labels.
         """
 
         def block(channels, cell, name):
@@ -187,29 +183,26 @@ class UNet(nn.Module):
         for i, channels in enumerate(down[:-1]):
             x = block(channels, cells.down[i], f'compression_{i}')(x, train=train)
             skips.append(x)
-            x = Image(max_pool(*x), x.cell.halved)
+            x = Image(max_pool(x.values, x.cell), x.cell.halved)
         x = block(down[-1], cells.down[-1], 'compression_center')(x, train=train)
         for i, channels in enumerate(up):
             x = block(channels, cells.up[i], f'decompression_{i}')(x, skips.pop(), train=train)
-        in_cells = train and not self.side
         logits = FinalConv(
             self.num_classes,
             self._shuffled.pixels,
             self.platform,
-            in_lanes=in_cells and self.platform == 'tpu',
+            in_cells=train and not self.side,
             name='final_conv',
         )(x)
-        if in_cells:
+        if train and not self.side:
             return logits
-        logits = logits.reshape(*logits.shape[:3], -1)
-        for cell in (x.cell, self._shuffled):
-            logits = unfold(logits, cell, self.platform)
+        logits = unfold(logits, self._shuffled, self.platform)
         _, H, W, _ = images.shape
         return from_square(logits, (H, W)) if self.side else logits
 
     def labels_of(self, logits: jax.Array, masks: jax.Array) -> jax.Array:
         """Labels `[B, H, W]` in the order of the logits of the same pixels."""
-        if logits.shape[:-1] == masks.shape:
+        if logits.ndim == masks.ndim + 1:  # of images
             return masks
         cells = self._shuffled, self._cells.of_logits
         return labels_of_cells(masks, cells, self.platform)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from bodycomp_jax.models.layers.pooling import max_pool, overlapping_max_pool
+from bodycomp_jax.models.layers.pooling import max_pool, mean_pool, overlapping_max_pool
 
 
 def assert_same(function, library, x, dy):
@@ -25,6 +25,15 @@ def test_max_pool_and_its_gradient_equal_the_library():
     random = np.random.default_rng(0)
     x, dy = (random.normal(size=shape).astype('f4') for shape in ((2, 6, 8, 3), (2, 3, 4, 3)))
     assert_same(max_pool, lambda x: nn.max_pool(x, (2, 2), (2, 2)), x, dy)
+
+
+@pytest.mark.parametrize('shape', [(2, 6, 8, 3), (2, 7, 5, 3)])
+def test_mean_pool_and_its_gradient_equal_the_library(shape):
+    random = np.random.default_rng(0)
+    x = random.normal(0, 9, shape).round().astype('f4')
+    pooled = (shape[0], shape[1] // 2, shape[2] // 2, shape[3])
+    dy = random.normal(0, 9, pooled).round().astype('f4')
+    assert_same(mean_pool, lambda x: nn.avg_pool(x, (2, 2), strides=(2, 2)), x, dy)
 
 
 @pytest.mark.parametrize('platform', ['cpu', 'gpu'])

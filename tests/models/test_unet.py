@@ -10,6 +10,7 @@ from bodycomp_jax.config import UNetConfig
 from bodycomp_jax.models.build import build_network, variable_shapes
 from bodycomp_jax.models.layers.cells import Cell, cells_of_levels, fold
 from bodycomp_jax.models.layers.norm import EPSILON
+from bodycomp_jax.training.tasks.losses import dice_ce_loss, segmentation_sums
 
 
 def count(tree):
@@ -94,7 +95,7 @@ def in_cells(values, config, platform):
     B, H, W, _ = folded.shape
     C = values.shape[-1]
     if platform == 'tpu':
-        return folded.reshape(B, H, W, -1, C).transpose(3, 1, 2, 0, 4).reshape(-1, H, W * B, C)
+        return folded.reshape(B, H, W, -1, C).transpose(3, 1, 2, 0, 4).reshape(1, -1, H, W * B, C)
     return folded.reshape(B, H, W, -1, C)
 
 
@@ -136,20 +137,57 @@ def test_logits_and_gradients_are_those_of_the_textbook_network(platform, pixel_
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *results)
 
 
+@pytest.mark.parametrize('dtype', ['u1', 'i4'])
 @pytest.mark.parametrize('pixel_shuffle', [1, 2])
 @pytest.mark.parametrize('platform', ['cpu', 'gpu', 'tpu'])
-def test_labels_are_in_the_order_of_the_logits(platform, pixel_shuffle):
+def test_labels_are_in_the_order_of_the_logits(platform, pixel_shuffle, dtype):
     config = UNetConfig(
         compression_channels=(16, 32, 64),
         decompression_channels=(32, 16),
         pixel_shuffle=pixel_shuffle,
     )
     network = build_network(config, platform=platform)
-    masks = np.random.default_rng(0).integers(0, 256, (2, 16, 24)).astype('u1')
+    masks = np.random.default_rng(0).integers(0, 256, (2, 16, 24)).astype(dtype)
     logits = in_cells(np.repeat(masks[..., None], 4, axis=-1), config, platform)
-    np.testing.assert_array_equal(network.labels_of(logits, masks), logits[..., 0])
+    labels = network.labels_of(logits, masks)
+    np.testing.assert_array_equal(labels, logits[..., 0])
+    assert labels.dtype == masks.dtype
     images = jnp.zeros((*masks.shape, 4))
     assert network.labels_of(images, masks) is masks
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        # Cells of 1 x 2 pixels: of two slices the lanes have the shape of an image.
+        {'compression_channels': (64, 128), 'decompression_channels': (64,)},
+        {'compression_channels': (8,), 'decompression_channels': ()},
+        {'compression_channels': (4, 8), 'decompression_channels': (4,), 'pixel_shuffle': 2,
+         'network_size': 24},
+    ],
+    ids=['wide', 'one level', 'resized and shuffled'],
+)  # fmt: skip
+def test_losses_and_gradients_are_the_same_on_every_platform(changes):
+    config = UNetConfig(apply_window_function=False, **changes)
+    variables, random = drawn_variables(config), np.random.default_rng(0)
+    images = random.uniform(0, 255, (2, 16, 16, 1)).astype('f4')
+    masks = random.integers(0, 4, (2, 16, 16)).astype('u1')
+
+    def loss_and_gradient(platform):
+        network = build_network(config, platform=platform)
+
+        def loss(params):
+            state = {**variables, 'params': params}
+            logits, _ = network.apply(state, images, train=True, mutable=['batch_stats'])
+            return dice_ce_loss(segmentation_sums(logits, network.labels_of(logits, masks)))
+
+        return jax.jit(jax.value_and_grad(loss))(variables['params'])
+
+    on_cpu, *others = map(loss_and_gradient, ('cpu', 'gpu', 'tpu'))
+    for found in others:
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), found, on_cpu
+        )
 
 
 def test_predictions_are_the_same_on_every_platform():

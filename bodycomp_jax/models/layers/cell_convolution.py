@@ -1,9 +1,9 @@
 """3x3 convolutions of images in cells, to images in the same or other cells.
 
-A convolution of cells is one, too: what a pixel of the result takes from the pixels of a cell are
-entries of its kernel. Where the result has longer cells than the image, the kernel passes it by
-strides; where it has shorter ones, or the image is upsampled, it is the transpose of such a
-convolution.
+It is a convolution of the cells: the entries of its kernel say what each pixel of the result takes
+from each pixel of a cell. If the cells of the result are longer, it has strides; if they are
+shorter, it is the transpose of one with strides. Upsampling makes the cells of the image twice as
+long.
 """
 
 import functools
@@ -21,19 +21,20 @@ def convolve_cells(
 ) -> jax.Array:
     """3x3 convolution with zero padding of an image, or of the nearest-neighbour upsampled one.
 
-    Two of the three rows of the kernel multiply the same row of an image that is upsampled 2x, and
-    are summed: 4/9 of the operations are left. The same holds for columns.
-
     Args:
       x: cells `[B, H, W, pixels * C]`; its type is that of the arithmetic and the result.
-      kernel: `[3, 3, C, O]`, float32.
-      cell, to: of x, and of the result; not longer along one side and shorter along the other.
+      kernel: `[3, 3, C, O]`, of any float type.
+      cell, to: of x and of the result. Not along one side may `to` be longer than the cell, after
+        upsampling, and shorter along the other.
       upsampling: 1, or 2 for the upsampled image.
+
+    Returns:
+      Cells `[B, H', W', pixels of to * O]`.
     """
     kernel = _kernel_of_cells(kernel, cell, to, upsampling).astype(x.dtype)
     results = (
-        _results(cell.height, to.height, upsampling),
-        _results(cell.width, to.width, upsampling),
+        _cells_of_result(cell.height, to.height, upsampling),
+        _cells_of_result(cell.width, to.width, upsampling),
     )
     if max(results) > 1:
         return _transposed(x, jnp.flip(kernel, (0, 1)).swapaxes(2, 3), results)
@@ -55,11 +56,11 @@ def _kernel_of_cells(kernel, cell, to, upsampling):
 
 @functools.cache
 def _taps(cell: Cell, to: Cell, upsampling: int) -> np.ndarray:
-    """Whether an input pixel in a cell is under a tap of a kernel at an output pixel.
+    """1 where a tap of the 3x3 kernel, at a pixel of the result, is on a pixel of a cell.
 
     Returns:
-      `[k, l, pixels, pixels of to, 3, 3]` of the places of the kernel of cells, the pixels in both,
-      and the tap.
+      `[k, l, pixels, pixels of to, 3, 3]` float32; k and l are the place of the cell in the kernel
+      of cells.
     """
     (y, x), (to_y, to_x) = pixels_of(cell), pixels_of(to)
     rows = _taps_along(cell.height, to.height, upsampling)[:, y][:, :, to_y]
@@ -72,7 +73,7 @@ def _taps_along(length: int, to: int, upsampling: int) -> np.ndarray:
 
     Of several cells of the result along one of the image, each takes places of the kernel in turn.
     """
-    results = _results(length, to, upsampling)
+    results = _cells_of_result(length, to, upsampling)
     size = 2 + max(results, to // (upsampling * length))
     taps = np.zeros((size, length, to, 3), np.float32)
     for place in range(results * to):
@@ -83,7 +84,7 @@ def _taps_along(length: int, to: int, upsampling: int) -> np.ndarray:
     return taps
 
 
-def _results(length: int, to: int, upsampling: int) -> int:
+def _cells_of_result(length: int, to: int, upsampling: int) -> int:
     """Cells of the result along one of the image, 1 if they are longer."""
     return max(1, upsampling * length // to)
 

@@ -41,7 +41,7 @@ class Cell(NamedTuple):
 
 PIXEL = Cell(1, 1)
 SQUARE = Cell(2, 2)
-NARROW = 64  # channels of an image; if it has fewer, a GPU convolves 2 x 2 pixels as one
+CHANNELS_OF_GPU = 64  # if the upper level has fewer, a GPU convolves 2 x 2 pixels as one
 LANES = 128  # channels that a TPU stores and multiplies at a time
 # Cells of a TPU. In those of 2 x 4 pixels the quarters that are pooled would fill a quarter of the
 # lanes; where nothing is pooled they convolve with fewer operations than 4 x 4.
@@ -67,19 +67,23 @@ def cells_of_levels(down: Sequence[int], up: Sequence[int], platform: str) -> Ce
       down, up: channels of each level, as of `UNet`.
       platform: 'cpu', 'gpu' or 'tpu'.
     """
-    levels = len(up)
+    halvings = len(up)
     if platform == 'tpu':
         return Cells(
-            [_filling(LANES / n, levels - i, POOLED) for i, n in enumerate(down)],
+            [_filling(LANES / n, halvings - i, POOLED) for i, n in enumerate(down)],
             [_filling(LANES / n, i + 1, UPSAMPLED) for i, n in enumerate(up)],
         )
-    is_square = platform == 'gpu' and levels > 0 and down[0] < NARROW
-    top = SQUARE if is_square else PIXEL
-    return Cells([top] + [PIXEL] * levels, ([PIXEL] * levels + [top])[1:])
+    cells = Cells([PIXEL] * (halvings + 1), [PIXEL] * halvings)
+    if platform == 'gpu' and halvings and down[0] < CHANNELS_OF_GPU:
+        cells.down[0] = cells.up[-1] = SQUARE
+    return cells
 
 
 def _filling(pixels, halvings, cells):
-    """The first cell of so many pixels, if images divide by it that are still halved so often."""
+    """The first cell of at least so many pixels, else the largest.
+
+    Of those by which an image divides whose sides are multiples of 2**halvings.
+    """
     fitting = [cell for cell in cells if max(cell) <= 2**halvings]
     return next((cell for cell in fitting if cell.pixels >= pixels), fitting[-1])
 
@@ -95,7 +99,7 @@ def fold(images: Values, cell: Cell) -> Values:
 
 
 def unfold(cells: jax.Array, cell: Cell, platform: str) -> jax.Array:
-    """`[B, H, W, pixels * C]` as an image, `[B, height * H, width * W, C]`, float32.
+    """`[B, H, W, pixels * C]` float32 as an image, `[B, height * H, width * W, C]`.
 
     A TPU moves numbers slowly: there the columns of the pixels are interleaved by a product with
     ones and zeros.
@@ -114,7 +118,7 @@ def unfold(cells: jax.Array, cell: Cell, platform: str) -> jax.Array:
 
 
 def fold_labels(labels: jax.Array, cell: Cell, platform: str) -> jax.Array:
-    """`fold` of labels of up to 255, on a TPU by a product as in `unfold`."""
+    """`fold` of labels `[B, H, W, C]` in 0..255, on a TPU by a product as in `unfold`."""
     if platform != 'tpu' or cell == PIXEL:
         return fold(labels, cell)
     B, H, W, C = labels.shape
@@ -153,6 +157,9 @@ def _axes(cell: Cell, along: str) -> list[int]:
 
 
 def _columns(W: int, width: int) -> np.ndarray:
-    """1 where column x of an image, the row, is pixel j of cell k, the column j * W + k."""
+    """Ones and zeros `[width * W, width * W]`, for W cells in a row.
+
+    1 where column x of an image, the row, is pixel j of cell k, the column j * W + k.
+    """
     ones = np.eye(width * W, dtype=np.float32).reshape(-1, W, width)
     return ones.swapaxes(1, 2).reshape(width * W, -1)

@@ -25,13 +25,13 @@ MATMUL_FROM = 16 * 32
 def conv(
     x: jax.Array, kernel: jax.Array, platform: str, cell: Cell = PIXEL, to: Cell = PIXEL
 ) -> jax.Array:
-    """3x3 convolution with stride 1 and zero padding: `[B, H, W, C]` to `[B, H, W, O]`.
+    """3x3 convolution with zero padding: `[B, H, W, C]` to `[B, H, W, O]`, each in its cells.
 
     Args:
       x: `[B, H, W, C]`; its type is that of the arithmetic and the result.
       kernel: `[3, 3, C, O]`, of any float type.
       platform: 'cpu', 'gpu' or 'tpu', for whose speed it is written; the result is the same.
-      cell, to: of x, and of the result; `PIXEL` on a CPU.
+      cell, to: of x and of the result; on a CPU both are `PIXEL`.
     """
     if platform != 'cpu':
         return convolve_cells(x, kernel, cell, to)
@@ -55,7 +55,7 @@ def _kernel_gradient(x, dy):
 def conv_of_upsampled(
     x: jax.Array, kernel: jax.Array, platform: str, cell: Cell = PIXEL, to: Cell = PIXEL
 ) -> jax.Array:
-    """`conv` of x upsampled by nearest neighbour: `[B, H, W, C]` to `[B, 2H, 2W, O]`."""
+    """`conv` of x upsampled by nearest neighbour: `[B, H, W, C]` to `[B, 2H, 2W, O]` in cells."""
     if platform != 'cpu':
         return convolve_cells(x, kernel, cell, to, upsampling=2)
     return _by_phases(x, kernel)

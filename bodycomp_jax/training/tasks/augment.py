@@ -151,9 +151,8 @@ def gamma(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
     lowest = ct.WINDOW_CENTRE - ct.WINDOW_WIDTH / 2
     fraction = (image - lowest) / ct.WINDOW_WIDTH
     exponent = (1 + limit) ** _plus_minus(key)
-    bent = jnp.exp(
-        exponent * jnp.log(fraction.clip(0, 1))
-    )  # a power takes four times as long on CPU
+    # The exponential of a logarithm: a power takes four times as long on CPU.
+    bent = jnp.exp(exponent * jnp.log(fraction.clip(0, 1)))
     return jnp.where((fraction > 0) & (fraction < 1), lowest + ct.WINDOW_WIDTH * bent, image)
 
 

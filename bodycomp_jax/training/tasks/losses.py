@@ -14,8 +14,8 @@ def segmentation_sums(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Arra
     """The terms of Dice and cross-entropy, summed over all labelled pixels of the batch.
 
     Args:
-      logits: `[B, ..., C]` float32, class 0 the background; for example `[B, H, W, C]`.
-      masks: `[B, ...]` integer labels; `ct.NOT_LABELLED` leaves a pixel out.
+      logits: `[..., C]` float32, class 0 the background, of pixels in any order.
+      masks: `[...]` integer labels of the same pixels; `ct.NOT_LABELLED` leaves a pixel out.
 
     Returns:
       {'intersection', 'probability', 'label': `[C - 1]`, an entry per tissue;
@@ -28,7 +28,7 @@ def segmentation_sums(logits: jax.Array, masks: jax.Array) -> dict[str, jax.Arra
     is_labelled = masks != ct.NOT_LABELLED
     p = [jnp.where(is_labelled, jnp.exp(each), 0) for each in log_p]
 
-    def total(x):  # row by row, then slice by slice: sums of many numbers keep their precision
+    def total(x):  # axis by axis: sums of many numbers keep their precision
         while x.ndim:
             x = x.sum(-1)
         return x
