@@ -4,9 +4,6 @@ A U-Net at full resolution with few channels is bound by memory traffic and, on 
 of the kernel. On CPU that gradient is therefore a matrix product.
 """
 
-import functools
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
@@ -75,24 +72,3 @@ def sum_of_products(x: jax.Array, y: jax.Array) -> jax.Array:
     """
     rows = (a.reshape(-1, a.shape[-1]) for a in (x, y))
     return jnp.einsum('nc,no->co', *rows, precision=PRECISION, preferred_element_type=jnp.float32)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def convolve_with_gradient(
-    kernel_gradient: Callable[[jax.Array, jax.Array], jax.Array], x: jax.Array, kernel: jax.Array
-) -> jax.Array:
-    """`convolve` by a 3x3 kernel of the type of x, whose gradient is `kernel_gradient(x, dy)`."""
-    return convolve(x, kernel)
-
-
-def _forward(kernel_gradient, x, kernel):
-    return convolve(x, kernel), (x, kernel)
-
-
-def _backward(kernel_gradient, saved, dy):
-    x, kernel = saved
-    (dx,) = jax.linear_transpose(lambda x: convolve(x, kernel), x)(dy)
-    return dx, kernel_gradient(x, dy).astype(kernel.dtype)
-
-
-convolve_with_gradient.defvjp(_forward, _backward)

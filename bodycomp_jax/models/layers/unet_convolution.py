@@ -12,7 +12,6 @@ from bodycomp_jax.models.layers.cells import PIXEL, Cell
 from bodycomp_jax.models.layers.convolution import (
     PRECISION,
     convolve,
-    convolve_with_gradient,
     sum_of_products,
 )
 
@@ -37,8 +36,27 @@ def conv(
         return convolve_cells(x, kernel, cell, to)
     kernel = kernel.astype(x.dtype)
     if kernel.shape[2] * kernel.shape[3] >= MATMUL_FROM:
-        return convolve_with_gradient(_kernel_gradient, x, kernel)
+        return _convolve(x, kernel)
     return convolve(x, kernel)
+
+
+@jax.custom_vjp
+def _convolve(x, kernel):
+    """`convolve`; the gradient of the kernel is a product of matrices."""
+    return convolve(x, kernel)
+
+
+def _convolve_forward(x, kernel):
+    return convolve(x, kernel), (x, kernel)
+
+
+def _convolve_backward(saved, dy):
+    x, kernel = saved
+    (dx,) = jax.linear_transpose(lambda x: convolve(x, kernel), x)(dy)
+    return dx, _kernel_gradient(x, dy).astype(kernel.dtype)
+
+
+_convolve.defvjp(_convolve_forward, _convolve_backward)
 
 
 def _kernel_gradient(x, dy):
