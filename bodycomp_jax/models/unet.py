@@ -187,14 +187,11 @@ class UNet(nn.Module):
         x = block(down[-1], cells.down[-1], 'compression_center')(x, train=train)
         for i, channels in enumerate(up):
             x = block(channels, cells.up[i], f'decompression_{i}')(x, skips.pop(), train=train)
+        in_cells = train and not self.side
         logits = FinalConv(
-            self.num_classes,
-            self._shuffled.pixels,
-            self.platform,
-            in_cells=train and not self.side,
-            name='final_conv',
+            self.num_classes, self._shuffled.pixels, self.platform, in_cells, name='final_conv'
         )(x)
-        if train and not self.side:
+        if in_cells:
             return logits
         logits = unfold(logits, self._shuffled, self.platform)
         _, H, W, _ = images.shape

@@ -1,8 +1,4 @@
-"""Convolutions with fast gradients.
-
-A U-Net at full resolution with few channels is bound by memory traffic and, on CPU, by the gradient
-of the kernel. On CPU that gradient is therefore a matrix product.
-"""
+"""What the convolutions of both networks are made of."""
 
 import jax
 import jax.numpy as jnp

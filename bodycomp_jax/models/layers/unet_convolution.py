@@ -1,5 +1,8 @@
 """The 3x3 convolutions of the U-Net: of an image, and of an image upsampled 2x.
 
+At full resolution with few channels they are bound by memory traffic and, on CPU, by the gradient
+of the kernel, which there is a matrix product.
+
 The upsampled image is never stored. Two of the three kernel rows multiply the same row of the small
 image wherever they are, and are summed: 4/9 of the operations are left. The same holds for columns.
 """
@@ -9,11 +12,7 @@ import jax.numpy as jnp
 
 from bodycomp_jax.models.layers.cell_convolution import convolve_cells
 from bodycomp_jax.models.layers.cells import PIXEL, Cell
-from bodycomp_jax.models.layers.convolution import (
-    PRECISION,
-    convolve,
-    sum_of_products,
-)
+from bodycomp_jax.models.layers.convolution import PRECISION, convolve, sum_of_products
 
 # Input channels times output channels from which, on CPU, the gradient of a 3x3 kernel is a matrix
 # product. On two cores of an EPYC, jax 0.10, a step of the default network takes 5 % less time so
