@@ -9,7 +9,7 @@ results there, unless they stay in a memory on the chip.
 import dataclasses
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 COLLECTIVES = (
@@ -21,6 +21,11 @@ MOVES_NOTHING = (
     'opt-barrier', 'partition-id', 'replica-id',
 )  # fmt: skip
 ENTERED = ('while', 'conditional', 'call', 'async-start')  # run the instructions of computations
+SLICES = ('slice', 'dynamic-slice')
+ELEMENTWISE = (
+    'add', 'and', 'bitcast', 'compare', 'convert', 'copy', 'divide', 'exponential', 'maximum',
+    'minimum', 'multiply', 'negate', 'or', 'power', 'select', 'subtract',
+)  # fmt: skip
 COPIES = ('copy-start', 'slice-start')  # between memories, beside other instructions
 
 COMPUTATION = re.compile(r'(ENTRY )?%?([\w.-]+) \(.*\{')
@@ -36,6 +41,20 @@ class Array(NamedTuple):
     bytes: int  # by its shape
     tiled: int  # bytes in memory, where it is padded to whole tiles
     space: str  # the number of its memory
+
+
+class Share(NamedTuple):
+    """How much of an array is read."""
+
+    bytes: float
+    tiled: float  # of the bytes in memory
+
+    def of(self, array: Array) -> Array:
+        """What is read of an array."""
+        return Array(round(self.bytes * array.bytes), round(self.tiled * array.tiled), array.space)
+
+
+WHOLE = Share(1, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -195,9 +214,8 @@ class Program:
             return [min(ends)] * len(_in_memory(ends))
         moved = self._written(each)
         for name, operand in dict(zip(each.operands, operands, strict=True)).items():
-            whole = arrays_of(operand)
-            if _in_memory(whole):
-                moved += self._read([each], name, whole)
+            share = self._share(each, name, operand)
+            moved += [share.of(array) for array in arrays_of(operand)]
         return _in_memory(moved)
 
     def _written(self, each: Instruction) -> list[Array]:
@@ -211,23 +229,38 @@ class Program:
             return arrays_of(by_name[root.operands[1]].type)
         return arrays_of(each.type)
 
-    def _read(self, readers: list[Instruction], name: str, whole: list[Array]) -> list[Array]:
-        """What `readers` read of an array: slices, where they slice it first, or the whole."""
-        parts: list[Array] = []
-        for each in readers:
-            for position, operand in enumerate(each.operands):
-                if operand != name:
-                    continue
-                if each.opcode == 'dynamic-slice' and position == 0:
-                    parts += arrays_of(each.type)
-                elif each.opcode == 'fusion':
-                    inside = self.computations[each.called[0]]
-                    parts += self._read(inside, _parameter(inside, position), whole)
-                elif each.opcode == 'bitcast':
-                    parts += self._read(readers, each.name, whole)
-                elif each.opcode != 'dynamic-update-slice' or position:
-                    return whole
-        return min(parts, whole, key=lambda arrays: sum(array.bytes for array in arrays))
+    def _share(self, each: Instruction, name: str, whole: str) -> Share:
+        """How much it reads of an operand of type `whole`: slices, where it slices it, or all."""
+        if each.opcode != 'fusion':
+            return self._share_within([each], name, whole)
+        inside = self.computations[each.called[0]]
+        return _sum_of_shares(
+            self._share_within(inside, _parameter(inside, position), whole)
+            for position, operand in enumerate(each.operands)
+            if operand == name
+        )
+
+    def _share_within(self, inside: list[Instruction], name: str, whole: str) -> Share:
+        """How much of a value the last of these instructions needs.
+
+        A fusion computes the elements that its result needs: what it does to each element of an
+        array before it slices it, it does to the slice alone.
+        """
+        shares = []
+        values = {name: whole}  # types of the value and of what has an element for each of its
+        for each in inside:
+            taken = [i for i, operand in enumerate(each.operands) if operand in values]
+            if not taken:
+                continue
+            if each.opcode in SLICES and taken == [0]:
+                shares.append(_share_of(each.type, values[each.operands[0]]))
+            elif each.opcode == 'fusion':
+                shares += [self._share(each, each.operands[i], whole) for i in taken]
+            elif each.opcode in ELEMENTWISE and each is not inside[-1]:
+                values[each.name] = each.type
+            elif each.opcode != 'dynamic-update-slice' or taken != [0]:
+                return WHOLE
+        return _sum_of_shares(shares)
 
 
 def arrays_of(xla_type: str) -> list[Array]:
@@ -251,6 +284,18 @@ def _array(kind: str, shape: str, minor_to_major: str, layout: str) -> Array:
 
 def _in_memory(arrays: list[Array]) -> list[Array]:
     return [array for array in arrays if array.space in IN_DEVICE_MEMORY]
+
+
+def _share_of(part: str, whole: str) -> Share:
+    """By their types."""
+    (part_of,), (all_of,) = arrays_of(part), arrays_of(whole)
+    return Share(part_of.bytes / all_of.bytes, part_of.tiled / all_of.tiled)
+
+
+def _sum_of_shares(shares: Iterable[Share]) -> Share:
+    """Of several slices, which may overlap."""
+    of_bytes, of_tiled = zip(Share(0, 0), *shares, strict=True)
+    return Share(min(1, sum(of_bytes)), min(1, sum(of_tiled)))
 
 
 def _moves_nothing(each: Instruction) -> bool:

@@ -166,6 +166,51 @@ def test_of_sliced_arrays_the_slices_count():
     assert runs['bare'].bytes == 8 * row * (4 + 4) + index
 
 
+def test_what_happens_to_each_element_before_a_slice_happens_to_the_slice_alone():
+    """Ten of 100 numbers are computed, of a bfloat16 array and a sum that needs all of another."""
+    text = """
+%ten (x: bf16[100], y: bf16[100]) -> f32[10] {
+  %x = bf16[100]{0} parameter(0)
+  %wide = f32[100]{0} convert(%x)
+  %square = f32[100]{0} multiply(%wide, %wide)
+  %y = bf16[100]{0} parameter(1)
+  %sum = f32[100]{0} add(%square, %y)
+  %first = f32[10]{0} slice(%sum), slice={[0:10]}
+  %zero = f32[] constant(0)
+  %total = f32[] reduce(%y, %zero), dimensions={0}, to_apply=%add
+  ROOT %both = f32[10]{0} multiply(%first, %total)
+}
+
+ENTRY %main (x: bf16[100], y: bf16[100]) -> f32[10] {
+  %x = bf16[100]{0} parameter(0)
+  %y = bf16[100]{0} parameter(1)
+  ROOT %ten = f32[10]{0} fusion(%x, %y), kind=kLoop, calls=%ten
+}
+"""
+    assert runs_of(text)['ten'].bytes == 10 * 2 + 100 * 2 + 10 * 4
+
+
+def test_what_a_fusion_passes_on_to_another_instruction_is_read():
+    text = """
+%same (x: bf16[8,16]) -> bf16[128] {
+  %x = bf16[8,16]{1,0} parameter(0)
+  ROOT %flat = bf16[128]{0} bitcast(%x)
+}
+
+%product (x: bf16[8,16]) -> f32[] {
+  %x = bf16[8,16]{1,0} parameter(0)
+  %flat = bf16[128]{0} fusion(%x), kind=kLoop, calls=%same
+  ROOT %square = f32[] dot(%flat, %flat), lhs_contracting_dims={0}, rhs_contracting_dims={0}
+}
+
+ENTRY %main (x: bf16[8,16]) -> f32[] {
+  %x = bf16[8,16]{1,0} parameter(0)
+  ROOT %product = f32[] fusion(%x), kind=kOutput, calls=%product
+}
+"""
+    assert runs_of(text)['product'].bytes == 128 * 2 + 4
+
+
 def test_a_repeated_operand_is_read_once_and_slices_no_more_than_the_whole():
     text = """
 %taps (x: f32[10]) -> f32[8] {
