@@ -144,7 +144,8 @@ class DenseNet(nn.Module):
     def _normed(self, x, name, activation, train):
         if not self.norm:
             return activation(x.image + x.bias.astype(self.dtype).reshape(1, 1, 1, -1))
-        return BatchNorm(train, activation, self.axis_name, name=name)(*x)
+        norm = BatchNorm(train, activation, self.axis_name, platform=self.platform, name=name)
+        return norm(*x)
 
     def _conv(self, channels, size, name):
         return Conv(channels, size, self.initializer, self.dtype, self.platform, name=name)

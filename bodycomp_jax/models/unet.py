@@ -20,9 +20,8 @@ from bodycomp_jax.models.layers.cells import (
 from bodycomp_jax.models.layers.convolution import pointwise
 from bodycomp_jax.models.layers.logits import labels_of_cells, logits_of_cells
 from bodycomp_jax.models.layers.norm import BatchNorm
-from bodycomp_jax.models.layers.pooling import max_pool
 from bodycomp_jax.models.layers.resize import from_square, to_square
-from bodycomp_jax.models.layers.unet_convolution import conv, conv_of_upsampled
+from bodycomp_jax.models.layers.unet_convolution import conv, conv_of_maxima, conv_of_upsampled
 
 
 class Image(NamedTuple):
@@ -50,15 +49,16 @@ class Conv(nn.Module):
     cell: Cell
 
     @nn.compact
-    def __call__(self, x: Image, skip: Image | None = None) -> Image:
-        """Convolves x `[B, H, W, C]`, or with a skip `[B, 2H, 2W, S]` the channels of x upsampled
-        followed by those of the skip.
+    def __call__(self, x: Image, skip: Image | None = None, *, pooled: bool = False) -> Image:
+        """Convolves x `[B, H, W, C]` or its 2x2 maxima; with a skip `[B, 2H, 2W, S]` the channels
+        of x upsampled followed by those of the skip.
         """
         C, S = x.channels, 0 if skip is None else skip.channels
         shape = (3, 3, C + S, self.channels)
         kernel = self.param('kernel', nn.initializers.glorot_uniform(), shape, jnp.float32)
         if skip is None:
-            return Image(conv(x.values, kernel, self.platform, x.cell, self.cell), self.cell)
+            convolved = conv_of_maxima if pooled else conv
+            return Image(convolved(x.values, kernel, self.platform, x.cell, self.cell), self.cell)
         upsampled = conv_of_upsampled(x.values, kernel[:, :, :C], self.platform, x.cell, self.cell)
         skipped = conv(skip.values, kernel[:, :, C:], self.platform, skip.cell, self.cell)
         return Image(upsampled + skipped, self.cell)
@@ -67,7 +67,7 @@ class Conv(nn.Module):
 class ConvBlock(nn.Module):
     """`num_convs` x [3x3 convolution, batch norm, activation].
 
-    The first convolution takes the skip, if any, as `Conv` does.
+    The first convolution takes the skip, if any, or the maxima of x, as `Conv` does.
     """
 
     channels: int
@@ -78,12 +78,20 @@ class ConvBlock(nn.Module):
     cell: Cell
 
     @nn.compact
-    def __call__(self, x: Image, skip: Image | None = None, *, train: bool) -> Image:
+    def __call__(
+        self, x: Image, skip: Image | None = None, *, pooled: bool = False, train: bool
+    ) -> Image:
         for i in range(self.num_convs):
             convolution = Conv(self.channels, self.platform, self.cell, name=f'conv_{i}')
-            pixels = self.cell.pixels
-            norm = BatchNorm(train, self.activation, self.axis_name, pixels, name=f'norm_{i}')
-            x = convolution(x, skip if i == 0 else None)
+            norm = BatchNorm(
+                train,
+                self.activation,
+                self.axis_name,
+                self.cell.pixels,
+                self.platform,
+                name=f'norm_{i}',
+            )
+            x = convolution(x, skip if i == 0 else None, pooled=pooled and i == 0)
             x = x._replace(values=norm(x.values))
         return x
 
@@ -181,10 +189,10 @@ class UNet(nn.Module):
         grey = fold(self._grey(images), self._shuffled).astype(self.dtype)
         x = Image(fold(grey, cells.down[0]), cells.down[0])
         for i, channels in enumerate(down[:-1]):
-            x = block(channels, cells.down[i], f'compression_{i}')(x, train=train)
+            x = block(channels, cells.down[i], f'compression_{i}')(x, pooled=i > 0, train=train)
             skips.append(x)
-            x = Image(max_pool(x.values, x.cell), x.cell.halved)
-        x = block(down[-1], cells.down[-1], 'compression_center')(x, train=train)
+        center = block(down[-1], cells.down[-1], 'compression_center')
+        x = center(x, pooled=bool(skips), train=train)
         for i, channels in enumerate(up):
             x = block(channels, cells.up[i], f'decompression_{i}')(x, skips.pop(), train=train)
         in_cells = train and not self.side

@@ -42,9 +42,12 @@ def textbook(activation, x, params):
     return activation(deviations * scale + bias)
 
 
+@pytest.mark.parametrize('platform', ['cpu', 'gpu'])
 @pytest.mark.parametrize('activation', ACTIVATIONS)
-def test_values_and_gradients_are_those_of_the_textbook(variables, images, activation, random):
-    norm = BatchNorm(True, ACTIVATIONS[activation], None)
+def test_values_and_gradients_are_those_of_the_textbook(
+    variables, images, activation, platform, random
+):
+    norm = BatchNorm(True, ACTIVATIONS[activation], None, platform=platform)
     dy = random.normal(size=IMAGES).astype('f4')
 
     def fast(x, params):

@@ -17,21 +17,23 @@ from bodycomp_jax.models.layers.convolution import Sides, convolve
 
 
 def convolve_cells(
-    x: jax.Array, kernel: jax.Array, cell: Cell, to: Cell, upsampling: int = 1
+    x: jax.Array, kernel: jax.Array, cell: Cell, to: Cell, upsampling: int = 1, addends: int = 1
 ) -> jax.Array:
     """3x3 convolution with zero padding of an image, or of the nearest-neighbour upsampled one.
 
     Args:
-      x: cells `[B, H, W, pixels * C]`; its type is that of the arithmetic and the result.
+      x: cells `[B, H, W, addends * pixels * C]`; its type is that of the arithmetic and the result.
       kernel: `[3, 3, C, O]`, of any float type.
       cell, to: of x and of the result. Not along one side may `to` be longer than the cell, after
         upsampling, and shorter along the other.
       upsampling: 1, or 2 for the upsampled image.
+      addends: cells that are channels one after the other, of whose sum the convolution is.
 
     Returns:
       Cells `[B, H', W', pixels of to * O]`.
     """
     kernel = _kernel_of_cells(kernel, cell, to, upsampling).astype(x.dtype)
+    kernel = jnp.tile(kernel, (addends, 1))
     results = (
         _cells_of_result(cell.height, to.height, upsampling),
         _cells_of_result(cell.width, to.width, upsampling),

@@ -72,12 +72,10 @@ def _backward(saved, dy):
     B, H, W, C = x.shape
     dx = jnp.einsum('kphn,cpk->hnc', dy, kernel, precision=PRECISION).astype(x.dtype)
     dx = dx.reshape(H, W, B, C).transpose(2, 0, 1, 3)
-    dk = sum(
-        jnp.einsum(
-            'hnc,kphn->cpk', _rows(x), part, precision=PRECISION, preferred_element_type=dy.dtype
-        )
-        for part in _parts(dy, x.dtype)
-    )
+    parts = jnp.stack(_parts(dy, x.dtype))  # in one product, as otherwise x would be read by each
+    dk = jnp.einsum(
+        'hnc,ikphn->icpk', _rows(x), parts, precision=PRECISION, preferred_element_type=dy.dtype
+    ).sum(0)
     # Behind a barrier, as otherwise XLA would store dx in float32.
     return jax.lax.optimization_barrier(dx), dk
 

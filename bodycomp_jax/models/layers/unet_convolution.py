@@ -1,11 +1,16 @@
-"""The 3x3 convolutions of the U-Net: of an image, and of an image upsampled 2x.
+"""The 3x3 convolutions of the U-Net: of an image, of one upsampled 2x, and of its 2x2 maxima.
 
 At full resolution with few channels they are bound by memory traffic and, on CPU, by the gradient
 of the kernel, which there is a matrix product.
 
 The upsampled image is never stored. Two of the three kernel rows multiply the same row of the small
 image wherever they are, and are summed: 4/9 of the operations are left. The same holds for columns.
+
+The gradient of the maxima is not stored on a TPU, which keeps few channels in whole lanes: with a
+kernel for each quarter of the channels, the convolution gives it for each place of a maximum.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +18,7 @@ import jax.numpy as jnp
 from bodycomp_jax.models.layers.cell_convolution import convolve_cells
 from bodycomp_jax.models.layers.cells import PIXEL, Cell
 from bodycomp_jax.models.layers.convolution import PRECISION, convolve, sum_of_products
+from bodycomp_jax.models.layers.pooling import max_pool, max_pool_of_cells
 
 # Input channels times output channels from which, on CPU, the gradient of a 3x3 kernel is a matrix
 # product. On two cores of an EPYC, jax 0.10, a step of the default network takes 5 % less time so
@@ -67,6 +73,56 @@ def _kernel_gradient(x, dy):
     x = jnp.concatenate([x[:, :, j : j + W] for j in range(3)], axis=-1)
     dy = jnp.concatenate([dy[:, 2 - i : 2 - i + H] for i in range(3)], axis=-1)
     return sum_of_products(x, dy).reshape(3, C, 3, O).transpose(2, 0, 1, 3)
+
+
+def conv_of_maxima(
+    x: jax.Array, kernel: jax.Array, platform: str, cell: Cell = PIXEL, to: Cell = PIXEL
+) -> jax.Array:
+    """`conv` of the 2x2 maxima of x: `[B, 2H, 2W, C]` to `[B, H, W, O]`, in cells."""
+    if platform == 'tpu' and cell.height > 1:
+        return _of_quarters(x, kernel, cell, to)
+    return conv(max_pool(x, cell), kernel, platform, cell.halved, to)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _of_quarters(x, kernel, cell, to):
+    return _quarters_forward(x, kernel, cell, to)[0]
+
+
+def _quarters_forward(x, kernel, cell, to):
+    maxima, places = max_pool_of_cells(x, cell)
+    return convolve_cells(maxima, kernel, cell.halved, to), (maxima, _receiving(places), kernel)
+
+
+def _quarters_backward(cell, to, saved, dy):
+    maxima, receiving, kernel = saved
+
+    def of_kernel(kernel):
+        return convolve_cells(maxima, kernel, cell.halved, to)
+
+    def of_quarters(x):
+        return convolve_cells(x, kernel, cell.halved, to, addends=4)
+
+    (dk,) = jax.vjp(of_kernel, kernel)[1](dy)
+    quarters = jnp.zeros((*maxima.shape[:3], 4 * maxima.shape[3]), maxima.dtype)
+    (dx,) = jax.vjp(of_quarters, quarters)[1](dy)
+    return jnp.where(receiving, dx, 0), dk
+
+
+def _receiving(places):
+    """Whether a quarter of the channels is that of the maximum, for each quarter.
+
+    The places are copied to all quarters by a product with ones, which is exact.
+    """
+    C = places.shape[-1]
+    copies = jnp.tile(jnp.eye(C, dtype=jnp.bfloat16), 4)
+    quarter = (jnp.arange(4 * C) // C).astype(copies.dtype)
+    receiving = jnp.dot(places.astype(copies.dtype), copies) == quarter.reshape(1, 1, 1, -1)
+    # A product of its own, so that the convolution is made together with what follows it.
+    return jax.lax.optimization_barrier(receiving)
+
+
+_of_quarters.defvjp(_quarters_forward, _quarters_backward)
 
 
 def conv_of_upsampled(
