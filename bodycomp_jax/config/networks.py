@@ -119,6 +119,7 @@ class UNetConfig:
             f'use a multiple of {divisor} (2 to the number of levels on the way up, times '
             f'--pixel_shuffle), at most {MAX_NETWORK_SIDE}, or 0',
         )
+        _check_levels(self.levels)
 
     @property
     def tissues(self) -> tuple[str, ...]:
@@ -153,8 +154,9 @@ class DenseNetConfig:
     """The slice-selection network. Raises InputError for invalid values."""
 
     kind: typing.ClassVar[str] = 'slice_selection'
-    # As of `UNetConfig`.
+    # As of `UNetConfig`; slices of any size are taken.
     meaning: typing.ClassVar[tuple[str, ...]] = ('levels', 'threshold', 'reference')
+    size_divisor: typing.ClassVar[int] = 1
 
     levels: tuple[str, ...] = option(
         ('L3',),
@@ -208,9 +210,13 @@ class DenseNetConfig:
             channels = int((channels + self.nb_layers_per_block * self.growth_rate) * rate)
             check(channels > 0, 'compression_rate', rate, 'no channels remain; use a higher rate')
         check(self.levels != (), 'levels', '', 'name at least one level, such as -L L3')
-        check(len(self.levels) <= MAX_NAMES, 'levels', self.levels, f'name at most {MAX_NAMES}')
-        for level in self.levels:
-            check(self.levels.count(level) == 1, 'levels', level, 'name each level once')
+        _check_levels(self.levels)
+
+
+def _check_levels(levels: tuple[str, ...]) -> None:
+    check(len(levels) <= MAX_NAMES, 'levels', levels, f'name at most {MAX_NAMES}')
+    for level in levels:
+        check(levels.count(level) == 1, 'levels', level, 'name each level once')
 
 
 NetworkConfig = UNetConfig | DenseNetConfig

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -92,7 +93,7 @@ def read_table(path: str, separator: str = ',') -> Table:
     Raises InputError for other files, and where a row has fewer or more values than the header.
     """
     text = _read_text(path)
-    lines = csv.reader(text.splitlines(keepends=True), strict=True, delimiter=separator)
+    lines = csv.reader(io.StringIO(text, newline=''), strict=True, delimiter=separator)
     try:
         header, *rows = [row for row in lines if row] or [[]]
     except csv.Error as error:

@@ -99,7 +99,7 @@ def _measure(
 ) -> dict[str, list[Row]]:
     """The rows of the series with these indices; each is on disk when it is done.
 
-    Two threads measure: while the device is busy with a series, another is read.
+    Threads measure: while the device is busy with a series, others are read.
     """
     method = method_of(config, alone=len(series) == 1)
     if method.table is not None and (names := method.table.names_without(series)):

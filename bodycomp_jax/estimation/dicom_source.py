@@ -34,6 +34,10 @@ SEXES = ('M', 'F', 'O', '')
 MAX_UID = 64  # characters
 
 
+class NoSourceError(InputError):
+    """The file of a slice cannot be the source of a DICOM object."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Source:
     """A slice as a DICOM image of its own.
@@ -68,10 +72,10 @@ class Source:
 def read_source(of: Slice) -> Source:
     """The slice as its file describes it.
 
-    Raises InputError if the file is a NIfTI file or can no longer be read.
+    Raises NoSourceError if the file is a NIfTI file; InputError if it can no longer be read.
     """
     if is_nifti_name(of.path):
-        raise InputError(
+        raise NoSourceError(
             f'{of.path}: a NIfTI file has no patient, study and series, which a DICOM object must '
             'name; write NIfTI instead'
         )

@@ -71,16 +71,16 @@ class Method(NamedTuple):
         if a file cannot be written.
         """
         reference = self.selector.config.reference if self.selector is not None else ''
+        threshold = self.selector.config.threshold if self.selector is not None else 1.0
         try:
             found, height = self.estimate(series)
+            written = write_outputs(self.config, found, model=self.model, threshold=threshold)
         except UnexplainedLabelError:
             raise
         except NotMeasured as error:
             return [{**about(series), 'status': error.status, 'reason': str(error)}]
         except InputError as error:
             return [{**about(series), 'status': FAILED, 'reason': str(error)}]
-        threshold = self.selector.config.threshold if self.selector is not None else 1.0
-        written = write_outputs(self.config, found, model=self.model, threshold=threshold)
         return rows_of(
             found,
             self.config.limits,

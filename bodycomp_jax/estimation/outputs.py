@@ -1,12 +1,14 @@
 """The files of a series: segmentations and reports for other programs, and previews."""
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.data.scans.dicom_file import write_dicom
 from bodycomp_jax.estimation.dicom_seg import segmentation
-from bodycomp_jax.estimation.dicom_source import read_source
+from bodycomp_jax.estimation.dicom_source import NoSourceError, read_source
 from bodycomp_jax.estimation.dicom_sr import structured_report
 from bodycomp_jax.estimation.label_files import write_label_png, write_nifti
 from bodycomp_jax.estimation.options import EstimationConfig
@@ -33,7 +35,7 @@ def write_outputs(
     Returns:
       {place: its files by their columns}, relative to the output folder.
 
-    Raises OSError that names the path.
+    Raises InputError if a file of the series can no longer be read; OSError that names the path.
     """
 
     def preview(level: str, name: str, measured: Measured | None = None) -> Row:
@@ -70,13 +72,12 @@ def _write_labels(
 ) -> Row:
     """Writes the labels of a slice; as NIfTI if its file cannot be the source of DICOM objects."""
     index, labels = measured.index, measured.labels
-    row: Row = {}
     try:
-        row['segmentation'] = _write_objects(config, series, measured, name, model)
-    except (ValueError, TypeError, AttributeError) as error:  # also of highdicom
+        row = _write_objects(config, series, measured, name, model)
+    except NoSourceError as error:
         file, path = _place(config, 'segmentations', f'{name}.nii.gz')
-        row |= {'segmentation': file, 'not_dicom_reason': str(error)}
         write_nifti(path, series, index, labels)
+        row = {'segmentation': file, 'not_dicom_reason': str(error)}
     if config.nifti:
         write_nifti(_place(config, 'nifti', f'{name}.nii.gz')[1], series, index, labels)
     if config.png:
@@ -86,16 +87,35 @@ def _write_labels(
 
 def _write_objects(
     config: EstimationConfig, series: Series, measured: Measured, name: str, model: str | None
-) -> str:
-    """Writes the DICOM objects of a slice; returns the file of the segmentation."""
+) -> Row:
+    """Writes the DICOM objects of a slice.
+
+    Raises NoSourceError if its file cannot be the source of a segmentation.
+    """
     source, level = read_source(series.slices[measured.index]), _short(measured.level)
-    made = segmentation(source, measured.labels, level=level, model=model)
-    if config.sr:
-        report = structured_report(source, made, measured.numbers, level=level, model=model)
-        write_dicom(_place(config, 'sr', f'{name}.dcm')[1], report)
+    with _highdicom():
+        made = segmentation(source, measured.labels, level=level, model=model)
     file, path = _place(config, 'segmentations', f'{name}.dcm')
     write_dicom(path, made)
-    return file
+    row: Row = {'segmentation': file}
+    if config.sr:
+        try:
+            with _highdicom():
+                report = structured_report(source, made, measured.numbers, level=level, model=model)
+        except NoSourceError as error:
+            row['not_dicom_reason'] = f'no structured report: {error}'
+        else:
+            write_dicom(_place(config, 'sr', f'{name}.dcm')[1], report)
+    return row
+
+
+@contextlib.contextmanager
+def _highdicom() -> Iterator[None]:
+    """What highdicom says of elements of the source becomes a NoSourceError."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError) as error:
+        raise NoSourceError(str(error)) from error
 
 
 def _place(config: EstimationConfig, folder: str, name: str) -> tuple[str, str]:

@@ -41,7 +41,9 @@ LEADING = {
     'sop_instance_uid': Column('', 'of the measured slice'),
     'height_m': Column('m', 'height of the patient'),
     'segmentation': Column('', 'file with the labels, in the output folder'),
-    'not_dicom_reason': Column('', 'why this file is not a DICOM segmentation'),
+    'not_dicom_reason': Column(
+        '', 'why this file is not a DICOM segmentation, or has no structured report'
+    ),
     'preview': Column('', 'picture, in the output folder'),
 }
 LIMITS = {f'{tissue}_hu_limits': Column('HU', f'of limited_{tissue}') for tissue in TISSUES}

@@ -41,7 +41,8 @@ class Networks(NamedTuple):
 
     Attributes:
       candidates: one for each.
-      config: of the first network; all have its kind and see and answer the same.
+      config: of the network that is the most exacting of the side of slices; all have its kind
+        and see and answer the same.
       warnings: of patients that a network may have seen.
     """
 
@@ -57,7 +58,7 @@ def open_networks(config: EvaluationConfig) -> Networks:
     trained on the fold that they are to be measured on.
     """
     first: tuple[str, Network] | None = None
-    candidates, warnings = [], []
+    candidates, configs, warnings = [], [], []
     for path in config.models:
         provenance, trainings = [], []
         for fold in config.evaluated_folds:
@@ -65,12 +66,14 @@ def open_networks(config: EvaluationConfig) -> Networks:
             network = load_network(of_fold)
             first = first or (of_fold, network)
             _refuse_other_questions(*first, of_fold, network)
+            configs.append(network.config)
             doubt = _seen(config, of_fold, fold, network)
             warnings += [] if doubt is None else [doubt]
             provenance.append(_provenance(of_fold, fold, network))
             trainings += [] if network.training is None else [to_values(network.training)]
         candidates.append(Candidate(_name(config, path), path, provenance, trainings))
-    return Networks(candidates, first[1].config if first else UNetConfig(), warnings)
+    exacting = max(configs, key=lambda each: each.size_divisor, default=UNetConfig())
+    return Networks(candidates, exacting, warnings)
 
 
 def open_readers(config: EvaluationConfig) -> list[Candidate]:

@@ -48,7 +48,7 @@ def level_positions(case: Case, series: Series, config: PreparationConfig) -> di
 def _from_table(case: Case, series: Series, level: str) -> float | None:
     """mm; None if the table says nothing of the level."""
     if text := case.levels.get(level, ''):
-        return _position(level, text, series)
+        return _position(case, level, text, series)
     for suffix, of_slice in SUFFIXES.items():
         column = level + suffix
         if text := case.levels.get(column, ''):
@@ -63,12 +63,13 @@ def _from_table(case: Case, series: Series, level: str) -> float | None:
     return None
 
 
-def _position(column: str, text: str, series: Series) -> float:
+def _position(case: Case, column: str, text: str, series: Series) -> float:
     value = number_in(text)
     if not np.abs(series.z - value).min() <= MAX_DISTANCE:
         raise InputError(
-            f'column {column}: invalid position {text!r}: expected a number of mm such as -64.9, '
-            f'at most {MAX_DISTANCE:g} from the slices at {series.z[0]:.1f} to {series.z[-1]:.1f}'
+            f'{case.image}: column {column}: invalid position {text!r}: expected a number of mm '
+            f'such as -64.9, at most {MAX_DISTANCE:g} from the slices at {series.z[0]:.1f} to '
+            f'{series.z[-1]:.1f}'
         )
     return value
 
@@ -77,7 +78,7 @@ def _from_mask(
     case: Case, series: Series, levels: Sequence[str], config: PreparationConfig
 ) -> dict[str, float]:
     if not case.vertebrae:
-        raise InputError(_no_position(levels[0]))
+        raise InputError(f'{case.image}: {_no_position(levels[0])}')
     found = read_vertebrae(
         case.vertebrae,
         series,

@@ -31,7 +31,7 @@ def new_folder(path: str) -> Iterator[str]:
     aside = os.path.join(parent, f'.{name}.new')
     with locked(aside, path):
         try:
-            for left in os.scandir(aside):
+            for left in [*os.scandir(aside)]:
                 shutil.rmtree(left) if left.is_dir(follow_symlinks=False) else os.remove(left)
             yield aside
             os.rename(aside, path)

@@ -15,9 +15,13 @@ def read_json_object(path: str) -> dict[str, Any]:
     fd = open_regular_file(path)
     try:
         with open(fd, 'rb') as file:
-            content = json.loads(file.read(MAX_BYTES))
+            text = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({explained(error, "")})') from error
+    if len(text) > MAX_BYTES:
+        raise InputError(f'{path}: larger than {MAX_BYTES >> 20} MiB; give a smaller file')
+    try:
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InputError(f'{path}: not readable as JSON ({error}); write it again') from error
     if not isinstance(content, dict):

@@ -42,9 +42,9 @@ class Terminal:
         """Prints a table."""
         if self._quiet:
             return
-        table = rich.table.Table(*header, box=rich.box.SIMPLE)
+        table = rich.table.Table(*map(rich.markup.escape, header), box=rich.box.SIMPLE)
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(rich.markup.escape, row))
         self._console.print(table)
 
     def report(self, about: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:

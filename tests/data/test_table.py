@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from bodycomp_jax.data.table import read_table, rows_by_name
+from bodycomp_jax.data.table import read_table, rows_by_name, write_table
 from bodycomp_jax.errors import InputError
 
 
@@ -79,3 +79,13 @@ def test_rows_are_grouped_in_the_order_of_their_names():
     rows = rows_by_name(['b', 'a', 'b'])
     assert {name: of.tolist() for name, of in rows.items()} == {'b': [0, 2], 'a': [1]}
     assert list(rows) == ['b', 'a']
+
+
+@pytest.mark.parametrize(
+    'text', ['a\x85b', 'a\x0bb', 'a\x0cb', 'a\u2028b', 'a\nb', 'a\r\nb', '"', ',']
+)
+def test_what_is_written_is_read(path, text):
+    write_table(str(path), [{'name': text, 'other': '1'}])
+    table = read_table(str(path))
+    assert table.header == ['name', 'other']
+    assert table.rows == [[text, '1']]

@@ -6,6 +6,7 @@ import fake_scans
 import numpy as np
 import pytest
 
+from bodycomp_jax.errors import InputError
 from bodycomp_jax.estimation.options import EstimationConfig
 from bodycomp_jax.estimation.outputs import write_outputs
 from bodycomp_jax.estimation.result import Estimate, Measured
@@ -16,15 +17,15 @@ LABELS = (HU > 0).astype(np.uint8)
 
 @pytest.fixture
 def written(tmp_path):
-    """The rows and the files of slices of a NIfTI file at these levels."""
+    """The rows and the files of slices of a file that is not there at these levels."""
     config = EstimationConfig(
         scans='scans', output_dir=str(tmp_path), segmentation='a', single_slices=True
     )
-    series = fake_scans.series([0.0, 5.0], name='S1')
-    slices = tuple(dataclasses.replace(each, path='a.nii') for each in series.slices)
-    series = dataclasses.replace(series, slices=slices)
 
-    def write(level):
+    def write(level, path='a.nii'):
+        series = fake_scans.series([0.0, 5.0], name='S1')
+        slices = tuple(dataclasses.replace(each, path=path) for each in series.slices)
+        series = dataclasses.replace(series, slices=slices)
         measured = [Measured(level, i, LABELS, HU, {}) for i in range(2)]
         found = Estimate(series, 'measured', '', measured, {}, {})
         rows = write_outputs(config, found, model='a', threshold=10.0)
@@ -41,6 +42,11 @@ def test_slices_of_nifti_files_are_written_as_nifti(written):
     assert row['not_dicom_reason'].startswith('a.nii: a NIfTI file has no patient')
     assert {row['segmentation'], row['preview']} < files
     assert len(files) == 4
+
+
+def test_a_file_that_has_gone_is_not_one_that_is_not_dicom(written):
+    with pytest.raises(InputError, match=r'a\.dcm: cannot be opened'):
+        written('slice', 'a.dcm')
 
 
 @pytest.mark.parametrize('level', ['../../L3', 'L3' * 200, 'L3\n'])

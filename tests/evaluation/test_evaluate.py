@@ -255,3 +255,11 @@ def test_data_that_do_not_fit(shifted, tmp_path):
         evaluate(data, tmp_path / 'out', models=('near',))
     shutil.rmtree(data)
     assert not (tmp_path / 'out').exists()
+
+
+def test_slices_that_one_of_the_networks_cannot_halve(monkeypatch, tmp_path):
+    deep = {'compression_channels': (2,) * 7, 'decompression_channels': (2,) * 6}
+    answer_with(monkeypatch, {'shallow': segmenter(0), 'deep': segmenter(1, **deep)})
+    data = write_set(tmp_path / 'data', val=2)
+    with pytest.raises(InputError, match=r'32 x 32, but the network needs a multiple of 64'):
+        evaluate(data, tmp_path / 'out', models=('shallow', 'deep'))

@@ -3,6 +3,7 @@
 import pytest
 
 from bodycomp_jax.errors import InputError
+from bodycomp_jax.runtime import json_files
 from bodycomp_jax.runtime.json_files import read_json_object
 
 
@@ -30,3 +31,11 @@ def test_other_content_is_refused(tmp_path, content, message):
 def test_what_is_no_file_is_refused(tmp_path):
     with pytest.raises(InputError, match='not a regular file'):
         read_json_object(str(tmp_path))
+
+
+def test_a_file_that_is_too_large_is_not_read_in_part(tmp_path, monkeypatch):
+    path = tmp_path / 'a.json'
+    path.write_text('{"a": [1]}')
+    monkeypatch.setattr(json_files, 'MAX_BYTES', 8)
+    with pytest.raises(InputError, match='larger than'):
+        read_json_object(str(path))

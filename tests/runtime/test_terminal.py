@@ -56,3 +56,10 @@ def test_a_terminal_without_columns_shows_lines(monkeypatch, capsys):
     terminal = Terminal()
     terminal.line('epoch 1')
     assert 'epoch 1' in capsys.readouterr().out
+
+
+def test_cells_of_a_table_are_no_markup(capsys):
+    Terminal().table(('run[bold]x',), [('run[/b]y',)])
+    printed = capsys.readouterr().out
+    assert 'run[bold]x' in printed
+    assert 'run[/b]y' in printed

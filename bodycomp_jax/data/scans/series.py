@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import threading
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -53,14 +54,22 @@ class Series:
     _open: Callable[[], Callable[[Slice], np.ndarray]] = dataclasses.field(repr=False)
     _read_metadata: Callable[[], dict[str, str]] = dataclasses.field(repr=False)
     frame_of_reference: str = ''
+    _opening: threading.Lock = dataclasses.field(
+        default_factory=threading.Lock, init=False, repr=False, compare=False
+    )
 
     def __len__(self) -> int:
         return len(self.slices)
 
     @functools.cached_property
-    def _read_stored(self) -> Callable[[Slice], np.ndarray]:
+    def _reader(self) -> Callable[[Slice], np.ndarray]:
         """What reads HU as the file has them; files may stay open as long as the series exists."""
         return self._open()
+
+    def _read_stored(self, of: Slice) -> np.ndarray:
+        with self._opening:  # one reader for all threads
+            read = self._reader
+        return read(of)
 
     @functools.cached_property
     def metadata(self) -> dict[str, str]:

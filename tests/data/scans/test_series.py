@@ -1,3 +1,7 @@
+import dataclasses
+import time
+
+import fake_scans
 import numpy as np
 import pytest
 from scan_files import HU, write_slice
@@ -44,3 +48,15 @@ def test_positions_and_identifiers(series):
 def test_the_belly_is_down_where_the_position_says_so(tmp_path, position, prone):
     write_slice(tmp_path / 'a', PatientPosition=position)
     assert find_series(tmp_path).series[0].prone is prone
+
+
+def test_threads_share_what_opens_a_file():
+    opened = []
+
+    def slowly():
+        opened.append(time.sleep(0.05))
+        return lambda of: np.zeros((8, 8), np.int16)
+
+    series = dataclasses.replace(fake_scans.series(range(8)), _open=slowly)
+    assert len([*series.read(range(8))]) == 8
+    assert len(opened) == 1
