@@ -1,4 +1,4 @@
-"""Training of CT body-composition networks in JAX."""
+"""Body composition from CT in JAX: networks are trained, evaluated and applied."""
 
 import importlib
 from typing import TYPE_CHECKING, Any

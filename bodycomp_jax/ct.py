@@ -15,6 +15,7 @@ Array = TypeVar('Array', np.ndarray, 'jax.Array')
 AIR = -1024  # HU of what lies outside the field of view; no value is lower
 WINDOW_CENTRE = 40  # HU
 WINDOW_WIDTH = 400  # HU
+WINDOW_LOWEST = WINDOW_CENTRE - WINDOW_WIDTH / 2  # HU
 GREY_LEVELS = 256
 
 TISSUES = ('muscle', 'subcutaneous_fat', 'visceral_fat')  # labels 1, 2, 3; label 0 is background
@@ -45,13 +46,12 @@ def window(hu: Array) -> Array:
     Returns:
       Array of the same shape, floats in 0..255.
     """
-    lowest = WINDOW_CENTRE - WINDOW_WIDTH / 2
-    return ((hu - lowest) * (GREY_LEVELS / WINDOW_WIDTH)).clip(0, GREY_LEVELS - 1)
+    return ((hu - WINDOW_LOWEST) * (GREY_LEVELS / WINDOW_WIDTH)).clip(0, GREY_LEVELS - 1)
 
 
 def unwindow(grey: Array) -> Array:
     """The inverse of `window` within 0..255: grey values to HU."""
-    return grey * (WINDOW_WIDTH / GREY_LEVELS) + (WINDOW_CENTRE - WINDOW_WIDTH / 2)
+    return grey * (WINDOW_WIDTH / GREY_LEVELS) + WINDOW_LOWEST
 
 
 def area_cm2(labels: Array, label: int, pixel_spacing_mm: tuple[float, float]) -> Array:

@@ -46,7 +46,6 @@ HOMES = {
         'bodycomp_jax/estimation/dicom_sr.py',
     },
     'nibabel': {
-        'bodycomp_jax/data/scans/nifti.py',
         'bodycomp_jax/data/scans/nifti_header.py',
         'bodycomp_jax/estimation/label_files.py',
     },
@@ -70,7 +69,6 @@ HOMES = {
         'bodycomp_jax/metrics/views.py',
         'bodycomp_jax/preparation/previews.py',
         'bodycomp_jax/data/squares.py',
-        'bodycomp_jax/programs/demo.py',
     },
 }
 SHARDED = {
@@ -142,6 +140,12 @@ def test_tools_stay_in_their_homes(path):
     if where not in ('bodycomp_jax/runtime/processes.py', 'bodycomp_jax/runtime/launch.py'):
         assert not used & PROCESSES
     assert 'allow_pickle=True' not in path.read_text()
+
+
+def test_each_home_has_its_tool():
+    for tool, homes in HOMES.items():
+        for where in homes:
+            assert any(name.split('.')[0] == tool for name in imports_of(ROOT / where)), where
 
 
 @pytest.mark.parametrize('program', ['train_segmentation', 'train_slice_selection'])

@@ -1,6 +1,7 @@
 """Hyper-parameters of the networks and of their training, and the settings of a run.
 
-Every default and every help text is written here once; `runtime.flags` makes the flags from it.
+Each default and help text is written once, here or in the options of a program; `runtime.flags`
+makes the flags from it.
 """
 
 from bodycomp_jax.config.augmentation import (

@@ -13,9 +13,8 @@ from bodycomp_jax.data.scans import Found, Series, Skipped, find_series
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.preparation.cases import Case
 from bodycomp_jax.preparation.options import PreparationConfig
+from bodycomp_jax.runtime.files import HASH_LETTERS
 from bodycomp_jax.runtime.terminal import Terminal
-
-HASH_LETTERS = 16  # of the name of a patient
 
 
 class Slices(NamedTuple):

@@ -44,9 +44,13 @@ def restart(name: str) -> NoReturn:
     os.execv(sys.executable, [sys.executable, '-m', __name__, name, *sys.argv[1:]])
 
 
-(
-    run_benchmark, run_convert_weights, run_demo, run_estimate, run_evaluate, run_make_synthetic,
-    run_prepare_segmentation, run_prepare_slice_selection, run_ship_network,
-    run_train_segmentation,
-    run_train_slice_selection,
-) = (functools.partial(run, name) for name in PROGRAMS)  # fmt: skip
+run_benchmark = functools.partial(run, 'benchmark')
+run_convert_weights = functools.partial(run, 'convert_weights')
+run_demo = functools.partial(run, 'demo')
+run_estimate = functools.partial(run, 'estimate')
+run_evaluate = functools.partial(run, 'evaluate')
+run_make_synthetic = functools.partial(run, 'make_synthetic')
+run_prepare_segmentation = functools.partial(run, 'prepare_segmentation')
+run_prepare_slice_selection = functools.partial(run, 'prepare_slice_selection')
+run_train_segmentation = functools.partial(run, 'train_segmentation')
+run_train_slice_selection = functools.partial(run, 'train_slice_selection')

@@ -4,15 +4,14 @@ Finds the series in a folder, the slice of each level, and the tissues in it, an
 with a row for each series and level.
 """
 
+from bodycomp_jax.config import options
+from bodycomp_jax.data.masks.options import MaskOptions
 from bodycomp_jax.estimation.cohort import estimate_cohort
 from bodycomp_jax.estimation.options import EstimationConfig
 from bodycomp_jax.programs import restart
 from bodycomp_jax.runtime import flags
 
-OF_MASKS = {
-    'labels', 'muscle', 'subcutaneous_fat', 'visceral_fat', 'background', 'intermuscular_fat',
-    'resample_masks',
-}  # fmt: skip
+OF_MASKS = {field.name for field in options(MaskOptions)} | {'intermuscular_fat'}
 
 
 def main(argv: list[str]) -> None:

@@ -39,7 +39,7 @@ class HULimits:
 
 
 HU_LIMITS = {  # conventions that differ in visceral fat
-    'alberta': HULimits(visceral_fat=(-150, -50)),
+    'alberta': HULimits(),
     'boa': HULimits(visceral_fat=(-190, -30)),
 }
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bodycomp_jax.data.phantom.curves import BACK, RIGHT, profile
+from bodycomp_jax.data.phantom.curves import ANGLES, BACK, RIGHT, profile
 
 if TYPE_CHECKING:
     from bodycomp_jax.data.phantom.subject import Subject
@@ -27,8 +27,9 @@ class Cut:
         wide = self.size * subject.vertebra(self.v).width
         self.half_width_of_body = wide * (24.3 - self.person.taper / 2 * (t - 2))  # of a vertebra
         lordosis = 7 * profile(t, {-2: 0, 1: 1, 3: 1, 6: 0})
-        sin = np.sin(np.linspace(-np.pi, np.pi, len(self.skin)))
-        self.couch_y = float((self.skin * sin).max()) + lordosis  # below the middle of the body
+        self.couch_y = (
+            float((self.skin * np.sin(ANGLES)).max()) + lordosis
+        )  # below the middle of the body
         x, y = subject.position.tolist()
         self.centre = x, y + subject.couch_y - self.couch_y
         self.displacement = 2.5 * self.person.bend + abs(self.person.scoliosis)

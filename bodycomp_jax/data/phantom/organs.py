@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 
 from bodycomp_jax.data.phantom.canvas import Canvas
-from bodycomp_jax.data.phantom.curves import Ellipsoid, profile
+from bodycomp_jax.data.phantom.curves import ANGLES, Ellipsoid, profile
 from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.outline import CHEST
 from bodycomp_jax.data.phantom.tissue import FLUID, LUNG, SKIN, SOFT, Tissue
@@ -125,7 +125,7 @@ def paint_fluid(canvas: Canvas, cut: Cut) -> None:
     """Ascites: along the wall of the abdomen, deeper at the back, where it sinks to."""
     depth = cut.person.ascites
     if depth and cut.t < 7:
-        deeper = 1 + 0.6 * np.sin(np.linspace(-np.pi, np.pi, len(cut.cavity)))
+        deeper = 1 + 0.6 * np.sin(ANGLES)
         inner = canvas.inside(cut.cavity - depth * deeper.clip(0.3))
         middle, half = cut.spine_y + 45 * cut.size, (75 * cut.size, 65 * cut.size)
         retroperitoneum = Ellipsoid(0, middle, cut.t, *half, 1.0, FLUID)  # hardly any behind it

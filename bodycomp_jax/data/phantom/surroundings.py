@@ -3,7 +3,7 @@
 import numpy as np
 
 from bodycomp_jax.data.phantom.canvas import Canvas
-from bodycomp_jax.data.phantom.curves import ANGLES, BACK, FRONT, RIGHT
+from bodycomp_jax.data.phantom.curves import ANGLES, BACK, FRONT, LEFT, RIGHT
 from bodycomp_jax.data.phantom.cut import Cut
 from bodycomp_jax.data.phantom.tissue import (
     CLOTH,
@@ -60,7 +60,7 @@ def paint_arms(canvas: Canvas, cut: Cut) -> None:
     thick = min(16.0, 2 + 0.35 * cut.person.fat)
     radius = scale * (25 + 2.5 * abs(cut.t - 1)) * (0.8 + 0.2 * cut.person.muscle) + thick
     for side, ahead, gap in zip((-1, 1), cut.subject.arm, cut.subject.arm_gap, strict=True):
-        edge = cut.skin[RIGHT] if side > 0 else cut.skin[0]
+        edge = cut.skin[RIGHT if side > 0 else LEFT]
         x = side * (edge + radius + gap)
         y = -ahead * cut.skin[FRONT] + 0.3 * cut.skin[BACK]
         inner = radius - 2 - thick

@@ -148,12 +148,12 @@ def hu_offset(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
 
 def gamma(key: jax.Array, image: jax.Array, limit: float) -> jax.Array:
     """The HU within the window bent by an exponent of 1 / (1 + `limit`) to 1 + `limit`."""
-    lowest = ct.WINDOW_CENTRE - ct.WINDOW_WIDTH / 2
-    fraction = (image - lowest) / ct.WINDOW_WIDTH
+    fraction = (image - ct.WINDOW_LOWEST) / ct.WINDOW_WIDTH
     exponent = (1 + limit) ** _plus_minus(key)
     # The exponential of a logarithm: a power takes four times as long on CPU.
     bent = jnp.exp(exponent * jnp.log(fraction.clip(0, 1)))
-    return jnp.where((fraction > 0) & (fraction < 1), lowest + ct.WINDOW_WIDTH * bent, image)
+    bent = ct.WINDOW_LOWEST + ct.WINDOW_WIDTH * bent
+    return jnp.where((fraction > 0) & (fraction < 1), bent, image)
 
 
 TRANSFORMS = (blur, low_resolution, noise, hu_gain, hu_offset, gamma)  # of the grey values
