@@ -143,6 +143,11 @@ def convert(source: str, target: str, overrides: dict[str, Any]) -> NetworkConfi
     as_keras = not os.path.isfile(source)
     config = network.config
     if as_keras:
+        if target.endswith('.keras'):
+            raise InputError(
+                f'{target}: weights are written as HDF5, but Keras takes .keras for a ZIP archive; '
+                'name the file .hdf5'
+            )
         _refuse_beyond_keras(source, config)
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(network.variables)):
         raise InputError(f'{source}: non-finite weights; choose an earlier checkpoint of its run')

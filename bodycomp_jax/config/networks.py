@@ -1,7 +1,6 @@
 """Hyper-parameters of the networks."""
 
 import dataclasses
-import math
 import typing
 from typing import Any
 
@@ -198,7 +197,6 @@ class DenseNetConfig:
     def __post_init__(self) -> None:
         check_choices(self)
         check_positive(self, 'threshold')
-        check(self.threshold < math.inf, 'threshold', self.threshold, 'use a finite number')
         check_range(self, 'nb_layers_per_block', MAX_LAYERS)
         check_range(self, 'nb_blocks', MAX_BLOCKS)
         check_range(self, 'nb_initial_filters', MAX_CHANNELS)

@@ -9,6 +9,7 @@ from typing import Any
 from bodycomp_jax.errors import InputError
 
 MAX_SHOWN = 100  # letters of a value in a message
+LEAST_FLOAT32, LARGEST_FLOAT32 = 2.0**-126, (2 - 2.0**-23) * 2.0**127
 TYPE_NAMES = {
     bool: 'true or false',
     int: 'a whole number',
@@ -113,9 +114,11 @@ def check_range(config: Any, name: str, most: int) -> None:
 
 
 def check_positive(config: Any, *names: str) -> None:
-    """Raises InputError unless options are above 0."""
+    """Raises InputError unless options are above 0 and finite, as float32 too."""
     for name in names:
-        check(getattr(config, name) > 0, name, getattr(config, name), 'use a positive number')
+        value = getattr(config, name)
+        check(value >= LEAST_FLOAT32, name, value, 'use a positive number')
+        check(value <= LARGEST_FLOAT32, name, value, 'use a finite number')
 
 
 def check_choices(config: Any) -> None:

@@ -1,7 +1,6 @@
 """Hyper-parameters of the trainers, and their presets."""
 
 import dataclasses
-import math
 import os
 import typing
 from typing import Any
@@ -129,8 +128,6 @@ class TrainerConfig:
             count,
             f'use a number in 1..{MAX_BATCHES_PER_EPOCH}; for a longer training raise --epochs',
         )
-        finite = self.learning_rate < math.inf
-        check(finite, 'learning_rate', self.learning_rate, 'use a finite number')
         check(0 <= self.seed < 2**32, 'seed', self.seed, 'use a whole number in 0..4294967295')
         folds, fold = self.folds, self.fold
         check(folds is None or folds > 1, 'folds', folds, 'use 2 or more')

@@ -19,6 +19,7 @@ from bodycomp_jax.estimation.report import write_report
 from bodycomp_jax.estimation.result import MEASURED
 from bodycomp_jax.estimation.rows import (
     FAILED,
+    WRITTEN,
     Row,
     about,
     as_text,
@@ -83,11 +84,18 @@ def estimate_cohort(config: EstimationConfig) -> None:
 
 
 def _done(config: EstimationConfig, decisive: Mapping[str, Any]) -> dict[str, list[Row]]:
-    """The rows of the series that were measured before, but for those that failed."""
+    """The rows of the series that were measured before, but for those that are to be again.
+
+    These failed, or their files are gone.
+    """
+
+    def is_whole(row: Row) -> bool:
+        files = [row[column] for column in WRITTEN if row.get(column)]
+        there = all(os.path.isfile(os.path.join(config.output_dir, file)) for file in files)
+        return row['status'] != FAILED and there
+
     done = journal.read_done(config.output_dir, decisive)
-    return {
-        name: rows for name, rows in done.items() if all(row['status'] != FAILED for row in rows)
-    }
+    return {name: rows for name, rows in done.items() if all(map(is_whole, rows))}
 
 
 def _measure(

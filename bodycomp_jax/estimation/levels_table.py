@@ -37,7 +37,7 @@ class LevelsTable:
     def positions(self, series: Series) -> dict[str, float]:
         """{level: z in mm} of a series, by its name or SeriesInstanceUID.
 
-        Raises InputError for a file that is none of its slices.
+        Raises InputError for a file that is none of its slices, and for one at another position.
         """
         return {
             level: self._position(series, row)
@@ -51,10 +51,16 @@ class LevelsTable:
         return [name for name in dict.fromkeys(name for name, _ in self.rows) if name not in known]
 
     def _position(self, series: Series, row: _Row) -> float:
-        if row.z:
-            return _millimetres(self.path, row)
         wanted = os.path.basename(row.file)
         found = [each.z for each in series.slices if os.path.basename(each.path) == wanted]
+        if row.z:
+            mm = _millimetres(self.path, row)
+            if len(found) == 1 and not series.is_nearest(found[0], mm):
+                raise InputError(
+                    f'{self.path}: row {row.number}: z_mm {row.z} is not at the slice in file '
+                    f'{wanted}, which is at {found[0]:.1f}; clear the one that is not meant'
+                )
+            return mm
         if len(found) != 1:
             raise InputError(
                 f'{self.path}: row {row.number}: {len(found)} slices of the series {series.name} '

@@ -46,6 +46,7 @@ LEADING = {
     ),
     'preview': Column('', 'picture, in the output folder'),
 }
+WRITTEN = ('segmentation', 'preview')  # columns of files in the output folder
 LIMITS = {f'{tissue}_hu_limits': Column('HU', f'of limited_{tissue}') for tissue in TISSUES}
 
 

@@ -95,7 +95,7 @@ class EvaluationConfig:
         if len(self.masks) == 1:
             raise InputError(
                 f'--masks={self.masks[0]}: a single reader; put the reference standard before it, '
-                f'such as --masks={self.data_dir},{self.masks[0]}'
+                f'such as --masks=READER,{self.masks[0]}'
             )
         if self.pixel_mm is not None and not 0 < self.pixel_mm < math.inf:
             raise InputError(f'invalid --pixel_mm={self.pixel_mm:g}: use a positive number of mm')

@@ -47,20 +47,33 @@ def level_positions(case: Case, series: Series, config: PreparationConfig) -> di
 
 def _from_table(case: Case, series: Series, level: str) -> float | None:
     """mm; None if the table says nothing of the level."""
-    if text := case.levels.get(level, ''):
-        return _position(case, level, text, series)
+    text = case.levels.get(level, '')
+    mm = _position(case, level, text, series) if text else None
     for suffix, of_slice in SUFFIXES.items():
         column = level + suffix
         if text := case.levels.get(column, ''):
-            wanted = os.path.basename(text) if of_slice == 'path' else text
-            names = [os.path.basename(getattr(each, of_slice)) for each in series.slices]
-            if names.count(wanted) != 1:
+            z = _z_of_slice(
+                case, column, text, [getattr(s, of_slice) for s in series.slices], series
+            )
+            mm = z if mm is None else mm
+            if not series.is_nearest(z, mm):
                 raise InputError(
-                    f'{case.image}: {names.count(wanted)} slices have the {column} {text}; give '
-                    'that of one slice of this series, or its z in mm'
+                    f'{case.image}: the {column} {text} is at {z:.1f} mm, but another column says '
+                    f'that {level} is at {mm:.1f}; clear the one that is not meant'
                 )
-            return series.slices[names.index(wanted)].z
-    return None
+    return mm
+
+
+def _z_of_slice(case: Case, column: str, text: str, names: Sequence[str], series: Series) -> float:
+    """mm of the slice that a column names, as these name the slices."""
+    names = [os.path.basename(name) for name in names]
+    wanted = os.path.basename(text)
+    if names.count(wanted) != 1:
+        raise InputError(
+            f'{case.image}: {names.count(wanted)} slices have the {column} {text}; give that of '
+            'one slice of this series, or its z in mm'
+        )
+    return series.slices[names.index(wanted)].z
 
 
 def _position(case: Case, column: str, text: str, series: Series) -> float:

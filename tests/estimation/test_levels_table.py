@@ -58,3 +58,9 @@ def test_a_file_must_be_of_one_slice(tmp_path):
     found = table(tmp_path, 'series,level,file', 'S1,L3,99.dcm')
     with pytest.raises(InputError, match=r'row 0: 0 slices of the series S1 are in a file 99.dcm'):
         found.positions(SERIES)
+
+
+def test_a_position_must_not_contradict_the_file(tmp_path):
+    found = table(tmp_path, 'series,level,z_mm,file', 'S1,L3,12.5,2.dcm', 'S1,T12,40,3.dcm')
+    with pytest.raises(InputError, match=r'row 1: z_mm 40 is not at the slice in file 3.dcm, .*15'):
+        found.positions(SERIES)

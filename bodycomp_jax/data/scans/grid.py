@@ -12,7 +12,8 @@ Vector = tuple[float, float, float]
 
 MAX_SKEW = 1e-3  # cosine of the angle of rows and columns, deviation of their lengths from 1
 MAX_TILT = 35.0  # degrees; gantries tilt by up to 30
-MAX_SPACING = 100.0  # mm
+MIN_SPACING, MAX_SPACING = 0.05, 100.0  # mm
+MAX_POSITION = 10_000.0  # mm from the origin; scanners have theirs near the patient
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +92,16 @@ def refuse_invalid(grid: Grid) -> None:
         raise InputError(
             f'slices of {grid.rows} x {grid.columns} pixels; expected 1 to {ct.MAX_SIDE} of each'
         )
-    if not all(0 < mm <= MAX_SPACING for mm in grid.spacing):
-        raise InputError(f'a pixel spacing of {_listed(grid.spacing)}; expected mm above 0')
+    if not all(MIN_SPACING < mm <= MAX_SPACING for mm in grid.spacing):
+        raise InputError(
+            f'a pixel spacing of {_listed(grid.spacing)}; expected mm above {MIN_SPACING:g}, at '
+            f'most {MAX_SPACING:g}'
+        )
+    if not all(abs(mm) <= MAX_POSITION for mm in grid.position):
+        raise InputError(
+            f'a position of {_listed(grid.position)}; expected at most {MAX_POSITION:g} mm from '
+            'the origin'
+        )
     along, down = grid.row_direction, grid.column_direction
     skew = max(abs(dot(along, along) - 1), abs(dot(down, down) - 1), abs(dot(along, down)))
     if not skew <= MAX_SKEW:

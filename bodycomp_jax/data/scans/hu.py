@@ -75,7 +75,9 @@ class Span(NamedTuple):
     @property
     def fault(self) -> str:
         """Why the image cannot be CT in HU; '' if it can: there is fat or air, and more."""
-        if self.lowest < LOWEST:
+        if self.lowest == math.inf:
+            why = 'all are NaN'
+        elif self.lowest < LOWEST:
             why = f'HU are at least {LOWEST}; write {AIR} where there is no image'
         elif self.highest > HIGHEST:
             why = f'HU are at most {HIGHEST}'

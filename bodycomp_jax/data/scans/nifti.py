@@ -1,5 +1,6 @@
 """Slices in NIfTI files, of images and of masks."""
 
+import contextlib
 import functools
 import gzip
 import hashlib
@@ -173,6 +174,7 @@ class NiftiVolume:
                 for position, piece in self._pieces(stream):
                     copy.seek(position)
                     copy.write(piece)
+                _refuse_damaged(stream)
                 copy.flush()
                 return os.fdopen(os.dup(copy.fileno()), 'rb')
         except OSError as error:
@@ -211,21 +213,33 @@ def _chunks(
     stream: IO[bytes], start: int, end: int, chunk_bytes: int = CHUNK_BYTES
 ) -> Iterator[bytes]:
     """The bytes from `start` to `end` in parts. Raises InputError if the file has fewer."""
-    try:
+    with _readable():
         stream.seek(start)
-        for position in range(start, end, chunk_bytes):
-            wanted = min(chunk_bytes, end - position)
+    for position in range(start, end, chunk_bytes):
+        wanted = min(chunk_bytes, end - position)
+        with _readable():
             chunk = stream.read(wanted)
-            if len(chunk) < wanted:
-                raise InputError(_truncated(position + len(chunk), end))
-            yield chunk
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f'cannot be read ({error}); copy it again') from error
+        if len(chunk) < wanted:
+            raise InputError(_truncated(position + len(chunk), end))
+        yield chunk
+
+
+def _refuse_damaged(stream: IO[bytes]) -> None:
+    """Reads to the end of a file, where a compressed one has checksums, and raises InputError."""
+    with _readable():
+        while stream.read(CHUNK_BYTES):
+            pass
 
 
 def _start(stream: IO[bytes]) -> bytes:
-    try:
+    with _readable():
         return stream.read(HEADER_BYTES)
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f'cannot be read ({error}); copy it again') from error
 

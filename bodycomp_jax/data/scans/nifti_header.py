@@ -71,6 +71,8 @@ def _header(start: bytes) -> nibabel.Nifti1Header:
         size = int.from_bytes(start[:4], cast(Any, order))
         if size in HEADERS and len(start) >= size:
             return HEADERS[size](start[:size], check=False)
+        if size in HEADERS:
+            raise InputError(f'not a NIfTI file, but {len(start)} bytes of one; copy it again')
     other = other_format(start, 'name files after their format')
     raise InputError(f'not a NIfTI file{f", but {other}" if other else ""}')
 

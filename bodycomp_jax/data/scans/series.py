@@ -11,6 +11,8 @@ from bodycomp_jax.data.batches import ReadAhead
 from bodycomp_jax.data.scans.grid import Grid, Turn, dot
 from bodycomp_jax.data.scans.reasons import naming
 
+ROUNDING = 0.1  # mm
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Slice:
@@ -98,6 +100,10 @@ class Series:
     def nearest(self, mm: float) -> int:
         """The index of the slice nearest to a height; the first of two."""
         return int(np.abs(self.z - mm).argmin())
+
+    def is_nearest(self, z: float, mm: float) -> bool:
+        """Whether no slice is nearer to a height than that at z, but for what tables round."""
+        return abs(z - mm) <= np.abs(self.z - mm).min() + ROUNDING
 
     @functools.cached_property
     def distances(self) -> np.ndarray:

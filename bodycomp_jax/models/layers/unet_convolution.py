@@ -90,7 +90,8 @@ def _of_quarters(x, kernel, cell, to):
 
 
 def _quarters_forward(x, kernel, cell, to):
-    maxima, places = max_pool_of_cells(x, cell)
+    # Both at once, as otherwise XLA would read x again for the places.
+    maxima, places = jax.lax.optimization_barrier(max_pool_of_cells(x, cell))
     return convolve_cells(maxima, kernel, cell.halved, to), (maxima, _receiving(places), kernel)
 
 

@@ -11,6 +11,7 @@ SUBJECTS = 'Synthetic subjects'
 MIN_SIDE = 32  # pixels
 MIN_SPACING, MAX_SPACING = 0.5, 30.0  # mm; a vertebra has 30
 MAX_SUBJECTS = 1_000_000
+MAX_WORKERS = 1024
 NOT_OF_SETS = ('output_dir', 'workers')  # which change no bit of the sets
 
 
@@ -54,7 +55,7 @@ class SyntheticConfig:
 
     def __post_init__(self) -> None:
         in_range = {
-            'workers': self.workers is None or self.workers > 0,
+            'workers': self.workers is None or 0 < self.workers <= MAX_WORKERS,
             'subjects': 2 <= self.subjects <= MAX_SUBJECTS,
             'size': MIN_SIDE <= self.size <= MAX_NETWORK_SIDE,
             'slice_spacing': MIN_SPACING <= self.slice_spacing <= MAX_SPACING,
@@ -64,6 +65,7 @@ class SyntheticConfig:
             'seed': self.seed >= 0,
         }
         wanted = {
+            'workers': f'use a positive number, at most {MAX_WORKERS}',
             'subjects': f'use 2 to {MAX_SUBJECTS:,}',
             'size': f'use {MIN_SIDE} to {MAX_NETWORK_SIDE}',
             'slice_spacing': f'use {MIN_SPACING:g} to {MAX_SPACING:g} mm',

@@ -67,6 +67,8 @@ def test_tilt_is_the_angle_to_the_axial_plane():
         ({'columns': 60000}, '4 x 60000 pixels'),
         ({'spacing': (0.0, 0.5)}, 'spacing of 0, 0.5; expected mm above 0'),
         ({'spacing': (-1.0, 0.5)}, 'spacing of -1'),
+        ({'spacing': (1e-6, 0.5)}, 'spacing of 1e-06, 0.5; expected mm above 0.05, at most 100'),
+        ({'position': (0.0, 0.0, 1e5)}, 'position of 0, 0, 100000; expected at most 10000 mm'),
         ({'row_direction': (0.0, 0.0, 0.0)}, 'perpendicular vectors of length 1'),
         ({'row_direction': Y}, 'perpendicular'),
         ({'column_direction': (0.0, 0.0, -1.0)}, 'not axial: 90 degrees'),

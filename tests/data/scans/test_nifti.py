@@ -198,6 +198,23 @@ def test_damaged_compression_is_an_error(path):
         open_series(str(path))
 
 
+def test_the_checksum_of_a_compressed_file_is_checked(tmp_path):
+    path = tmp_path / 'image.nii.gz'
+    write_nifti(path, HU)
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r'cannot be read \(CRC .*copy it again'):
+        open_series(str(path)).hu(0)
+
+
+def test_an_image_without_values_says_so(tmp_path):
+    path = tmp_path / 'image.nii'
+    write_nifti(path, np.full(HU.shape, np.nan, np.float32))
+    with pytest.raises(InputError, match='all are NaN'):
+        open_series(str(path))
+
+
 def test_a_full_temporary_folder_is_an_error_with_a_remedy(tmp_path, monkeypatch):
     path = tmp_path / 'image.nii.gz'
     write_nifti(path, HU)
