@@ -60,17 +60,21 @@ class Person:
     folds: float = drawn('depth of folds of the skin, mm', 2, 14, 0.25)
     fascia: float = drawn("place of Scarpa's fascia in the fat", 0.25, 0.8, 0.5)
     septa: float = drawn('septa and vessels in the fat', 0.0, 1.0)
-    oedema: float = drawn('water in the subcutaneous fat', 0.2, 1.0, 0.12)
+    oedema: float = drawn('oedema of the subcutaneous fat', 0.2, 1.0, 0.12)
     # Muscle
     muscle: float = drawn('thickness of all muscles', 0.6, 1.5, log=True)
-    wall: float = drawn('thickness of the abdominal wall besides', 0.55, 1.9, log=True)
-    psoas: float = drawn('thickness of the psoas besides', 0.7, 1.4, log=True)
+    wall: float = drawn('additional factor: thickness of the abdominal wall', 0.55, 1.9, log=True)
+    psoas: float = drawn('additional factor: thickness of the psoas', 0.7, 1.4, log=True)
     psoas_apart: float = drawn(
         'distance of the psoas from the midline below L4, times the usual', 0.92, 1.1
     )
-    back: float = drawn('thickness of the muscles along the spine besides', 0.85, 1.18, log=True)
-    multifidus: float = drawn('thickness of the multifidus besides', 0.75, 1.3, log=True)
-    quadratus: float = drawn('thickness of the quadratus lumborum besides', 0.5, 1.15, log=True)
+    back: float = drawn(
+        'additional factor: thickness of the muscles along the spine', 0.85, 1.18, log=True
+    )
+    multifidus: float = drawn('additional factor: thickness of the multifidus', 0.75, 1.3, log=True)
+    quadratus: float = drawn(
+        'additional factor: thickness of the quadratus lumborum', 0.5, 1.15, log=True
+    )
     planes: float = drawn('fat between the layers of the wall, mm', 0.1, 2.5, log=True)
     diastasis: float = drawn('width of the linea alba, mm', 2, 45, log=True)
     fascia_hu: float = drawn('HU of the fascia inside and outside the wall', -50, 45)
@@ -87,9 +91,9 @@ class Person:
     properitoneal: float = drawn('fat between the wall and the organs, mm', 0.5, 6, 0.6, log=True)
     vessels: float = drawn('vessels of the mesentery', 0.0, 1.0)
     stranding: float = drawn('stranding of the visceral fat', 0.0, 1.0, 0.5)
-    soaked: float = drawn('water in the visceral fat', 0.2, 1.0, 0.1)
+    soaked: float = drawn('oedema of the visceral fat', 0.2, 1.0, 0.1)
     ascites: float = drawn('depth of free fluid, mm', 2, 40, 0.12)
-    masses: float = drawn('lumps of any density', 1, 8, 0.4)
+    masses: float = drawn('masses of any density', 1, 8, 0.4)
     renal_fascia: float = drawn('thickness of the renal fascia, mm', 0.3, 1.0, 0.7)
     renal_capsule: float = drawn('fat between a kidney and what it touches, mm', 0.1, 2.5)
     renal_fat: float = drawn('fat around the kidneys, mm', 2, 24, log=True)
