@@ -8,7 +8,7 @@ from typing import Any
 
 from bodycomp_jax.errors import InputError
 
-MAX_SHOWN = 100  # letters of a value in a message
+MAX_SHOWN = 100  # characters of a value in a message
 LEAST_FLOAT32, LARGEST_FLOAT32 = 2.0**-126, (2 - 2.0**-23) * 2.0**127
 TYPE_NAMES = {
     bool: 'true or false',

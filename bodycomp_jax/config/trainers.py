@@ -247,7 +247,7 @@ def with_preset(config: TrainerConfig, given: set[str]) -> TrainerConfig:
 def names_shipped(path: str) -> bool:
     """Whether this names a network of the package: `synthetic` or `synthetic/KIND`.
 
-    A path that exists goes before.
+    A path that exists takes precedence.
     """
     name, _, kind = path.partition('/')
     return name == SHIPPED and kind in ('', *TRAINERS) and not os.path.lexists(path)

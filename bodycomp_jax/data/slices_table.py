@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from bodycomp_jax.data.table import Table, read_table
 from bodycomp_jax.errors import InputError, listed
 
-MAX_SHOWN = 20  # letters of a value in a message
+MAX_SHOWN = 20  # characters of a value in a message
 WANTED = (
     'write the columns split (train or val), row (of the arrays of that split, from 0) and '
     'patient, a row per slice'

@@ -90,7 +90,7 @@ def _done(config: EstimationConfig, decisive: Mapping[str, Any]) -> dict[str, li
     """
 
     def is_whole(row: Row) -> bool:
-        files = [row[column] for column in WRITTEN if row.get(column)]
+        files = [str(row[column]) for column in WRITTEN if row.get(column)]
         there = all(os.path.isfile(os.path.join(config.output_dir, file)) for file in files)
         return row['status'] != FAILED and there
 

@@ -118,6 +118,6 @@ def _offsets_and_views(
 
 
 def _step(series: Series) -> int:
-    """Every how many pixels views of the slices have one."""
+    """The pixels of a slice from one pixel of the views to the next."""
     grid = series.slices[0].grid
     return -(-max(grid.rows, grid.columns) // VIEW_SIDE)

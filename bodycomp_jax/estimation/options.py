@@ -116,8 +116,8 @@ class EstimationConfig(MaskOptions):
     )
     patients: str | None = option(
         None,
-        'a table (CSV) with the columns patient_id, and height_m or height_cm; it goes before '
-        'the heights in the files',
+        'a table (CSV) with the columns patient_id, and height_m or height_cm; it takes '
+        'precedence over the heights in the files',
         group=MEASURING,
         path=True,
     )

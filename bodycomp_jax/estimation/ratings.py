@@ -46,8 +46,10 @@ def read_bad(path: str) -> set[Identity]:
 
 
 def excluded(rows: Iterable[Row], bad: Collection[Identity], path: str) -> list[Row]:
-    """The rows; those of slices that are rated bad without numbers, and with a slice at its level
-    its whole slab, with another slice of a slab the mean.
+    """The rows, without the numbers of slices that are rated bad.
+
+    If the slice at a level is bad, its whole slab loses its numbers; if another slice of the slab
+    is, that slice and the mean do.
 
     Args:
       rows: of results, each slab after the slice at its level, its mean last.

@@ -15,7 +15,7 @@ from bodycomp_jax.metrics.tinting import COLOURS
 CANDIDATES = (  # their colours; more begin again
     (11, 98, 164), (214, 66, 60), (80, 160, 70), (240, 150, 40), (130, 80, 170), (90, 100, 112),
 )  # fmt: skip
-MAX_NAME = 30  # letters of a candidate in a title
+MAX_NAME = 30  # characters of a candidate in a title
 
 
 class Figure(NamedTuple):

@@ -63,7 +63,8 @@ def load_model(
                 'mirrored slice may be another level'
             )
         devices = jax.local_devices()
-        dtype = compute_dtype(networks[0].precision, devices)
+        dtypes = [compute_dtype(each.precision, devices) for each in networks]
+        dtype = max(dtypes, key=lambda each: each.itemsize)  # the most precise of all
         members: Any = [(each.config, each.variables) for each in networks]
         options: dict[str, Any] = {'test_time_flip': True} if test_time_flip else {}
         options |= {'devices': devices} if all_devices else {}

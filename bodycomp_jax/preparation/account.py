@@ -1,4 +1,4 @@
-"""What a set says of itself: its series, how many of what are in each split, how it was made."""
+"""What a set says of itself: the patients, series and slices of each split, how it was made."""
 
 import hashlib
 import os

@@ -13,7 +13,7 @@ def split_of_patients(
 ) -> dict[str, str]:
     """The split of each patient.
 
-    A split that the table gives goes first. Of the patients with a fold and no split, the first
+    A split in the table takes precedence. Of the patients with a fold and no split, the first
     fold validates and the others train. The rest is drawn: the order of the cases and the other
     patients' names do not change the order in which patients are drawn.
 

@@ -18,7 +18,7 @@ RESTARTED = 'BODYCOMP_RESTARTED'  # against a restart without end, where the set
 def restart_with_huge_pages() -> None:
     """Starts this process again with the setting, unless it or the user's own is there.
 
-    Call first: nothing that was done is kept. Without huge pages all is as well, but slower.
+    Call first: nothing that was done is kept. Without huge pages everything works, but slower.
     """
     present = os.environ.get(VARIABLE, '')
     if MALLOC in present or RESTARTED in os.environ or not (_is_glibc() and _can_restart()):

@@ -146,7 +146,7 @@ class LabelMap:
         return [flag for key, flag in self.given.items() if key not in self._seen]
 
     def _label(self, value: int | None, names: Sequence[str]) -> int | None:
-        """The label of a value; its names go before its number."""
+        """The label of a value; its names take precedence over its number."""
         for key in (*map(plain, names), str(value)):
             if key in self.keys:
                 self._seen.add(key)
@@ -169,7 +169,7 @@ def label_map(
     intermuscular_fat: Sequence[str] | None = None,
     hu_limits: HULimits | None = None,
 ) -> LabelMap:
-    """A label map from a convention and from numbers or class names, which go before it.
+    """A label map from a convention and from numbers or class names, which take precedence.
 
     Names are the same with other cases and punctuation: 'Skeletal muscle' is 'skeletal_muscle'.
 

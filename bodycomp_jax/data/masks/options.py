@@ -18,7 +18,7 @@ class MaskOptions:
 
     labels: str | None = option(
         None,
-        'what the labels in masks mean; flags for single tissues go before it (default: that of '
+        'what the labels in masks mean; flags for single tissues take precedence (default: that of '
         'a known data set, else the names in the masks)',
         group=GROUP,
         choices=tuple(PRESETS),

@@ -46,12 +46,14 @@ def paint_bowel(canvas: Canvas, cut: Cut) -> None:
 
 
 def paint_masses(canvas: Canvas, cut: Cut) -> None:
+    """Masses of any density in the abdomen."""
     for mass in cut.subject.masses:
         if abs(cut.t - mass.t) < mass.h:
             canvas.hollow(mass, mass.tissue, 1.0, within=canvas.in_peritoneum)
 
 
 def paint_organs(canvas: Canvas, cut: Cut) -> None:
+    """Kidneys with their fat, and the other organs of the abdomen."""
     abdomen, tissues, inside = cut.subject.abdomen, cut.tissues, canvas.in_peritoneum
     for kidney in abdomen.kidneys:
         _paint_renal_fat(canvas, cut, kidney)

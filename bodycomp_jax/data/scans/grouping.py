@@ -125,9 +125,9 @@ def _identities(header: Header) -> list[tuple]:
 
 
 def _parts(group: list[_Placed]) -> list[list[_Placed]]:
-    """Acquisitions one beside the other are a part; one that overlaps those before begins another.
+    """Groups acquisitions that do not overlap along the normal; others start a new group.
 
-    One whose positions repeat is a part by itself. Parts are sorted along the normal.
+    One whose positions repeat is a group by itself. Groups are sorted along the normal.
     """
     parts: list[list[list[_Placed]]] = []
     repeated = False

@@ -85,8 +85,8 @@ class Header:
 def read_headers(path: str) -> tuple[list[Header], list[Skipped]]:
     """The header of each axial CT slice in a file, and the frames that are no such slices.
 
-    What follows is read no further than to the start of the pixels of most files: that it is no
-    PixelData is found only when the pixels are asked for.
+    Most files are read up to their pixels: whether PixelData follows is known only when the pixels
+    are asked for.
 
     Raises InputError if the file holds no CT image.
     """

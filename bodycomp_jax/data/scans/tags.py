@@ -40,7 +40,7 @@ class Elements:
         self._by_tag = by_tag
 
     def covered_by(self, *others: 'Elements') -> 'Elements':
-        """These elements, but those of the others where they have a value; first comes first."""
+        """These elements, replaced by those of others that have a value; the first take precedence."""
         merged = dict(self._by_tag)
         for other in reversed(others):
             merged.update(

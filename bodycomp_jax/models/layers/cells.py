@@ -31,6 +31,7 @@ class Cell(NamedTuple):
 
     @property
     def pixels(self) -> int:
+        """Of a cell."""
         return self.height * self.width
 
     @property
@@ -57,6 +58,7 @@ class Cells(NamedTuple):
 
     @property
     def of_logits(self) -> Cell:
+        """Those of the last level."""
         return (self.up or self.down)[-1]
 
 

@@ -44,7 +44,7 @@ def name_of(config: SyntheticConfig, number: int) -> str:
 
 
 def part_of(folder: str, of_set: str, number: int) -> str:
-    """What the names of the files begin with that a subject gives to a set."""
+    """The prefix of the names of the files that a subject adds to a set."""
     return os.path.join(folder, of_set, f'{number:06d}')
 
 
