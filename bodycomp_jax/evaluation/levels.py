@@ -241,8 +241,9 @@ def _definitions(has_areas: bool) -> dict[str, str]:
         'nearest to the true one. Unknown where one of them is not labelled.'
     )
     return {
-        'position error': 'The distance in mm between the position that the predicted curve gives '
-        'and the true one. Unknown where the series does not contain the level.',
+        'position error': 'The distance in mm between the position that the predicted curve of the '
+        'level gives, without those of other levels, and the true one. Unknown where the series '
+        'does not contain the level.',
         'within': f'The share of the series in which it is at most {WITHIN_MM} mm, or in which the '
         'slice nearest to the found position is the one nearest to the true position, or a '
         'neighbour of it.',

@@ -40,7 +40,7 @@ class Elements:
         self._by_tag = by_tag
 
     def covered_by(self, *others: 'Elements') -> 'Elements':
-        """These elements, replaced by those of others that have a value; the first take precedence."""
+        """These elements, replaced by those of others that have a value; the first wins."""
         merged = dict(self._by_tag)
         for other in reversed(others):
             merged.update(
