@@ -97,11 +97,6 @@ def refuse_invalid(grid: Grid) -> None:
             f'a pixel spacing of {_listed(grid.spacing)}; expected mm above {MIN_SPACING:g}, at '
             f'most {MAX_SPACING:g}'
         )
-    if not all(abs(mm) <= MAX_POSITION for mm in grid.position):
-        raise InputError(
-            f'a position of {_listed(grid.position)}; expected at most {MAX_POSITION:g} mm from '
-            'the origin'
-        )
     along, down = grid.row_direction, grid.column_direction
     skew = max(abs(dot(along, along) - 1), abs(dot(down, down) - 1), abs(dot(along, down)))
     if not skew <= MAX_SKEW:
@@ -113,6 +108,15 @@ def refuse_invalid(grid: Grid) -> None:
         raise InputError(
             f'not axial: {grid.tilt_degrees:.0f} degrees from the axial plane, at most '
             f'{MAX_TILT:.0f} are expected; a localizer or a reformatted image'
+        )
+
+
+def refuse_far(grid: Grid) -> None:
+    """Raises InputError, without the file, for a slice where no scanner has a patient."""
+    if not all(abs(mm) <= MAX_POSITION for mm in grid.position):
+        raise InputError(
+            f'a position of {_listed(grid.position)}; expected at most {MAX_POSITION:g} mm from '
+            'the origin'
         )
 
 

@@ -19,7 +19,7 @@ from pydicom.uid import (
 )
 
 from bodycomp_jax.data.scans import dicom_file
-from bodycomp_jax.data.scans.grid import Grid, Vector, refuse_invalid
+from bodycomp_jax.data.scans.grid import Grid, Vector, refuse_far, refuse_invalid
 from bodycomp_jax.data.scans.reasons import Skipped
 from bodycomp_jax.data.scans.tags import Elements, named, shown, tags_of
 from bodycomp_jax.errors import InputError
@@ -184,6 +184,7 @@ def _grid(elements: Elements) -> Grid:
         cast(Vector, orientation[3:]),
     )
     refuse_invalid(grid)
+    refuse_far(grid)
     return grid
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from bodycomp_jax.data.scans.grid import (
     Grid,
     Vector,
+    refuse_far,
     refuse_invalid,
     to_patient_orientation,
 )
@@ -275,6 +276,7 @@ def _slices(path: str, layout: Layout) -> tuple[int, tuple[Slice, ...]]:
         )
         if k == 0:
             refuse_invalid(stored)
+        refuse_far(stored)
         grid, turn = to_patient_orientation(stored)
         slices.append(
             Slice(grid, grid.middle[2], path, '', k, turn, layout.slope, layout.intercept)

@@ -121,7 +121,7 @@ def _refuse_small_disk(config: SyntheticConfig, folder: str, todo: int) -> None:
     free = free_bytes(folder)
     if free < needed:
         raise InputError(
-            f'{folder}: this run needs about {needed / 1e6:,.0f} MB, but only {free / 1e6:,.0f} MB '
+            f'{folder}: this run needs about {needed / 1e9:,.1f} GB, but only {free / 1e9:,.1f} GB '
             'are free; free some space, choose another folder, or draw fewer --subjects'
         )
 
