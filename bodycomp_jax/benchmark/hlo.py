@@ -23,8 +23,12 @@ MOVES_NOTHING = (
 ENTERED = ('while', 'conditional', 'call', 'async-start')  # run the instructions of computations
 SLICES = ('slice', 'dynamic-slice')
 ELEMENTWISE = (
-    'add', 'and', 'bitcast', 'compare', 'convert', 'copy', 'divide', 'exponential', 'maximum',
-    'minimum', 'multiply', 'negate', 'or', 'power', 'select', 'subtract',
+    'abs', 'add', 'and', 'bitcast', 'cbrt', 'ceil', 'clamp', 'compare', 'convert', 'copy', 'cosine',
+    'divide', 'erf', 'exponential', 'exponential-minus-one', 'floor', 'is-finite', 'log',
+    'log-plus-one', 'logistic', 'maximum', 'minimum', 'multiply', 'negate', 'not', 'or', 'power',
+    'reduce-precision', 'remainder', 'round-nearest-even', 'rsqrt', 'select', 'shift-left',
+    'shift-right-arithmetic', 'shift-right-logical', 'sign', 'sine', 'sqrt', 'subtract', 'tanh',
+    'xor',
 )  # fmt: skip
 COPIES = ('copy-start', 'slice-start')  # between memories, beside other instructions
 
@@ -250,15 +254,17 @@ class Program:
         values = {name: whole}  # types of the value and of what has an element for each of its
         for each in inside:
             taken = [i for i, operand in enumerate(each.operands) if operand in values]
+            is_last = each is inside[-1]
             if not taken:
                 continue
             if each.opcode in SLICES and taken == [0]:
                 shares.append(_share_of(each.type, values[each.operands[0]]))
             elif each.opcode == 'fusion':
-                shares += [self._share(each, each.operands[i], whole) for i in taken]
-            elif each.opcode in ELEMENTWISE and each is not inside[-1]:
+                taken_names = {each.operands[i] for i in taken}
+                shares += [self._share(each, name, values[name]) for name in taken_names]
+            elif each.opcode in ELEMENTWISE and not is_last:
                 values[each.name] = each.type
-            elif each.opcode != 'dynamic-update-slice' or taken != [0]:
+            elif not (is_last and each.opcode == 'dynamic-update-slice' and taken == [0]):
                 return WHOLE
         return _sum_of_shares(shares)
 

@@ -26,9 +26,11 @@ from bodycomp_jax.config import (
     to_json,
     to_values,
 )
-from bodycomp_jax.errors import InputError, RunError
+from bodycomp_jax.errors import InputError, RunError, listed
 from bodycomp_jax.models.build import variable_shapes
 from bodycomp_jax.runtime import files
+
+OF_KERAS_3 = ('.keras', '.weights.h5')  # endings of other files than those of Keras 2
 
 
 class Network(NamedTuple):
@@ -143,10 +145,10 @@ def convert(source: str, target: str, overrides: dict[str, Any]) -> NetworkConfi
     as_keras = not os.path.isfile(source)
     config = network.config
     if as_keras:
-        if target.endswith('.keras'):
+        if target.endswith(OF_KERAS_3):
             raise InputError(
-                f'{target}: weights are written as HDF5, but Keras takes .keras for a ZIP archive; '
-                'name the file .hdf5'
+                f'{target}: the file is of Keras 2, but {listed(OF_KERAS_3)} are formats of Keras '
+                '3; name it .hdf5'
             )
         _refuse_beyond_keras(source, config)
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(network.variables)):

@@ -153,9 +153,9 @@ class DenseNetConfig:
     """The slice-selection network. Raises InputError for invalid values."""
 
     kind: typing.ClassVar[str] = 'slice_selection'
-    # As of `UNetConfig`; slices of any size are taken.
+    # As of `UNetConfig`.
     meaning: typing.ClassVar[tuple[str, ...]] = ('levels', 'threshold', 'reference')
-    size_divisor: typing.ClassVar[int] = 1
+    size_divisor: typing.ClassVar[int] = 1  # slices of any size are taken
 
     levels: tuple[str, ...] = option(
         ('L3',),

@@ -117,8 +117,9 @@ def check_positive(config: Any, *names: str) -> None:
     """Raises InputError unless options are above 0 and finite, as float32 too."""
     for name in names:
         value = getattr(config, name)
-        check(value >= LEAST_FLOAT32, name, value, 'use a positive number')
-        check(value <= LARGEST_FLOAT32, name, value, 'use a finite number')
+        check(value > 0, name, value, 'use a positive number')
+        check(value >= LEAST_FLOAT32, name, value, f'use at least {LEAST_FLOAT32:.1g}')
+        check(value <= LARGEST_FLOAT32, name, value, f'use a finite number below {2.0**128:.1g}')
 
 
 def check_choices(config: Any) -> None:

@@ -122,11 +122,18 @@ def write_table(
 
     What a row lacks is empty.
     """
+    rows = list(rows)
     if header is None:
-        rows = list(rows)
         header = list(rows[0])
+    # A carriage return ends a line for readers, but is not quoted by the writer.
+    returns = any('\r' in str(value) for row in rows for value in row.values())
     with replacing(path) as file:
-        writer = csv.DictWriter(file, header, lineterminator='\n')
+        writer = csv.DictWriter(
+            file,
+            header,
+            lineterminator='\n',
+            quoting=csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL,
+        )
         writer.writeheader()
         writer.writerows(rows)
 

@@ -78,24 +78,18 @@ def estimate_cohort(config: EstimationConfig) -> None:
             unknown = listed(' '.join(each) for each in sorted(missing))
             terminal.warn(f'{config.exclude}: no row of the results is of {unknown}')
         table = excluded(table, bad, config.exclude)
+    _warn_of_lost_files(config.output_dir, table, terminal)
     _write_tables(config, decisive, table)
     _write_page(config, table)
     _report(config, table, terminal)
 
 
 def _done(config: EstimationConfig, decisive: Mapping[str, Any]) -> dict[str, list[Row]]:
-    """The rows of the series that were measured before, but for those that are to be again.
-
-    These failed, or their files are gone.
-    """
-
-    def is_whole(row: Row) -> bool:
-        files = [str(row[column]) for column in WRITTEN if row.get(column)]
-        there = all(os.path.isfile(os.path.join(config.output_dir, file)) for file in files)
-        return row['status'] != FAILED and there
-
+    """The rows of the series that were measured before, but for those that failed."""
     done = journal.read_done(config.output_dir, decisive)
-    return {name: rows for name, rows in done.items() if all(map(is_whole, rows))}
+    return {
+        name: rows for name, rows in done.items() if all(row['status'] != FAILED for row in rows)
+    }
 
 
 def _measure(
@@ -141,6 +135,16 @@ def _warn_of_unknown_patients(
         terminal.warn(
             f'{path}: no scan has the PatientID {listed(map(repr, unknown))}; write it as in '
             'results.csv, with all zeros (NIfTI files have none)'
+        )
+
+
+def _warn_of_lost_files(output_dir: str, table: Iterable[Row], terminal: Terminal) -> None:
+    """They are not written again: others of the series may have been corrected since."""
+    files = [str(row[column]) for row in table for column in WRITTEN if row.get(column)]
+    if lost := [name for name in files if not os.path.isfile(os.path.join(output_dir, name))]:
+        terminal.warn(
+            f'{output_dir}: {len(lost)} files of the results are gone ({listed(lost)}); '
+            '--overwrite writes all of them again'
         )
 
 

@@ -5,12 +5,12 @@ import os
 from collections.abc import Iterable
 
 from bodycomp_jax.data.scans import Series
+from bodycomp_jax.data.scans.grid import MAX_POSITION
 from bodycomp_jax.data.table import number_in, read_table
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.estimation.result import MEASURED
 
 WANTED = 'name them series and level, and z_mm (mm, towards the head) or file (of a slice)'
-MAX_MM = 1e5  # of a position; scanners count from somewhere near the patient
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _names(series: Series) -> list[str]:
 
 def _millimetres(path: str, row: _Row) -> float:
     mm = number_in(row.z)
-    if not abs(mm) < MAX_MM:
+    if not abs(mm) <= MAX_POSITION:
         raise InputError(
             f'{path}: row {row.number}, column z_mm: {row.z[:20]!r} is not a position; write mm '
             'such as -64.9'

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from bodycomp_jax.data.scans import Series
 from bodycomp_jax.data.scans.dicom_file import write_dicom
+from bodycomp_jax.errors import InputError
 from bodycomp_jax.estimation.dicom_seg import segmentation
 from bodycomp_jax.estimation.dicom_source import NoSourceError, read_source
 from bodycomp_jax.estimation.dicom_sr import structured_report
@@ -92,28 +93,30 @@ def _write_objects(
 
     Raises NoSourceError if its file cannot be the source of a segmentation.
     """
-    source, level = read_source(series.slices[measured.index]), _short(measured.level)
-    with _highdicom():
-        made = segmentation(source, measured.labels, level=level, model=model)
+    level = _short(measured.level)
     file, path = _place(config, 'segmentations', f'{name}.dcm')
-    write_dicom(path, made)
+    with _as_no_source():
+        source = read_source(series.slices[measured.index])
+        made = segmentation(source, measured.labels, level=level, model=model)
+        write_dicom(path, made)
     row: Row = {'segmentation': file}
     if config.sr:
         try:
-            with _highdicom():
+            with _as_no_source():
                 report = structured_report(source, made, measured.numbers, level=level, model=model)
+                write_dicom(_place(config, 'sr', f'{name}.dcm')[1], report)
         except NoSourceError as error:
             row['not_dicom_reason'] = f'no structured report: {error}'
-        else:
-            write_dicom(_place(config, 'sr', f'{name}.dcm')[1], report)
     return row
 
 
 @contextlib.contextmanager
-def _highdicom() -> Iterator[None]:
-    """What highdicom says of elements of the source becomes a NoSourceError."""
+def _as_no_source() -> Iterator[None]:
+    """Errors of pydicom and highdicom about elements of the source become NoSourceErrors."""
     try:
         yield
+    except InputError:
+        raise
     except (ValueError, TypeError, AttributeError) as error:
         raise NoSourceError(str(error)) from error
 

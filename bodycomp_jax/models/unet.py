@@ -32,7 +32,7 @@ class Image(NamedTuple):
 
     @property
     def channels(self) -> int:
-        """Of a pixel."""
+        """Number of channels of a pixel."""
         return self.values.shape[-1] // self.cell.pixels
 
 

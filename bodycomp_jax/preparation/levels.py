@@ -52,28 +52,20 @@ def _from_table(case: Case, series: Series, level: str) -> float | None:
     for suffix, of_slice in SUFFIXES.items():
         column = level + suffix
         if text := case.levels.get(column, ''):
-            z = _z_of_slice(
-                case, column, text, [getattr(s, of_slice) for s in series.slices], series
-            )
-            mm = z if mm is None else mm
-            if not series.is_nearest(z, mm):
+            wanted = os.path.basename(text)
+            named = [s.z for s in series.slices if os.path.basename(getattr(s, of_slice)) == wanted]
+            if mm is None and len(named) != 1:
                 raise InputError(
-                    f'{case.image}: the {column} {text} is at {z:.1f} mm, but another column says '
-                    f'that {level} is at {mm:.1f}; clear the one that is not meant'
+                    f'{case.image}: {len(named)} slices have the {column} {text}; give that of one '
+                    'slice of this series, or its z in mm'
+                )
+            mm = named[0] if mm is None else mm
+            if len(named) == 1 and not series.is_nearest(named[0], mm):
+                raise InputError(
+                    f'{case.image}: the {column} {text} is at {named[0]:.1f} mm, but another '
+                    f'column says that {level} is at {mm:.1f}; clear the one that is not meant'
                 )
     return mm
-
-
-def _z_of_slice(case: Case, column: str, text: str, names: Sequence[str], series: Series) -> float:
-    """mm of the slice that a column names, as these name the slices."""
-    names = [os.path.basename(name) for name in names]
-    wanted = os.path.basename(text)
-    if names.count(wanted) != 1:
-        raise InputError(
-            f'{case.image}: {names.count(wanted)} slices have the {column} {text}; give that of '
-            'one slice of this series, or its z in mm'
-        )
-    return series.slices[names.index(wanted)].z
 
 
 def _position(case: Case, column: str, text: str, series: Series) -> float:

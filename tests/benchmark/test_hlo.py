@@ -211,6 +211,50 @@ ENTRY %main (x: bf16[8,16]) -> f32[] {
     assert runs_of(text)['product'].bytes == 128 * 2 + 4
 
 
+@pytest.mark.parametrize(
+    ('inside', 'expected'),
+    [
+        # sliced by a fusion, after it was converted
+        ('%part = f32[10]{0} fusion(%wide), kind=kLoop, calls=%ten', 10 * 2 + 10 * 4),
+        # the same value twice
+        ('%part = f32[10]{0} fusion(%wide, %wide), kind=kLoop, calls=%tens', 2 * 10 * 2 + 10 * 4),
+        # an update that is not the result, and so not in place
+        ('%new = f32[100]{0} dynamic-update-slice(%wide, %few, %zero)\n'
+         '  %part = f32[10]{0} slice(%new), slice={[0:10]}', 100 * 2 + 10 * 4),
+    ],
+)  # fmt: skip
+def test_shares_within_fusions(inside, expected):
+    text = f"""
+%ten (x: f32[100]) -> f32[10] {{
+  %x = f32[100]{{0}} parameter(0)
+  ROOT %first = f32[10]{{0}} slice(%x), slice={{[0:10]}}
+}}
+
+%tens (x: f32[100], y: f32[100]) -> f32[10] {{
+  %x = f32[100]{{0}} parameter(0)
+  %y = f32[100]{{0}} parameter(1)
+  %first = f32[10]{{0}} slice(%x), slice={{[0:10]}}
+  %last = f32[10]{{0}} slice(%y), slice={{[90:100]}}
+  ROOT %sum = f32[10]{{0}} add(%first, %last)
+}}
+
+%outer (x: bf16[100]) -> f32[10] {{
+  %x = bf16[100]{{0}} parameter(0)
+  %wide = f32[100]{{0}} convert(%x)
+  %zero = s32[] constant(0)
+  %few = f32[5]{{0}} broadcast(%zero), dimensions={{}}
+  {inside}
+  ROOT %result = f32[10]{{0}} negate(%part)
+}}
+
+ENTRY %main (x: bf16[100]) -> f32[10] {{
+  %x = bf16[100]{{0}} parameter(0)
+  ROOT %outer = f32[10]{{0}} fusion(%x), kind=kLoop, calls=%outer
+}}
+"""
+    assert runs_of(text)['outer'].bytes == expected
+
+
 def test_a_repeated_operand_is_read_once_and_slices_no_more_than_the_whole():
     text = """
 %taps (x: f32[10]) -> f32[8] {

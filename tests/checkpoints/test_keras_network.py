@@ -373,6 +373,12 @@ def test_targets_that_exist_or_are_in_no_folder_are_refused(
     assert sorted(tmp_path.rglob('*')) == before
 
 
+@pytest.mark.parametrize('name', ['new.keras', 'new.weights.h5'])
+def test_endings_of_keras_3_are_refused(tmp_path, finished_run, name):
+    with pytest.raises(InputError, match=r'formats of Keras 3; name it \.hdf5'):
+        network.convert(finished_run.run_dir / 'final_model', tmp_path / name, {})
+
+
 def test_what_is_converted_is_read_back(tmp_path, source, monkeypatch, capsys):
     write_keras, write_folder = keras_network.write, store.write
 

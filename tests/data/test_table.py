@@ -82,7 +82,7 @@ def test_rows_are_grouped_in_the_order_of_their_names():
 
 
 @pytest.mark.parametrize(
-    'text', ['a\x85b', 'a\x0bb', 'a\x0cb', 'a\u2028b', 'a\nb', 'a\r\nb', '"', ',']
+    'text', ['a\x85b', 'a\x0bb', 'a\x0cb', 'a\u2028b', 'a\nb', 'a\r\nb', 'a\rb', '\r', '"', ',']
 )
 def test_what_is_written_is_read(path, text):
     write_table(str(path), [{'name': text, 'other': '1'}])

@@ -158,16 +158,23 @@ def test_nothing_is_measured_again_unless_it_is_to_be_overwritten(run, networks,
     networks.count = networks.tissues.seen = 0
     assert (run() / 'results.csv').read_bytes() == first
     assert networks.count == 0
-    preview = next((run() / 'previews').iterdir())
-    preview.unlink()
-    assert (run() / 'results.csv').read_bytes() == first
-    assert preview.exists()  # its series alone was measured again
-    assert networks.tissues.seen == 1
     with pytest.raises(InputError, match='was begun with size=32, not 64'):
         run(size=64)
-    networks.tissues.seen = 0
     run(size=64, overwrite=True)
     assert networks.tissues.seen == 3
+
+
+def test_files_that_are_gone_are_named_and_no_others_replaced(run, networks, capsys):
+    out = run()
+    lost, corrected = sorted((out / 'segmentations').iterdir())[:2]
+    lost.unlink()
+    corrected.write_bytes(b'by hand')
+    networks.tissues.seen = 0
+    run()
+    assert networks.tissues.seen == 0
+    assert corrected.read_bytes() == b'by hand'
+    text = f'1 files of the results are gone (segmentations/{lost.name})'
+    assert text in capsys.readouterr().out
 
 
 @pytest.mark.parametrize('kind', ['segmentation', 'slice_selection'])

@@ -17,6 +17,7 @@ from bodycomp_jax.models.layers.cells import (
 from bodycomp_jax.models.layers.convolution import convolve, pointwise
 from bodycomp_jax.models.layers.norm import BatchNorm
 from bodycomp_jax.models.layers.pooling import max_pool
+from bodycomp_jax.models.layers.unet_convolution import conv, conv_of_maxima
 
 CELLS = [Cell(1, 2), Cell(2, 2), Cell(2, 4), Cell(4, 4)]
 
@@ -125,6 +126,35 @@ def test_pooling_and_its_gradient_are_those_of_the_image(images, cell):
         pooled, pullback = jax.vjp(function, images)
         results.append((pooled, pullback(np.arange(pooled.size, dtype='f4').reshape(pooled.shape))))
     jax.tree.map(np.testing.assert_array_equal, *results)
+
+
+@pytest.mark.parametrize('dtype', [np.float32, jnp.bfloat16])
+@pytest.mark.parametrize('to', [PIXEL, SQUARE])
+@pytest.mark.parametrize('cell', [Cell(1, 2), SQUARE, Cell(4, 4)])
+def test_the_convolution_of_maxima_and_its_gradients_are_those_of_the_image(
+    images, kernel, cell, to, dtype
+):
+    images = images.round().astype(dtype)  # with equal maxima
+
+    def of_cells(images, kernel):
+        pooled = conv_of_maxima(fold(images, cell), kernel, 'tpu', cell, to)
+        return unfold(pooled.astype(np.float32), to, 'tpu')
+
+    def of_images(images, kernel):
+        return conv(max_pool(images), kernel, 'gpu').astype(np.float32)
+
+    results = []
+    for function in (of_cells, of_images):
+        y, pullback = jax.vjp(function, images, kernel)
+        weights = np.random.default_rng(1).integers(-2, 3, y.shape).astype('f4')
+        results.append((y, pullback(weights)))
+    atol = 1e-3 if dtype == np.float32 else 0.5
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(
+            np.asarray(a, 'f4'), np.asarray(b, 'f4'), atol=atol, rtol=1e-2
+        ),
+        *results,
+    )
 
 
 def test_the_norm_of_cells_is_that_of_the_image(images):

@@ -38,6 +38,7 @@ def test_the_slice_of_a_level(series):
 def test_columns_that_contradict_each_other(series):
     fifth = series.slices[5]
     assert positions(series, L3=f'{fifth.z:.2f}', L3_file=fifth.path) == {'L3': round(fifth.z, 2)}
+    assert positions(series, L3='-64.9', L3_file='of another series.dcm') == {'L3': -64.9}
     with pytest.raises(InputError, match=r'ct0: the L3_file .* another column says that L3 is at'):
         positions(series, L3=str(fifth.z + 40), L3_file=fifth.path)
 

@@ -27,9 +27,8 @@ class Cut:
         wide = self.size * subject.vertebra(self.v).width
         self.half_width_of_body = wide * (24.3 - self.person.taper / 2 * (t - 2))  # of a vertebra
         lordosis = 7 * profile(t, {-2: 0, 1: 1, 3: 1, 6: 0})
-        self.couch_y = (
-            float((self.skin * np.sin(ANGLES)).max()) + lordosis
-        )  # below the middle of the body
+        lowest = float((self.skin * np.sin(ANGLES)).max())
+        self.couch_y = lowest + lordosis  # below the middle of the body
         x, y = subject.position.tolist()
         self.centre = x, y + subject.couch_y - self.couch_y
         self.displacement = 2.5 * self.person.bend + abs(self.person.scoliosis)

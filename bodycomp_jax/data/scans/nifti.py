@@ -34,6 +34,7 @@ from bodycomp_jax.runtime.files import HASH_LETTERS, explained, open_regular_fil
 GZIP = b'\x1f\x8b'
 MAX_INFLATION = 1032  # of gzip
 CHUNK_BYTES = 1 << 22
+NO_MORE = 'Not a gzipped file'  # what gzip says of bytes after the end, which it ignores too
 COPY_BYTES = 1 << 24  # memory for a copy whose slices are in one piece
 MAX_EXTENSION_BYTES = 1 << 20
 MAX_OBLIQUE = 5.0  # degrees
@@ -47,6 +48,8 @@ def is_nifti_name(path: str) -> bool:
 def open_series(path: str) -> Series:
     """The slices of an image, see `NiftiVolume`. Raises InputError unless its values are HU."""
     volume = NiftiVolume(path)
+    for each in volume.slices:
+        refuse_far(each.grid)
     if volume.lowest_possible > FAT:
         raise InputError(
             f'values from {volume.lowest_possible:g} on, by their type, do not look like HU, which '
@@ -175,7 +178,8 @@ class NiftiVolume:
                 for position, piece in self._pieces(stream):
                     copy.seek(position)
                     copy.write(piece)
-                _refuse_damaged(stream)
+                if isinstance(stream, gzip.GzipFile):
+                    _refuse_damaged(stream)
                 copy.flush()
                 return os.fdopen(os.dup(copy.fileno()), 'rb')
         except OSError as error:
@@ -226,10 +230,14 @@ def _chunks(
 
 
 def _refuse_damaged(stream: IO[bytes]) -> None:
-    """Reads to the end of a file, where a compressed one has checksums, and raises InputError."""
+    """Reads to the end of a compressed file, where its checksum is. Raises InputError if wrong."""
     with _readable():
-        while stream.read(CHUNK_BYTES):
-            pass
+        try:
+            while stream.read(CHUNK_BYTES):
+                pass
+        except gzip.BadGzipFile as error:
+            if not str(error).startswith(NO_MORE):
+                raise
 
 
 def _start(stream: IO[bytes]) -> bytes:
@@ -276,7 +284,6 @@ def _slices(path: str, layout: Layout) -> tuple[int, tuple[Slice, ...]]:
         )
         if k == 0:
             refuse_invalid(stored)
-        refuse_far(stored)
         grid, turn = to_patient_orientation(stored)
         slices.append(
             Slice(grid, grid.middle[2], path, '', k, turn, layout.slope, layout.intercept)

@@ -27,7 +27,7 @@ def convolve_cells(
       cell, to: of x and of the result. Not along one side may `to` be longer than the cell, after
         upsampling, and shorter along the other.
       upsampling: 1, or 2 for the upsampled image.
-      addends: cells that are channels one after the other, of whose sum the convolution is.
+      addends: images in cells, one after the other along the channels, whose sum is convolved.
 
     Returns:
       Cells `[B, H', W', pixels of to * O]`.

@@ -31,7 +31,7 @@ class Cell(NamedTuple):
 
     @property
     def pixels(self) -> int:
-        """Of a cell."""
+        """Number of pixels of a cell."""
         return self.height * self.width
 
     @property
@@ -58,7 +58,7 @@ class Cells(NamedTuple):
 
     @property
     def of_logits(self) -> Cell:
-        """Those of the last level."""
+        """The cells of the highest level on the way up, in which the logits are."""
         return (self.up or self.down)[-1]
 
 

@@ -20,7 +20,8 @@ class BatchNorm(nn.Module):
       activation: elementwise function of what is normalised.
       axis_name: the mapped axis over which batch statistics are computed in training, if any.
       pixels: of each cell, whose channels follow each other; 1 for an image. See `cells`.
-      platform: 'cpu', 'gpu' or 'tpu', for whose speed it is written; results are equal.
+      platform: 'cpu', 'gpu' or 'tpu', for whose speed it is written; results are equal up to
+        rounding.
     """
 
     train: bool

@@ -48,7 +48,7 @@ def _windows(x):
 _max_pool.defvjp(_forward, _backward)
 
 
-def max_pool_of_cells(x: jax.Array, cell: Cell) -> tuple[jax.Array, jax.Array]:
+def maxima_and_places(x: jax.Array, cell: Cell) -> tuple[jax.Array, jax.Array]:
     """`max_pool` of cells, and the place of each maximum in its window, 0 to 3, row by row."""
     places = _places_in(x, cell)
     largest = functools.reduce(jnp.maximum, places)
@@ -57,7 +57,7 @@ def max_pool_of_cells(x: jax.Array, cell: Cell) -> tuple[jax.Array, jax.Array]:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _max_pool_of_cells(x, cell):
-    return max_pool_of_cells(x, cell)[0]
+    return maxima_and_places(x, cell)[0]
 
 
 def _backward_of_cells(cell, where, dy):
@@ -88,7 +88,7 @@ def _joined(halves, axis, length):
     return pairs.reshape(*halves[0].shape[:axis], -1, *halves[0].shape[axis + 1 :])
 
 
-_max_pool_of_cells.defvjp(max_pool_of_cells, _backward_of_cells)
+_max_pool_of_cells.defvjp(maxima_and_places, _backward_of_cells)
 
 
 def _first_equal(places, largest):

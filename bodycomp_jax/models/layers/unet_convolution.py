@@ -6,8 +6,9 @@ of the kernel, which there is a matrix product.
 The upsampled image is never stored. Two of the three kernel rows multiply the same row of the small
 image wherever they are, and are summed: 4/9 of the operations are left. The same holds for columns.
 
-The gradient of the maxima is not stored on a TPU, which keeps few channels in whole lanes: with a
-kernel for each quarter of the channels, the convolution gives it for each place of a maximum.
+A TPU keeps few channels in whole lanes of 128, and joins them slowly. There the gradient of maxima
+is not joined from those of the four places in a window: the transposed convolution, with its kernel
+repeated for the four quarters of the channels, writes them all at once.
 """
 
 import functools
@@ -18,7 +19,7 @@ import jax.numpy as jnp
 from bodycomp_jax.models.layers.cell_convolution import convolve_cells
 from bodycomp_jax.models.layers.cells import PIXEL, Cell
 from bodycomp_jax.models.layers.convolution import PRECISION, convolve, sum_of_products
-from bodycomp_jax.models.layers.pooling import max_pool, max_pool_of_cells
+from bodycomp_jax.models.layers.pooling import max_pool, maxima_and_places
 
 # Input channels times output channels from which, on CPU, the gradient of a 3x3 kernel is a matrix
 # product. On two cores of an EPYC, jax 0.10, a step of the default network takes 5 % less time so
@@ -79,34 +80,32 @@ def conv_of_maxima(
     x: jax.Array, kernel: jax.Array, platform: str, cell: Cell = PIXEL, to: Cell = PIXEL
 ) -> jax.Array:
     """`conv` of the 2x2 maxima of x: `[B, 2H, 2W, C]` to `[B, H, W, O]`, in cells."""
-    if platform == 'tpu' and cell.height > 1:
+    if platform == 'tpu' and min(cell) > 1:  # each place in a window is a quarter of the channels
         return _of_quarters(x, kernel, cell, to)
     return conv(max_pool(x, cell), kernel, platform, cell.halved, to)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _of_quarters(x, kernel, cell, to):
+    """`conv_of_maxima` of cells whose quarters are pooled."""
     return _quarters_forward(x, kernel, cell, to)[0]
 
 
 def _quarters_forward(x, kernel, cell, to):
     # Both at once, as otherwise XLA would read x again for the places.
-    maxima, places = jax.lax.optimization_barrier(max_pool_of_cells(x, cell))
+    maxima, places = jax.lax.optimization_barrier(maxima_and_places(x, cell))
     return convolve_cells(maxima, kernel, cell.halved, to), (maxima, _receiving(places), kernel)
 
 
 def _quarters_backward(cell, to, saved, dy):
     maxima, receiving, kernel = saved
 
-    def of_kernel(kernel):
-        return convolve_cells(maxima, kernel, cell.halved, to)
-
-    def of_quarters(x):
+    def at_places(x):
         return convolve_cells(x, kernel, cell.halved, to, addends=4)
 
-    (dk,) = jax.vjp(of_kernel, kernel)[1](dy)
-    quarters = jnp.zeros((*maxima.shape[:3], 4 * maxima.shape[3]), maxima.dtype)
-    (dx,) = jax.vjp(of_quarters, quarters)[1](dy)
+    _, of_kernel = jax.vjp(lambda kernel: convolve_cells(maxima, kernel, cell.halved, to), kernel)
+    _, of_places = jax.vjp(at_places, jnp.zeros(receiving.shape, maxima.dtype))
+    (dk,), (dx,) = of_kernel(dy), of_places(dy)
     return jnp.where(receiving, dx, 0), dk
 
 

@@ -200,12 +200,16 @@ def test_damaged_compression_is_an_error(path):
 
 def test_the_checksum_of_a_compressed_file_is_checked(tmp_path):
     path = tmp_path / 'image.nii.gz'
-    write_nifti(path, HU)
+    image = np.random.default_rng(0).integers(-1000, 1000, (64, 64, 40), np.int16)
+    write_nifti(path, image)
     content = bytearray(path.read_bytes())
     content[-8] ^= 1
     path.write_bytes(content)
     with pytest.raises(InputError, match=r'cannot be read \(CRC .*copy it again'):
         open_series(str(path)).hu(0)
+    content[-8] ^= 1
+    path.write_bytes(content + b'bytes after the end')
+    assert open_series(str(path)).hu(0).shape == (64, 64)
 
 
 def test_an_image_without_values_says_so(tmp_path):
