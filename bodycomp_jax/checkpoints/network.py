@@ -117,7 +117,7 @@ def fingerprint(path: str, kind: str | None = None) -> str:
                 n: crc for n, crc in sums.items() if n.startswith(('variables', 'steps', 'config'))
             }
             text = json.dumps(of_network, sort_keys=True)
-            return hashlib.sha256(text.encode()).hexdigest()[: files.HASH_LETTERS]
+            return hashlib.sha256(text.encode()).hexdigest()[: files.HASH_DIGITS]
     except OSError as error:
         raise RunError(files.explained(error)) from error
     raise _no_model(path, corrupt)

@@ -13,7 +13,7 @@ from bodycomp_jax.data.scans import Found, Series, Skipped, find_series
 from bodycomp_jax.errors import InputError, listed
 from bodycomp_jax.preparation.cases import Case
 from bodycomp_jax.preparation.options import PreparationConfig
-from bodycomp_jax.runtime.files import HASH_LETTERS
+from bodycomp_jax.runtime.files import HASH_DIGITS
 from bodycomp_jax.runtime.terminal import Terminal
 
 
@@ -141,7 +141,7 @@ def _part(
         identity = os.path.relpath(case.image, os.path.dirname(config.cases))
     patient = identity
     if config.patient_ids == 'hash':
-        patient = hashlib.sha256(identity.encode()).hexdigest()[:HASH_LETTERS]
+        patient = hashlib.sha256(identity.encode()).hexdigest()[:HASH_DIGITS]
     fold = {'fold': case.fold} if has_folds else {}
     of_case = {'series': series.name, 'patient': patient, **fold}
     rows = [of_case | row for row in slices.rows]

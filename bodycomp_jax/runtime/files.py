@@ -17,7 +17,7 @@ DISK_ERRORS = (  # also those of a network drive whose server does not answer
     errno.EIO, errno.ENXIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ESHUTDOWN,
     errno.EHOSTDOWN,
 )  # fmt: skip
-HASH_LETTERS = 16  # of what identifies a content
+HASH_DIGITS = 16  # of what identifies a content
 FILES_OPEN = 'too many files are open; raise the limit (ulimit -n)'
 REMEDIES = {
     errno.ENOSPC: 'free some space on this disk',
@@ -70,7 +70,7 @@ def open_regular_file(path: str | os.PathLike[str]) -> int:
 def fingerprint(path: str) -> str:
     """Identifies the content of a file. Raises InputError if it cannot be read."""
     with os.fdopen(open_regular_file(path), 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()[:HASH_LETTERS]
+        return hashlib.file_digest(file, 'sha256').hexdigest()[:HASH_DIGITS]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from bodycomp_jax.data.scans.pixels import DicomPixels
 from bodycomp_jax.data.scans.reasons import Skipped, skipped
 from bodycomp_jax.data.scans.series import Series, Slice
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.runtime.files import HASH_LETTERS
+from bodycomp_jax.runtime.files import HASH_DIGITS
 
 SAME_DIRECTION = 1e-3  # difference of unit vectors
 SAME_POSITION = 1e-2  # mm
@@ -241,4 +241,4 @@ def _name(phase: list[_Placed]) -> str:
     """A name from where the slices of a series are in the patient; the same wherever it lies."""
     where = [(p.header.common[: len(COMMON)], dataclasses.astuple(p.slice.grid)) for p in phase]
     identity = repr((phase[0].header.series_uid, where))
-    return 'series-' + hashlib.sha256(identity.encode()).hexdigest()[:HASH_LETTERS]
+    return 'series-' + hashlib.sha256(identity.encode()).hexdigest()[:HASH_DIGITS]

@@ -29,7 +29,7 @@ from bodycomp_jax.data.scans.metadata import COLUMNS
 from bodycomp_jax.data.scans.nifti_header import HEADER_BYTES, HEADERS, Layout, read_layout
 from bodycomp_jax.data.scans.series import Series, Slice
 from bodycomp_jax.errors import InputError
-from bodycomp_jax.runtime.files import HASH_LETTERS, explained, open_regular_file
+from bodycomp_jax.runtime.files import HASH_DIGITS, explained, open_regular_file
 
 GZIP = b'\x1f\x8b'
 MAX_INFLATION = 1032  # of gzip
@@ -146,7 +146,7 @@ class NiftiVolume:
             file.seek(max(0, size - CHUNK_BYTES))
             digest.update(file.read(CHUNK_BYTES))
         digest.update(str(size).encode())
-        return 'nifti-' + digest.hexdigest()[:HASH_LETTERS]
+        return 'nifti-' + digest.hexdigest()[:HASH_DIGITS]
 
     def extensions(self) -> bytes:
         """What the file has between header and voxels, such as a table of labels.
