@@ -189,11 +189,11 @@ class UNet(nn.Module):
         cells, skips = self._cells, []
         grey = fold(self._grey(images), self._shuffled).astype(self.dtype)
         x = Image(fold(grey, cells.down[0]), cells.down[0])
-        for i, channels in enumerate(down[:-1]):
-            x = block(channels, cells.down[i], f'compression_{i}')(x, pooled=i > 0, train=train)
+        for i, channels in enumerate(down):
+            name = f'compression_{i}' if i < len(up) else 'compression_center'
+            x = block(channels, cells.down[i], name)(x, pooled=i > 0, train=train)
             skips.append(x)
-        center = block(down[-1], cells.down[-1], 'compression_center')
-        x = center(x, pooled=bool(skips), train=train)
+        x = skips.pop()
         for i, channels in enumerate(up):
             x = block(channels, cells.up[i], f'decompression_{i}')(x, skips.pop(), train=train)
         in_cells = train and not self.side
